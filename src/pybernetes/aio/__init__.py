@@ -1,0 +1,1 @@
+"""Plumbing that knows no Kubernetes: supervision, fan-out, back-off, threads, processes, logs."""

@@ -1,0 +1,1 @@
+"""Defaulting, preparation and validation, one file per family of kinds."""

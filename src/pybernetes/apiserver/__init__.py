@@ -1,0 +1,1 @@
+"""kube-apiserver: the registry everything meets in."""

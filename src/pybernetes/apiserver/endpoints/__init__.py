@@ -1,0 +1,1 @@
+"""What the server answers besides the generic verbs: discovery, OpenAPI, health, streaming."""

@@ -1,0 +1,1 @@
+"""Composition: configuration, the processes, the command line."""

@@ -1,0 +1,1 @@
+"""The client side of the API: transport, calls, watch, informer, cache, kubeconfig."""

@@ -1,0 +1,1 @@
+"""What every controller is made of: work queue, controller loop, events, leases, owners."""

@@ -1,0 +1,1 @@
+"""The node's agent for pods: plan, life cycle, probes, volumes, network, runtime."""

@@ -1,0 +1,1 @@
+"""Container runtimes behind one protocol: fake (in memory), process (no engine)."""

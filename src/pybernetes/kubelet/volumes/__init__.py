@@ -1,0 +1,1 @@
+"""Volumes of pods as directories: configMap, secret, emptyDir, hostPath, projected, downwardAPI."""

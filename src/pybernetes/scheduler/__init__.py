@@ -1,0 +1,1 @@
+"""kube-scheduler: filters and scores over a snapshot, pure; a thin shell binds."""

@@ -1,0 +1,88 @@
+"""The values that cross the wire, the same on the socket, on the loopback transport and in tests."""
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Who is at the other end: address ("ip:port"), and the verified client certificate as DER (None without one)."""
+
+    address: str = ""
+    certificate: bytes | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """One request. `path` is percent-decoded and without the query; header names are lower case."""
+
+    method: str = "GET"
+    path: str = "/"
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    peer: Peer = Peer()
+    stream: bool = False
+    """Sending side only: the caller reads the response body as it comes (watch, follow)."""
+    context: dict[str, Any] = field(default_factory=dict)
+    """What filters learn on the way in (user, request id, audit); never sent."""
+
+    def param(self, name: str, default: str = "") -> str:
+        """The first value of a query parameter."""
+        values = self.query.get(name)
+        return values[0] if values else default
+
+
+class Channel(Protocol):
+    """A message-framed duplex connection (WebSocket, or a pair of queues in tests)."""
+
+    @property
+    def protocol(self) -> str:
+        """The subprotocol both ends agreed on, "" for none."""
+        ...
+
+    async def receive(self) -> bytes | None:
+        """The next message; None once the peer has closed."""
+        ...
+
+    async def send(self, data: bytes, *, text: bool = False) -> None:
+        """Send one message; waits while the peer is slow. Raises ConnectionError when it has gone."""
+        ...
+
+    async def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """Instead of a body: accept the WebSocket with this subprotocol ("" for none), then run until it returns."""
+
+    protocol: str
+    run: Callable[[Channel], Awaitable[None]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Response:
+    """One response. A streamed body is an async iterable of chunks; it is closed (aclose) when the peer goes away."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | AsyncIterable[bytes] = b""
+    upgrade: Upgrade | None = None
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Transport(Protocol):
+    """How a client reaches a server: HttpTransport over TLS, LoopbackTransport(handler) inside one process."""
+
+    async def send(self, request: Request) -> Response:
+        """Raises ConnectionError when the server cannot be reached, TimeoutError when it does not answer in time."""
+        ...
+
+    async def connect(self, request: Request, *, protocols: Sequence[str]) -> Channel:
+        """Open a WebSocket. Raises ApiError (wire-shaped) when the server answers with an error instead."""
+        ...
+
+    async def close(self) -> None: ...
