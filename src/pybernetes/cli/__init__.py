@@ -1,1 +1,5 @@
 """What the terminal shows: progress, tables, messages."""
+
+from .progress import Progress, plain_table
+
+__all__ = ["Progress", "plain_table"]

@@ -1,0 +1,34 @@
+# Every target sets up what it needs: a virtual environment with locked dependencies, and the few Debian packages
+# that a step uses (apt only as root; else tools/setup says what to install).
+BIN := .venv/bin
+READY := .venv/.ready
+PYTEST := $(BIN)/pytest -q
+
+.PHONY: setup demo test lint type unit integration conformance wheel bench lock clean
+.DEFAULT_GOAL := test
+
+$(READY): requirements/dev.txt pyproject.toml tools/setup tools/build_definitions.py
+	sh tools/setup
+
+setup: $(READY)            ## the virtual environment, ready to use
+demo: $(READY)             ## a cluster of three nodes, and its whole story told with the real kubectl
+	$(BIN)/python examples/demo.py
+test: lint type unit conformance integration wheel  ## all that CI runs
+lint: $(READY)             ## ruff (style, format) and import-linter (floors)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-cache --verbose | grep -q 'Contracts: .* 0 broken' || { $(BIN)/lint-imports --no-cache; exit 1; }
+type: $(READY)             ## mypy --strict
+	$(BIN)/mypy
+unit: $(READY)             ## fakes only, and the contract suites
+	$(PYTEST) -n 2 tests/unit tests/contract tests/property
+conformance: $(READY)      ## the real kubectl and client libraries as strangers
+	$(PYTEST) tests/conformance
+integration: $(READY)      ## real kernel namespaces, whole clusters, the demo
+	$(PYTEST) tests/integration
+wheel: $(READY)            ## build the wheel, install it elsewhere, start a cluster from it
+	sh tools/smoke_wheel
+bench: $(READY)            ## the figures of docs/benchmarks.md, one JSON line each
+	$(BIN)/python bench/start.py
+lock: $(READY)             ## renew requirements/*.txt
+	sh tools/lock
+clean:
+	rm -rf .venv build dist src/pybernetes/api/definitions

@@ -1,0 +1,324 @@
+"""The story of pybernetes, told with the real kubectl: a service called by name from every node, whatever happens.
+
+Run it as root: `make demo`, or `python examples/demo.py [--name demo] [--keep] [--quiet]`.
+"""
+
+import argparse
+import collections
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from stage import Calls, Failed, Stage
+
+NAMESPACE = "kube-system"
+SERVICE = "web-server-service"
+HEALTHZ = "/api/v1/healthz"
+ANSWER = {"status": {"code": 0, "msg": "success"}, "data": "success"}
+FULL_NAME = f"http://{SERVICE}.{NAMESPACE}.svc.cluster.local:80{HEALTHZ}"
+EXAMPLES = Path(__file__).resolve().parent
+
+
+class Story:
+    """The steps in order; each leaves the cluster as the next expects it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.callers: dict[str, str] = {}
+
+    # looking
+
+    def pods(self, app: str = "web-server") -> list[Any]:
+        found: list[Any] = self.stage.objects("pods", "-n", NAMESPACE, "-l", f"app={app}")["items"]
+        return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
+
+    def endpoints(self) -> dict[str, str]:
+        """Ready addresses of the Service, with the pod behind each."""
+        label = f"kubernetes.io/service-name={SERVICE}"
+        slices = self.stage.objects("endpointslices", "-n", NAMESPACE, "-l", label)["items"]
+        return {
+            endpoint["addresses"][0]: endpoint["targetRef"]["name"]
+            for one in slices
+            for endpoint in one.get("endpoints") or []
+            if endpoint["conditions"].get("ready", True)
+        }
+
+    def node_addresses(self) -> dict[str, str]:
+        return {
+            node["metadata"]["name"]: next(
+                a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP"
+            )
+            for node in self.stage.objects("nodes")["items"]
+        }
+
+    def call(self, node: str, url: str) -> Any:
+        output = self.stage.kubectl(
+            "exec", "-n", NAMESPACE, self.callers[node], "--", "curl", "-sS", "-m", "5", url, show=False
+        )
+        return json.loads(output)
+
+    def spread(self, node: str, count: int) -> collections.Counter[str]:
+        """Which pod answered each of so many calls from a node's caller."""
+        script = f"for i in $(seq {count}); do curl -s -m 5 -o /dev/null -D - {FULL_NAME} | grep -i '^x-pod:'; done"
+        output = self.stage.kubectl("exec", "-n", NAMESPACE, self.callers[node], "--", "sh", "-c", script, show=False)
+        return collections.Counter(line.split()[1] for line in output.splitlines() if line.strip())
+
+    # the story
+
+    def up(self) -> None:
+        stage = self.stage
+        with stage.step("A cluster of three nodes comes up"):
+            stage.pybernetes("up", "--name", stage.name, "--nodes", "3")
+            stage.environment["KUBECONFIG"] = stage.pybernetes("kubeconfig", "--name", stage.name).strip()
+            nodes = stage.kubectl("get", "nodes", "-o", "wide")
+            stage.check("three nodes are Ready", nodes.count(" Ready ") == 3)
+            stage.kubectl("version")
+
+    def deploy(self) -> None:
+        stage = self.stage
+        with stage.step("Manifests are applied"):
+            stage.kubectl("apply", "-f", str(EXAMPLES / "web-server"))
+            stage.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/web-server", "--timeout=60s")
+            stage.kubectl("rollout", "status", "-n", NAMESPACE, "daemonset/rest-server-ver2-ds", "--timeout=60s")
+            again = stage.kubectl("apply", "-f", str(EXAMPLES / "web-server"), show=False)
+            stage.check("a second apply changes nothing", "configured" not in again and "created" not in again, again)
+            self.callers = {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in self.pods("rest-server-ver2")}
+            stage.check("one caller runs on each node", len(self.callers) == 3, ", ".join(sorted(self.callers)))
+
+    def look(self) -> None:
+        stage = self.stage
+        with stage.step("kubectl shows what runs"):
+            stage.kubectl("get", "pods,svc,endpointslices", "-n", NAMESPACE, "-o", "wide")
+            described = stage.kubectl("describe", "service", SERVICE, "-n", NAMESPACE)
+            for row in ("Name:", "Namespace:", "Type:", "ClusterIP", "IP:", "Port:", "TargetPort:",
+                        "web-server-port/TCP", "Endpoints:", "Session Affinity:", "Events:"):  # fmt: skip
+                stage.check(f"describe service shows {row}", row in described)
+            stage.check("three endpoints are ready", len(self.endpoints()) == 3)
+
+    def by_name(self) -> None:
+        stage = self.stage
+        with stage.step("The service is called by name from every node"):
+            names = [FULL_NAME, f"http://{SERVICE}.{NAMESPACE}.svc{HEALTHZ}", f"http://{SERVICE}.{NAMESPACE}{HEALTHZ}",
+                     f"http://{SERVICE}{HEALTHZ}"]  # fmt: skip
+            stage.say(f"   $ kubectl exec -n {NAMESPACE} <caller on each node> -- curl {FULL_NAME}")
+            for node in sorted(self.callers):
+                for url in names:
+                    answer = self.call(node, url)
+                    stage.check(f"{node}: {url}", answer == ANSWER, json.dumps(answer))
+            total: collections.Counter[str] = collections.Counter()
+            for node in sorted(self.callers):
+                total += self.spread(node, 100)
+            running = {pod["metadata"]["name"] for pod in self.pods()}
+            shown = ", ".join(f"{pod} {count}" for pod, count in sorted(total.items()))
+            stage.check("300 calls all answered", total.total() == 300, shown)
+            stage.check("they were spread over all pods", set(total) == running and min(total.values()) > 50)
+
+    def node_port(self) -> None:
+        stage = self.stage
+        with stage.step("As NodePort, from outside, on every node"):
+            stage.kubectl("scale", "-n", NAMESPACE, "deployment/web-server", "--replicas=2")
+            stage.until("two endpoints are left", lambda: len(self.endpoints()) == 2, seconds=30)
+            stage.kubectl("patch", "service", SERVICE, "-n", NAMESPACE, "-p", '{"spec": {"type": "NodePort"}}')
+            port = stage.objects("service", SERVICE, "-n", NAMESPACE)["spec"]["ports"][0]["nodePort"]
+            hosts = {pod["spec"]["nodeName"] for pod in self.pods()}
+            for node, address in sorted(self.node_addresses().items()):
+                url = f"http://{address}:{port}{HEALTHZ}"
+                note = "has a pod of it" if node in hosts else "has no pod of it"
+                answer = stage.until(f"{node} ({note}): {url}", lambda url=url: fetch(url), seconds=5)
+                stage.check("with the right answer", answer == ANSWER)
+
+    def scale(self) -> None:
+        stage = self.stage
+        with stage.step("Scaled to five, the new ones take traffic"):
+            stage.kubectl("scale", "-n", NAMESPACE, "deployment/web-server", "--replicas=5")
+            stage.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/web-server", "--timeout=60s")
+            stage.until("five endpoints are ready", lambda: len(self.endpoints()) == 5, seconds=30)
+            seen = self.spread(sorted(self.callers)[0], 150)
+            stage.check("all five answer", len(seen) == 5, ", ".join(f"{p} {n}" for p, n in sorted(seen.items())))
+
+    def kill(self) -> None:
+        stage = self.stage
+        with stage.step("A server process is killed with -9"):
+            victim = self.pods()[0]
+            name = victim["metadata"]["name"]
+            before = restarts(victim)
+            caller = next(pod for node, pod in self.callers.items() if node != victim["spec"]["nodeName"])
+            calls = Calls(stage, pod=caller, namespace=NAMESPACE, url=FULL_NAME, seconds=60)
+            try:
+                stage.until("calls are under way", lambda: len(calls.results) > 20, seconds=10)
+                process = find_process(name)
+                stage.say(f"   $ kill -9 {process}   # the server of {name}")
+                kill(process)
+                left = stage.until(
+                    "it leaves the endpoints", lambda: name not in self.endpoints().values() and time.time(), seconds=15
+                )
+                stage.until("its container is restarted", lambda: restarts(self.pod(name)) > before, seconds=30)
+                stage.until("it returns to the endpoints", lambda: name in self.endpoints().values(), seconds=30)
+                stage.until("calls went on", lambda: calls.after(left)[0] > 50, seconds=20)
+            finally:
+                calls.stop()
+            count, errors = calls.after(left + 0.2)
+            stage.check("no call failed once it had left", errors == 0, f"{count} calls, {errors} errors")
+            stage.kubectl("get", "pods", "-n", NAMESPACE, "-l", "app=web-server")
+
+    def pod(self, name: str) -> Any:
+        return self.stage.objects("pod", name, "-n", NAMESPACE)
+
+    def delete(self) -> None:
+        stage = self.stage
+        with stage.step("A deleted pod is replaced"):
+            old = {pod["metadata"]["name"] for pod in self.pods()}
+            name = sorted(old)[0]
+            stage.kubectl("delete", "pod", name, "-n", NAMESPACE)
+            stage.until(
+                "a new pod takes its place", lambda: {p["metadata"]["name"] for p in self.pods()} - old, seconds=30
+            )
+            stage.until("five endpoints are ready", lambda: len(self.endpoints()) == 5, seconds=30)
+
+    def cut(self) -> None:
+        stage = self.stage
+        with stage.step("A node is cut off, and returns"):
+            lost = next(
+                node for node in sorted(self.callers) if any(p["spec"]["nodeName"] == node for p in self.pods())
+            )
+            there = {pod["metadata"]["name"] for pod in self.pods() if pod["spec"]["nodeName"] == lost}
+            caller = next(pod for node, pod in self.callers.items() if node != lost)
+            calls = Calls(stage, pod=caller, namespace=NAMESPACE, url=FULL_NAME, seconds=90)
+            try:
+                stage.until("calls are under way", lambda: len(calls.results) > 20, seconds=10)
+                stage.pybernetes("node", "isolate", lost, "--name", stage.name)
+                stage.until(f"{lost} is NotReady", lambda: not self.ready(lost), seconds=60)
+                left = stage.until(
+                    "its pods leave the endpoints",
+                    lambda: not there & set(self.endpoints().values()) and time.time(),
+                    seconds=30,
+                )
+                stage.kubectl("get", "nodes")
+                seen = len(calls.results)
+                stage.until("calls from the other nodes go on", lambda: len(calls.results) > seen + 50, seconds=20)
+                count, errors = calls.after(left + 1.2)
+                stage.check("without an error", errors == 0, f"{count} calls, {errors} errors")
+                stage.pybernetes("node", "connect", lost, "--name", stage.name)
+                stage.until(f"{lost} is Ready again", lambda: self.ready(lost), seconds=60)
+                stage.until("its pods are endpoints again", lambda: there <= set(self.endpoints().values()), seconds=60)
+            finally:
+                calls.stop()
+            stage.until("its caller calls again", lambda: self.call(lost, FULL_NAME) == ANSWER, seconds=20)
+
+    def ready(self, name: str) -> bool:
+        conditions = self.stage.objects("node", name)["status"]["conditions"]
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    def down(self) -> None:
+        stage = self.stage
+        with stage.step("Down: nothing is left"):
+            processes = set(cluster_processes())
+            stage.pybernetes("down", "--name", stage.name)
+            stage.check(
+                "no process is left",
+                not [pid for pid in processes if Path(f"/proc/{pid}/cmdline").exists() and alive(pid)],
+            )
+            stage.check(
+                "no mount is left", f"/pybernetes/{stage.name}/" not in Path("/proc/self/mountinfo").read_text()
+            )
+            for directory in ("/var/lib/pybernetes", "/run/pybernetes", "/var/log/pybernetes"):
+                stage.check(f"{directory}/{stage.name} is gone", not Path(directory, stage.name).exists())
+
+    def tell(self) -> None:
+        for step in (self.up, self.deploy, self.look, self.by_name, self.node_port, self.scale, self.kill,
+                     self.delete, self.cut):  # fmt: skip
+            step()
+
+
+def fetch(url: str) -> Any:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return json.load(response)
+    except OSError as error:
+        raise Failed(f"{url}: {error}") from error
+
+
+def restarts(pod: Any) -> int:
+    return sum(int(status["restartCount"]) for status in pod["status"].get("containerStatuses") or [])
+
+
+def find_process(pod: str) -> int:
+    """The pid, on this machine, of the web server of a pod: by its environment, as the kubelet gave it."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (entry / "environ").read_bytes().split(b"\0")
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"HOSTNAME={pod}".encode() in environment and b"app.py" in command:
+            return int(entry.name)
+    raise Failed(f"no process of pod {pod} found")
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def cluster_processes() -> list[int]:
+    """The pids of the web servers and callers of this cluster's pods."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"KUBERNETES_SERVICE_HOST=" in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", default="demo", help="the cluster's name")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster up, also after a failure")
+    parser.add_argument("--quiet", action="store_true", help="show the table only")
+    options = parser.parse_args()
+    stage = Stage(name=options.name, quiet=options.quiet)
+    story = Story(stage)
+    failed = ""
+    try:
+        story.tell()
+    except Exception as error:  # noqa: BLE001 - told below, and the exit status says it
+        failed = f"{type(error).__name__}: {error}"
+    if options.keep:
+        print(f"\nThe cluster is still up: export KUBECONFIG={stage.environment.get('KUBECONFIG', '')}")
+    else:
+        if failed:
+            kept = Path(f"/tmp/pybernetes-demo-logs-{int(time.time())}")
+            keep_logs(stage.name, kept)
+            failed += f"\nThe logs are in {kept}"
+        try:
+            story.down()
+        except Exception as error:  # noqa: BLE001 - as above
+            failed += f"\n{type(error).__name__}: {error}"
+    print("\n" + stage.table())
+    if failed:
+        print(f"\nThe demo failed: {failed}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def keep_logs(name: str, target: Path) -> None:
+    source = Path("/var/log/pybernetes", name)
+    if source.exists():
+        shutil.copytree(source, target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Composition of one node: kubelet, service proxy and cluster DNS in one process, each with its own identity."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+from pybernetes.aio.logs import setup_logging
+from pybernetes.aio.process import run_forever
+from pybernetes.aio.supervise import supervise
+from pybernetes.client import Client, kubeconfig
+from pybernetes.dns import Dns, DnsConfig
+from pybernetes.kubelet import Kubelet, KubeletConfig
+from pybernetes.proxy import Proxy, ProxyConfig
+
+from .config import AgentConfig
+
+
+def run(config: AgentConfig) -> None:
+    """Serve until SIGTERM; pods go on running without the agent."""
+    setup_logging(config.log_level, format=config.log_format)
+    run_forever(serve(config))
+
+
+async def serve(config: AgentConfig) -> None:
+    """The three parts of a node; cancel it to stop."""
+    clients = {part: client_of(config, part) for part in ("kubelet", "proxy", "dns")}
+    try:
+        await supervise(
+            Kubelet(clients["kubelet"], kubelet_config(config)),
+            Proxy(clients["proxy"], proxy_config(config)),
+            Dns(clients["dns"], dns_config(config)),
+        )
+    finally:
+        for client in clients.values():
+            await client.close()
+
+
+def client_of(config: AgentConfig, part: str) -> Client:
+    """A client with the identity of one part."""
+    path = Path(config.identities) / f"{part}.kubeconfig"
+    return Client(kubeconfig.transport(kubeconfig.load(path)), user_agent=f"pybernetes-{part}")
+
+
+def dns_address(config: AgentConfig) -> str:
+    return config.dns_address or str(ip_network(config.service_range)[10])
+
+
+def kubelet_config(config: AgentConfig) -> KubeletConfig:
+    identities = Path(config.identities)
+    return KubeletConfig(
+        node_name=config.node_name,
+        node_address=config.node_address,
+        pod_range=config.pod_range,
+        cluster_dns=dns_address(config),
+        cluster_domain=config.cluster_domain,
+        state_directory=config.state_directory,
+        run_directory=config.run_directory,
+        port=config.kubelet_port,
+        certificate=str(identities / "kubelet-server.crt"),
+        key=str(identities / "kubelet-server.key"),
+        client_ca=str(identities / "ca.crt"),
+        lease_seconds=config.lease_seconds,
+        labels=config.labels,
+    )
+
+
+def proxy_config(config: AgentConfig) -> ProxyConfig:
+    return ProxyConfig(
+        node_name=config.node_name,
+        node_addresses=(config.node_address,),
+        cluster_cidr=config.cluster_pod_range,
+        service_range=config.service_range,
+        local_addresses=(dns_address(config),),
+    )
+
+
+def dns_config(config: AgentConfig) -> DnsConfig:
+    return DnsConfig(
+        listen=((dns_address(config), 53), (config.node_address, 53)),
+        cluster_domain=config.cluster_domain,
+        upstreams=config.dns_upstreams,
+    )

@@ -1,0 +1,89 @@
+"""Configuration of the two processes: one frozen value each; the YAML file and the flags are derived from it.
+
+Addresses are strings; ranges are CIDR; times are seconds.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import yaml
+
+
+class ConfigError(ValueError):
+    """A configuration file or flag that cannot be used; the text says which and why."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What both processes' values share: reading and writing a YAML file."""
+
+    @classmethod
+    def load(cls, path: Path | None, overrides: Mapping[str, Any]) -> Self:
+        """The value of a YAML file ({} without one), with those flags over it that are not None. Raises ConfigError."""
+        data: Any = {}
+        try:
+            if path is not None:
+                data = yaml.safe_load(path.read_text()) or {}
+            given = {cls.__struct_encode_fields__[cls.__struct_fields__.index(k)]: v for k, v in overrides.items()}
+            return msgspec.convert(data | {k: v for k, v in given.items() if v is not None}, cls, strict=False)
+        except (OSError, yaml.YAMLError, msgspec.ValidationError, TypeError) as error:
+            raise ConfigError(f"{path or 'configuration'}: {error}") from error
+
+    def dump(self) -> str:
+        """YAML text that `load` reads back."""
+        return yaml.safe_dump(msgspec.to_builtins(self), sort_keys=False)
+
+
+class ServerConfig(Config, frozen=True, kw_only=True):
+    """`pybernetes server`: API server, store, controllers, scheduler."""
+
+    state_directory: str = "/var/lib/pybernetes/server"
+    """Store, certificates and keys."""
+    listen: tuple[str, ...] = ("127.0.0.1:6443",)
+    """host:port, each served with TLS."""
+    advertise: str = ""
+    """host:port under which nodes and pods reach the API ("" for the last of `listen`): the `kubernetes` Service."""
+    names: tuple[str, ...] = ()
+    """Further names and addresses in the serving certificate."""
+    store: str = "sqlite"
+    """sqlite (durable) or memory."""
+    cluster_name: str = "pybernetes"
+    cluster_domain: str = "cluster.local"
+    pod_range: str = "10.244.0.0/16"
+    service_range: str = "10.96.0.0/16"
+    node_ports: str = "30000-32767"
+    dns_address: str = ""
+    """Cluster DNS ("" for the tenth of the service range)."""
+    node_grace_seconds: float = 40.0
+    """A node whose lease is older than this is NotReady."""
+    kubeconfig: str = ""
+    """Where the administrator's kubeconfig is written ("" for admin.kubeconfig in the state directory)."""
+    log_format: str = "text"
+    log_level: str = "info"
+
+
+class AgentConfig(Config, frozen=True, kw_only=True):
+    """`pybernetes agent`: kubelet, service proxy, cluster DNS of one node."""
+
+    node_name: str
+    node_address: str
+    identities: str
+    """Directory with kubelet.kubeconfig, proxy.kubeconfig, dns.kubeconfig, kubelet-server.crt and .key, ca.crt."""
+    state_directory: str = "/var/lib/pybernetes/agent"
+    run_directory: str = "/run/pybernetes/agent"
+    pod_range: str = ""
+    """This node's pod range ("" for the one the cluster gives it)."""
+    cluster_pod_range: str = "10.244.0.0/16"
+    service_range: str = "10.96.0.0/16"
+    cluster_domain: str = "cluster.local"
+    dns_address: str = ""
+    """Cluster DNS ("" for the tenth of the service range)."""
+    dns_upstreams: tuple[str, ...] | None = None
+    """Where names outside the cluster are asked (absent: the nameservers of /etc/resolv.conf)."""
+    kubelet_port: int = 10250
+    lease_seconds: float = 10.0
+    """How often the node renews its lease."""
+    labels: dict[str, str] = {}
+    log_format: str = "text"
+    log_level: str = "info"

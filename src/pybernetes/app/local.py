@@ -1,0 +1,93 @@
+"""What a local cluster needs of the composition: configuration files, identities, commands, clean-up."""
+
+from pathlib import Path
+
+from pybernetes.client import Client, kubeconfig
+from pybernetes.local import Layout, Node, python_command
+from pybernetes.wire import Request
+
+from .config import AgentConfig, ServerConfig
+from .identities import authority_in, node_identities, server_identities
+
+
+class LocalHooks:
+    """local.Hooks for this program."""
+
+    def prepare(self, layout: Layout) -> None:
+        """Write what the processes read; what is there and valid is kept."""
+        config = server_config(layout)
+        _write(Path(layout.state) / "server.yaml", config.dump())
+        server_identities(config, url=layout.server_url)
+        with authority_in(Path(config.state_directory) / "pki") as authority:
+            for node in layout.nodes():
+                agent = agent_config(layout, node)
+                node_identities(
+                    authority,
+                    Path(agent.identities),
+                    node=node.name,
+                    address=node.address,
+                    url=f"https://{layout.gateway}:6443",
+                    cluster=layout.name,
+                )
+                _write(Path(node.state) / "agent.yaml", agent.dump())
+
+    def server_command(self, layout: Layout) -> list[str]:
+        return python_command("server", "--config", f"{layout.state}/server.yaml")
+
+    def agent_command(self, layout: Layout, node: Node) -> list[str]:
+        del layout
+        return python_command("agent", "--config", f"{node.state}/agent.yaml")
+
+    def client(self, layout: Layout) -> Client:
+        return Client(kubeconfig.transport(kubeconfig.load(layout.kubeconfig)), user_agent="pybernetes-up")
+
+    async def server_ready(self, layout: Layout) -> bool:
+        """Whether /readyz answers 200, asked as anybody may."""
+        transport = kubeconfig.transport(kubeconfig.load(layout.kubeconfig))
+        try:
+            response = await transport.send(Request(path="/readyz"))
+        except (ConnectionError, TimeoutError):
+            return False
+        else:
+            return response.status == 200
+        finally:
+            await transport.close()
+
+    def end_containers(self, node: Node) -> None:
+        from pybernetes.kubelet import remove_everything
+
+        remove_everything(Path(node.state), Path(node.run))
+
+
+def server_config(layout: Layout) -> ServerConfig:
+    return ServerConfig(
+        state_directory=f"{layout.state}/server",
+        listen=(f"127.0.0.1:{layout.api_port}", f"{layout.gateway}:6443"),
+        advertise=f"{layout.gateway}:6443",
+        cluster_name=layout.name,
+        pod_range=layout.pod_range,
+        service_range=layout.service_range,
+        dns_address=layout.dns_address,
+        node_grace_seconds=layout.node_grace_seconds,
+        kubeconfig=layout.kubeconfig,
+    )
+
+
+def agent_config(layout: Layout, node: Node) -> AgentConfig:
+    return AgentConfig(
+        node_name=node.name,
+        node_address=node.address,
+        identities=f"{node.state}/pki",
+        state_directory=f"{node.state}/pods",
+        run_directory=node.run,
+        pod_range=node.pod_range,
+        cluster_pod_range=layout.pod_range,
+        service_range=layout.service_range,
+        dns_address=layout.dns_address,
+        lease_seconds=layout.heartbeat_seconds,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

@@ -1,0 +1,291 @@
+"""The command line. Each command imports what it runs, so that `--help` is quick."""
+
+import asyncio
+import contextlib
+import re
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pybernetes import __version__
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STATE_ROOT = click.option(
+    "--state-root", default="/var/lib/pybernetes", show_default=True, envvar="PYBERNETES_STATE_ROOT",
+    help="Where clusters keep their state.",
+)  # fmt: skip
+RUN_ROOT = click.option(
+    "--run-root", default="/run/pybernetes", show_default=True, envvar="PYBERNETES_RUN_ROOT",
+    help="Where clusters keep namespaces, sockets and process records.",
+)  # fmt: skip
+LOG_ROOT = click.option(
+    "--log-root", default="/var/log/pybernetes", show_default=True, envvar="PYBERNETES_LOG_ROOT",
+    help="Where clusters write their logs.",
+)  # fmt: skip
+NAME = click.option("--name", default="pybernetes", show_default=True, help="The cluster's name.")
+CONFIG = click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="YAML file; flags go over it.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pybernetes")
+def main() -> None:
+    """Kubernetes' service model - registration, discovery, load balancing - without containers.
+
+    \b
+    pybernetes up              a cluster of three nodes on this machine
+    pybernetes kubeconfig      how to reach it: export KUBECONFIG=$(pybernetes kubeconfig)
+    pybernetes down            nothing of it is left
+    """
+
+
+def friendly(command: F) -> F:
+    """Turn the errors a user can mend into one message and exit status 1."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        from pybernetes.local import CannotStart
+
+        from .config import ConfigError
+
+        try:
+            return command(*args, **kwargs)
+        except (CannotStart, ConfigError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return run  # type: ignore[return-value]
+
+
+@main.command()
+@NAME
+@click.option("--nodes", "size", default=3, show_default=True, help="How many nodes.")
+@click.option("--pod-range", help="Addresses of pods, a /16 or wider.  [default: 10.244.0.0/16 or the next free]")
+@click.option("--service-range", help="Addresses of Services.  [default: 10.96.0.0/16 or the next free]")
+@click.option("--node-range", help="Addresses of nodes.  [default: 172.30.0.0/24 or the next free]")
+@click.option("--api-port", type=int, help="Port of the API server on loopback.  [default: 6443 or the next free]")
+@click.option("--heartbeat", "heartbeat_seconds", default=2.0, show_default=True, help="Seconds between node leases.")
+@click.option(
+    "--node-grace",
+    "node_grace_seconds",
+    default=8.0,
+    show_default=True,
+    help="Silent seconds until a node is NotReady.",
+)
+@STATE_ROOT
+@RUN_ROOT
+@LOG_ROOT
+@friendly
+def up(**options: Any) -> None:
+    """Start a whole cluster on this machine, or mend the one that is there.
+
+    Each node is a network namespace with its own address; pods are processes with addresses of their own. The API
+    server answers on loopback; nodes, pods and Services are reachable from this machine while the cluster is up.
+    """
+    from pybernetes import local
+    from pybernetes.cli import Progress
+
+    from .local import LocalHooks
+
+    wanted = local.Wanted(**options)
+    if not re.fullmatch(local.NAME_PATTERN, wanted.name):
+        raise click.BadParameter(
+            f"{wanted.name!r}: lower-case letters, digits and '-', at most 32", param_hint="--name"
+        )
+    progress = Progress()
+    with local.locked(wanted.run_root):
+        found = local.find(wanted.name, state_root=wanted.state_root)
+        layout = found or local.choose(wanted)
+        if found is not None:
+            progress.say(f"Cluster {layout.name!r} is known: starting what is not running")
+        cluster = local.LocalCluster(layout, LocalHooks())
+        try:
+            asyncio.run(cluster.up(progress))
+        except (local.CannotStart, OSError) as error:
+            if found is None:
+                _undo(cluster, progress)
+            raise local.CannotStart(str(error)) from error
+    progress.say(usage(layout))
+
+
+def _undo(cluster: Any, progress: Any) -> None:
+    """A first `up` that failed leaves nothing but its logs, moved aside."""
+    logs = Path(cluster.layout.logs)
+    aside = logs.with_name(f"{logs.name}.failed")
+    if logs.exists():
+        import shutil
+
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(logs, aside)
+        progress.say(f"The logs are kept in {aside}")
+    cluster.down(progress)
+
+
+def usage(layout: Any) -> str:
+    """What `up` prints at the end."""
+    nodes = ", ".join(f"{node.name} {node.address}" for node in layout.nodes())
+    other = "" if layout.name == "pybernetes" else f" --name {layout.name}"
+    return f"""
+Cluster {layout.name!r} is up.
+  API server   {layout.server_url}
+  nodes        {nodes}
+  pods         {layout.pod_range}    Services {layout.service_range}    DNS {layout.dns_address}
+  logs         {layout.logs}
+
+Use it:   export KUBECONFIG={layout.kubeconfig}
+          kubectl get nodes
+End it:   pybernetes down{other}"""
+
+
+@main.command()
+@NAME
+@click.option("--all", "everything", is_flag=True, help="All clusters on this machine.")
+@STATE_ROOT
+@friendly
+def down(name: str, everything: bool, state_root: str) -> None:
+    """End a cluster and remove everything that `up` made: nothing of it is left."""
+    from pybernetes import local
+    from pybernetes.cli import Progress
+
+    from .local import LocalHooks
+
+    progress = Progress()
+    found = local.find(name, state_root=state_root)
+    layouts = local.all_layouts(state_root) if everything else [found] if found else []
+    if not layouts:
+        progress.say("There is no cluster here." if everything else f"There is no cluster {name!r} here.")
+        return
+    for layout in layouts:
+        with local.locked(str(Path(layout.run).parent)):
+            local.LocalCluster(layout, LocalHooks()).down(progress)
+        progress.say(f"Cluster {layout.name!r} is down; nothing of it is left.")
+
+
+def layout_of(name: str, state_root: str) -> Any:
+    """The layout of a running cluster; a friendly error when there is none."""
+    from pybernetes import local
+
+    layout = local.find(name, state_root=state_root)
+    if layout is None:
+        others = ", ".join(one.name for one in local.all_layouts(state_root))
+        hint = f"; there are: {others}" if others else "; start one with: pybernetes up"
+        raise local.CannotStart(f"there is no cluster {name!r} here{hint}")
+    return layout
+
+
+@main.command()
+@NAME
+@STATE_ROOT
+@friendly
+def kubeconfig(name: str, state_root: str) -> None:
+    """Print the path of a cluster's kubeconfig: export KUBECONFIG=$(pybernetes kubeconfig)."""
+    click.echo(layout_of(name, state_root).kubeconfig)
+
+
+@main.command()
+@NAME
+@STATE_ROOT
+@friendly
+def status(name: str, state_root: str) -> None:
+    """Show the processes of a cluster; exit status 1 when one is not running."""
+    from pybernetes import local
+    from pybernetes.cli import plain_table
+
+    from .local import LocalHooks
+
+    layout = layout_of(name, state_root)
+    parts = local.LocalCluster(layout, LocalHooks()).status()
+    rows = [
+        [part, "Running" if record and record.alive else "Stopped", str(record.pid) if record else "-", log]
+        for part, record in parts.items()
+        for log in [record.log if record else "-"]
+    ]
+    click.echo(plain_table(["part", "state", "pid", "log"], rows))
+    if any(row[1] != "Running" for row in rows):
+        sys.exit(1)
+
+
+@main.group()
+def node() -> None:
+    """Try a fault: cut a node of a local cluster off, and connect it again."""
+
+
+@node.command()
+@click.argument("node_name")
+@NAME
+@STATE_ROOT
+@friendly
+def isolate(node_name: str, name: str, state_root: str) -> None:
+    """Pull the cable of a node: its link to the others goes down."""
+    _cable(node_name, name, state_root, plugged=False)
+
+
+@node.command()
+@click.argument("node_name")
+@NAME
+@STATE_ROOT
+@friendly
+def connect(node_name: str, name: str, state_root: str) -> None:
+    """Plug the cable of a node in again."""
+    _cable(node_name, name, state_root, plugged=True)
+
+
+def _cable(node_name: str, name: str, state_root: str, *, plugged: bool) -> None:
+    from pybernetes import local
+
+    layout = layout_of(name, state_root)
+    try:
+        chosen = layout.node(node_name)
+    except LookupError as error:
+        raise local.CannotStart(str(error)) from error
+    (local.connect if plugged else local.isolate)(layout, chosen)
+    click.echo(f"{node_name} is {'connected' if plugged else 'cut off'}")
+
+
+def _log_options(command: F) -> F:
+    command = click.option("--log-format", type=click.Choice(["text", "json"]), help="Format of log lines.")(command)
+    return click.option("--log-level", help="debug, info, warning or error.")(command)
+
+
+@main.command()
+@CONFIG
+@click.option("--state-directory", help="Store, certificates, keys.  [default: /var/lib/pybernetes/server]")
+@click.option("--listen", multiple=True, help="host:port, repeatable.  [default: 127.0.0.1:6443]")
+@click.option("--advertise", help="host:port at which nodes and pods reach the API.")
+@click.option("--store", type=click.Choice(["sqlite", "memory"]), help="Where objects are kept.  [default: sqlite]")
+@click.option("--pod-range", help="[default: 10.244.0.0/16]")
+@click.option("--service-range", help="[default: 10.96.0.0/16]")
+@click.option("--kubeconfig", help="Where to write the administrator's kubeconfig.")
+@_log_options
+@friendly
+def server(config: Path | None, listen: tuple[str, ...], **options: Any) -> None:
+    """Run the control plane: API server, store, controllers, scheduler."""
+    from .config import ServerConfig
+    from .server import run
+
+    run(ServerConfig.load(config, options | {"listen": listen or None}))
+
+
+@main.command()
+@CONFIG
+@click.option("--node-name", help="The node's name.")
+@click.option("--node-address", help="The node's address.")
+@click.option("--identities", help="Directory of the node's kubeconfigs and certificates.")
+@click.option("--state-directory", help="Pods' files.  [default: /var/lib/pybernetes/agent]")
+@click.option("--run-directory", help="Namespaces and sockets.  [default: /run/pybernetes/agent]")
+@_log_options
+@friendly
+def agent(config: Path | None, **options: Any) -> None:
+    """Run one node: kubelet, service proxy, cluster DNS."""
+    from .agent import run
+    from .config import AgentConfig
+
+    run(AgentConfig.load(config, options))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        main()

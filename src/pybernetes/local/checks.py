@@ -1,0 +1,52 @@
+"""Can this machine hold a cluster? Each capability is tried, not guessed, and named when it is missing."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pybernetes.netlink import namespaces
+from pybernetes.netlink.links import Links
+from pybernetes.netlink.nft import available as nftables_available
+
+
+def missing(run_root: Path) -> list[str]:
+    """What is missing, one sentence each with what to do; empty when all is there."""
+    if sys.platform != "linux":
+        return [f"pybernetes up needs Linux network namespaces; this is {sys.platform}"]
+    if os.geteuid() != 0:
+        return ["pybernetes up makes network namespaces, routes and mounts: run it as root (sudo pybernetes up)"]
+    run_root.mkdir(parents=True, exist_ok=True)
+    probe = run_root / f".probe-{os.getpid()}"
+    try:
+        namespaces.create(str(probe))
+    except OSError as error:
+        return [f"no network namespace can be made ({error}): root needs CAP_SYS_ADMIN, and mounts must be allowed"]
+    try:
+        return [text for check in (_links, _nftables) if (text := check(str(probe)))]
+    finally:
+        namespaces.delete(str(probe))
+
+
+def _links(namespace: str) -> str:
+    return _tried("veth pairs and bridges (CONFIG_VETH, CONFIG_BRIDGE, CAP_NET_ADMIN)", lambda: _try_links(namespace))
+
+
+def _try_links(namespace: str) -> None:
+    with Links(namespace) as links:
+        links.add_bridge("probe")
+        links.add_veth("probe0", "probe1", master="probe")
+
+
+def _nftables(namespace: str) -> str:
+    return _tried(
+        "nftables (CONFIG_NF_TABLES, CONFIG_NFT_NAT)", lambda: namespaces.run_in(namespace, nftables_available)
+    )
+
+
+def _tried(what: str, attempt: Callable[[], object]) -> str:
+    try:
+        attempt()
+    except OSError as error:
+        return f"the kernel cannot do {what}: {error}"
+    return ""

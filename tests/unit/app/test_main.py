@@ -1,0 +1,41 @@
+import pytest
+from click.testing import CliRunner
+
+from pybernetes.app.main import main
+
+
+@pytest.fixture
+def run():
+    return lambda *argv: CliRunner().invoke(main, argv)
+
+
+@pytest.mark.parametrize("command", ["up", "down", "kubeconfig", "status", "server", "agent", "node"])
+def test_every_command_explains_itself(run, command):
+    done = run(command, "--help")
+    assert done.exit_code == 0
+    assert f"pybernetes {command}" in done.output.replace("main", "pybernetes")
+
+
+def test_a_cluster_that_is_not_there_is_a_message_not_a_traceback(run, tmp_path):
+    done = run("kubeconfig", "--name", "nobody", "--state-root", str(tmp_path))
+    assert done.exit_code == 1
+    assert "there is no cluster 'nobody' here; start one with: pybernetes up" in done.output
+
+
+def test_down_without_a_cluster_is_no_error(run, tmp_path):
+    done = run("down", "--state-root", str(tmp_path))
+    assert done.exit_code == 0
+
+
+def test_a_name_that_cannot_be_one_is_refused(run, tmp_path):
+    done = run("up", "--name", "../x", "--state-root", str(tmp_path), "--run-root", str(tmp_path))
+    assert done.exit_code == 2
+    assert "lower-case letters" in done.output
+
+
+def test_a_wrong_configuration_file_is_a_message(run, tmp_path):
+    path = tmp_path / "agent.yaml"
+    path.write_text("nonsense: 1\n")
+    done = run("agent", "--config", str(path))
+    assert done.exit_code == 1
+    assert "nonsense" in done.output
