@@ -59,6 +59,10 @@ class Lagged(Exception):
     """This watcher did not keep up with its bounded queue and was closed; list again."""
 
 
+class Unavailable(Exception):
+    """The store is closed, or could not make a write durable: that write did not happen."""
+
+
 class Store(Protocol):
     """at=0 is now. A mismatch raises Stale(current), an old read raises Compacted."""
 
@@ -76,7 +80,7 @@ class Store(Protocol):
         ...
 
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Record:
-        """Write a new key; raises Stale when it exists. With `ttl` it is deleted so many seconds after its last write."""
+        """Write a new key; raises Stale when it exists. With `ttl` it is deleted that many seconds after a write."""
         ...
 
     async def update(self, key: str, value: bytes, *, expect: Revision) -> Record:

@@ -1,0 +1,64 @@
+"""A process around one coroutine: uvloop, signals, exit status."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from .supervise import Fatal
+
+log = logging.getLogger("pybernetes.process")
+
+FAILED = 1
+INTERRUPTED = 130
+"""128 + SIGINT, as shells expect."""
+
+
+def run_forever(main: Coroutine[Any, Any, Any]) -> None:
+    """Run until it ends or a signal cancels it; returns after SIGTERM (an orderly stop is a success).
+
+    Exits with 130 after SIGINT, and with 1 after an error, which is logged. A second signal does not wait.
+    """
+    import uvloop  # here, so that the package can be used without it
+
+    status = uvloop.run(_until_signalled(main))
+    if status:
+        sys.exit(status)
+
+
+async def _until_signalled(main: Coroutine[Any, Any, Any]) -> int:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        if received:
+            log.warning("second signal, not waiting signal=%s", signal.Signals(number).name)
+            sys.stderr.flush()
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        received.append(number)
+        log.info("stopping signal=%s", signal.Signals(number).name)
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await main
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        task.uncancel()
+    except Fatal as error:
+        log.critical("cannot go on error=%s", error)
+        return FAILED
+    except Exception:
+        log.critical("failed", exc_info=True)
+        return FAILED
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    return INTERRUPTED if received[:1] == [signal.SIGINT] else 0

@@ -1,0 +1,247 @@
+"""The bridge: ASGI 3 events on one side, a Handler on the other. It knows no HTTP library."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pybernetes.api.errors import BadRequest, TooLarge
+
+from .answer import BODY_BYTES, answer, close_body, converse, error_response, whole
+from .message import Handler, Peer, Request, Response
+from .url import BadTarget, decode_path, decode_query
+
+_ONCE = frozenset({"authorization", "content-type", "host"})
+"""Headers whose repetition has no honest reading."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one peer may ask of the server."""
+
+    body_bytes: int = BODY_BYTES
+    head_bytes: int = 64 << 10
+    """Of a head that comes in several reads; one in a single read may have a read's 256 KiB."""
+    message_bytes: int = 16 << 20
+    """The largest WebSocket message."""
+    request_seconds: float = 60.0
+    """From a request's first byte to its last; a connection that sends nothing at first has as long."""
+    idle_seconds: int = 120
+    """An unused connection is kept so long: longer than Go's clients do (90 s), so that they are the ones to close."""
+    gzip_bytes: int = 128 << 10
+    """Bodies from this size on are compressed for clients that accept it, as in kube-apiserver; 0 never."""
+    grace_seconds: float = 5.0
+    """How long a shutdown waits for requests that are under way."""
+
+
+class Line(Protocol):
+    """The connection under a request, in scope["state"]["connection"]."""
+
+    stream: "Stream | None"
+
+    @property
+    def lost(self) -> bool: ...
+
+
+class Stream:
+    """A body on its way out, pulled by the task that made this; `end` stops it from outside."""
+
+    def __init__(self, body: AsyncIterable[bytes]) -> None:
+        self.waiting = False
+        """Between two chunks, as a watch is most of the time."""
+        self._body = body
+        self._iterator = aiter(body)
+        self._task = asyncio.current_task()
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """No further chunk; the one that is waited for is not waited for any more."""
+        if not self._ending.is_set():
+            self._ending.set()
+            if self.waiting and self._task is not None:
+                self._task.cancel()
+
+    async def next(self) -> bytes | None:
+        """The next chunk, None at the end."""
+        if self._ending.is_set():
+            return None
+        self.waiting = True
+        try:
+            return await anext(self._iterator, None)
+        except asyncio.CancelledError:
+            if not self._ending.is_set() or self._task is None or self._task.uncancel() > 0:
+                raise
+            return None
+        finally:
+            self.waiting = False
+
+    async def close(self) -> None:
+        await close_body(self._body)
+
+
+class App:
+    """An ASGI application that calls a Handler."""
+
+    def __init__(self, handler: Handler, limits: Limits) -> None:
+        self._handler = handler
+        self._limits = limits
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+            return
+        try:
+            request = _request(scope)
+            if "content-length" in request.headers or "transfer-encoding" in request.headers:
+                request.body = await self._body(request, receive)
+        except ConnectionError:
+            return
+        except (BadRequest, TooLarge) as error:
+            # After "expect: 100-continue" nobody knows whether the body will come
+            more = {"connection": "close"} if "expect" in dict(_headers(scope["headers"])) else {}
+            await self._respond(scope, send, error_response(error, **more))
+            return
+        response = await answer(self._handler, request)
+        if response.upgrade is not None:
+            response = error_response(BadRequest("this needs a WebSocket"))
+        await self._respond(scope, send, await self._compressed(request, response))
+
+    async def _body(self, request: Request, receive: Any) -> bytes:
+        limit = self._limits.body_bytes
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > limit:
+            raise TooLarge(f"the body has more than {limit} bytes")
+        chunks: list[bytes] = []
+        size, more = 0, True
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise ConnectionError
+            chunks.append(event["body"])
+            size += len(event["body"])
+            if size > limit:
+                raise TooLarge(f"the body has more than {limit} bytes")
+            more = event["more_body"]
+        return b"".join(chunks)
+
+    async def _compressed(self, request: Request, response: Response) -> Response:
+        threshold = self._limits.gzip_bytes
+        body = response.body
+        if not threshold or not isinstance(body, bytes) or len(body) < threshold:
+            return response
+        if "gzip" not in request.headers.get("accept-encoding", "") or "content-encoding" in response.headers:
+            return response
+        packed = await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
+        headers = {**response.headers, "content-encoding": "gzip", "vary": "accept-encoding"}
+        return Response(status=response.status, headers=headers, body=packed)
+
+    async def _respond(self, scope: Any, send: Any, response: Response) -> None:
+        connection: Line = scope["state"]["connection"]
+        headers = _encoded(response)
+        body = response.body
+        if isinstance(body, bytes):
+            if response.status not in (204, 304) and "content-length" not in response.headers:
+                headers.append((b"content-length", str(len(body)).encode()))
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+            return
+        stream = connection.stream = Stream(body)
+        try:
+            if connection.lost:
+                return
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            if scope["method"] != "HEAD":
+                while (chunk := await stream.next()) is not None:
+                    if chunk:
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            connection.stream = None
+            await stream.close()
+
+    async def _websocket(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()  # websocket.connect
+        try:
+            request = _request(scope)
+        except BadRequest as error:
+            response = error_response(error)
+        else:
+            response = await answer(self._handler, request)
+        if response.upgrade is not None:
+            protocol = response.upgrade.protocol
+            await send({"type": "websocket.accept", "subprotocol": protocol or None, "headers": []})
+            await converse(response.upgrade, _SocketChannel(protocol, receive, send))
+            return
+        headers, body = _encoded(response), await whole(response.body)
+        headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "websocket.http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": body})
+
+
+class _SocketChannel:
+    """A Channel over ASGI's WebSocket events."""
+
+    def __init__(self, protocol: str, receive: Any, send: Any) -> None:
+        self.protocol = protocol
+        self._receive = receive
+        self._send = send
+        self._closed = False
+
+    async def receive(self) -> bytes | None:
+        if self._closed:
+            return None
+        event = await self._receive()
+        if event["type"] == "websocket.receive":
+            data: bytes | None = event.get("bytes")
+            return event["text"].encode() if data is None else data
+        self._closed = True
+        return None
+
+    async def send(self, data: bytes, *, text: bool = False) -> None:
+        if self._closed:
+            raise ConnectionResetError("the channel is closed")
+        try:
+            await self._send({"type": "websocket.send"} | ({"text": data.decode()} if text else {"bytes": data}))
+        except OSError as error:  # uvicorn's ClientDisconnected
+            self._closed = True
+            raise ConnectionResetError("the peer has gone") from error
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._send({"type": "websocket.close", "code": code, "reason": reason[:100]})
+        except (OSError, RuntimeError):
+            return  # the peer, or a shutdown, was first
+
+
+def _request(scope: Any) -> Request:
+    """A Request without its body. Raises BadRequest."""
+    headers: dict[str, str] = {}
+    for name, value in _headers(scope["headers"]):
+        if name in headers:
+            if name in _ONCE:
+                raise BadRequest(f"the header {name!r} is repeated")
+            value = headers[name] + ("; " if name == "cookie" else ", ") + value
+        headers[name] = value
+    method = scope.get("method", "GET")
+    if scope["type"] == "websocket":  # wsproto has taken these out
+        headers |= {"connection": "upgrade", "upgrade": "websocket"}
+        if scope["subprotocols"]:
+            headers["sec-websocket-protocol"] = ", ".join(scope["subprotocols"])
+    try:
+        path, query = decode_path(scope["raw_path"]), decode_query(scope["query_string"])
+    except BadTarget as error:
+        raise BadRequest(str(error)) from error
+    peer: Peer = scope["state"]["peer"]
+    return Request(method=method, path=path, query=query, headers=headers, peer=peer)
+
+
+def _headers(raw: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
+
+
+def _encoded(response: Response) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]

@@ -1,0 +1,59 @@
+"""Request targets: a path is percent-decoded once, on arrival, and encoded once, on departure.
+
+After decoding, a "%2F" would look like a separator and ".." like a parent, to this program or to one behind it:
+such paths are refused instead of guessed at (RFC 3986 sections 2.4 and 7.3).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qs, quote, unquote_to_bytes, urlencode
+
+_ESCAPES = re.compile(rb"%(?![0-9A-Fa-f]{2})|%2[Ff]|%5[Cc]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+_DOTS = re.compile(r"(?:^|/)\.\.?(?:/|$)")
+_FIELDS = 1000
+"""At most so many query parameters."""
+
+
+class BadTarget(ValueError):
+    """A request target that is refused; the text says why."""
+
+
+def decode_path(raw: bytes) -> str:
+    """Raises BadTarget for a broken escape, a hidden separator, control characters, dot segments."""
+    if not raw.startswith(b"/"):
+        raise BadTarget("the path must begin with '/'")
+    if b"%" in raw:
+        if _ESCAPES.search(raw):
+            raise BadTarget("the path has a broken escape or an escaped separator")
+        raw = unquote_to_bytes(raw)
+    try:
+        path = raw.decode()
+    except UnicodeDecodeError as error:
+        raise BadTarget("the path is not UTF-8") from error
+    return checked_path(path)
+
+
+def checked_path(path: str) -> str:
+    """A decoded path as it is. Raises BadTarget for control characters, backslashes, dot segments."""
+    if _CONTROL.search(path):
+        raise BadTarget("the path has a control character or a backslash")
+    if "/." in path and _DOTS.search(path):
+        raise BadTarget("the path has a '.' or '..' segment")
+    return path
+
+
+def decode_query(raw: bytes) -> dict[str, list[str]]:
+    """Parameters in order, blank values kept. Raises BadTarget."""
+    if not raw:
+        return {}
+    try:
+        return parse_qs(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
+    except ValueError as error:
+        raise BadTarget("the query is malformed") from error
+
+
+def encode_target(path: str, query: Mapping[str, Sequence[str]]) -> str:
+    """Path and query as they stand in a request line."""
+    target = quote(path, safe="/:@!$&'()*+,;=~")
+    return f"{target}?{urlencode(query, doseq=True)}" if query else target
