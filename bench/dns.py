@@ -1,0 +1,261 @@
+"""Cluster DNS: questions a second, latency, memory, and how fast a change shows. Needs dnsperf (Debian package).
+
+    python bench/dns.py [--seconds 5]
+
+One server process on CPU 1 with a generated cluster, dnsperf on CPU 0. Each figure is one JSON line on standard output.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from pybernetes.api.objects import Obj, encode
+from pybernetes.api.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES
+from pybernetes.client import Client
+from pybernetes.dns import Dns, DnsConfig
+from pybernetes.wire import Channel, Request, Response
+
+Z = "cluster.local"
+PER_NAMESPACE = 100
+_END = {"metadata": {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}}
+
+
+def figure(name: str, value: float, unit: str, n: int) -> None:
+    print(json.dumps({"bench": "dns", "figure": name, "value": round(value, 4), "unit": unit, "n": n}), flush=True)
+
+
+# -- the cluster: half of the services have a cluster address, half are headless ---
+
+
+def namespace(number: int) -> str:
+    return f"ns-{number // PER_NAMESPACE}"
+
+
+def service(number: int, *, headless: bool, revision: int = 1) -> Obj:
+    address = "None" if headless else f"10.96.{number >> 8}.{number & 255}"
+    port = {"name": "http", "protocol": "TCP", "port": 80, "targetPort": 8080}
+    kind = "headless" if headless else "svc"
+    meta = {"name": f"{kind}-{number}", "namespace": namespace(number), "resourceVersion": str(revision), "uid": "u"}
+    return {"metadata": meta, "spec": {"clusterIP": address, "clusterIPs": [address], "ports": [port]}}
+
+
+def endpoint_slice(number: int, *, third: int = 0, revision: int = 1) -> Obj:
+    name = f"headless-{number}"
+    meta = {
+        "name": f"{name}-a", "namespace": namespace(number), "resourceVersion": str(revision), "uid": "u",
+        "labels": {"kubernetes.io/service-name": name},
+    }  # fmt: skip
+    address = f"10.{64 + third}.{number >> 8}.{number & 255}"
+    endpoint = {
+        "addresses": [address],
+        "conditions": {"ready": True},
+        "targetRef": {"kind": "Pod", "name": f"p{number}"},
+    }
+    ports = [{"name": "http", "protocol": "TCP", "port": 8080}]
+    return {"metadata": meta, "addressType": "IPv4", "endpoints": [endpoint], "ports": ports}
+
+
+def objects(plural: str, size: int) -> list[Obj]:
+    if plural == NAMESPACES.plural:
+        return [{"metadata": {"name": f"ns-{n}", "uid": "u", "resourceVersion": "1"}} for n in range(size // 100 + 1)]
+    if plural == SERVICES.plural:
+        return [service(n, headless=headless) for n in range(size) for headless in (False, True)]
+    return [endpoint_slice(n) for n in range(size)]
+
+
+def questions(size: int, count: int) -> list[str]:
+    """55 % A, 25 % AAAA without an answer, 15 % names of search lists that do not exist, 5 % SRV."""
+    rng = random.Random(7)
+    found = []
+    for _ in range(count):
+        number, draw = rng.randrange(size), rng.random()
+        name = f"{rng.choice(['svc', 'headless'])}-{number}.{namespace(number)}.svc.{Z}"
+        if draw < 0.55:
+            found.append(f"{name} A")
+        elif draw < 0.80:
+            found.append(f"{name} AAAA")
+        elif draw < 0.95:
+            found.append(f"host-{number % 100}.example.com.{namespace(number)}.svc.{Z} A")
+        else:
+            found.append(f"_http._tcp.svc-{number}.{namespace(number)}.svc.{Z} SRV")
+    return found
+
+
+class Generated:
+    """A Transport that streams the generated cluster, then what is put on `later`."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.later: dict[str, asyncio.Queue[bytes]] = {}
+
+    async def send(self, request: Request) -> Response:
+        plural = request.path.rsplit("/", 1)[-1]
+        return Response(body=self._lines(plural))
+
+    async def _lines(self, plural: str) -> AsyncIterator[bytes]:
+        queue = self.later[plural] = asyncio.Queue()
+        found = objects(plural, self.size)
+        for start in range(0, len(found), 100):
+            yield b"".join(line("ADDED", obj) for obj in found[start : start + 100])
+        del found
+        yield line("BOOKMARK", _END)
+        while True:
+            yield await queue.get()
+
+    async def connect(self, request: Request, *, protocols: Any) -> Channel:
+        raise NotImplementedError
+
+    async def close(self) -> None: ...
+
+
+def line(kind: str, obj: Obj) -> bytes:
+    return encode({"type": kind, "object": obj}) + b"\n"
+
+
+# -- the server process ---
+
+
+async def serve(size: int) -> None:
+    """Say when it is ready, answer until standard input ends; a line "change" measures one change."""
+    os.sched_setaffinity(0, {os.cpu_count() - 1 if os.cpu_count() else 0})  # type: ignore[operator]
+    transport = Generated(size)
+    dns = Dns(Client(transport), DnsConfig(listen=("127.0.0.1",), port=0, upstreams=()))
+    async with asyncio.TaskGroup() as group:
+        began = time.perf_counter()
+        task = group.create_task(dns.run())
+        await dns.ready.wait()
+        say({"synced": time.perf_counter() - began, "port": dns.server.port, "pid": os.getpid()})
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while await reader.readline():
+            say({"change_ms": statistics.median([change(dns, n) for n in range(200)])})
+        task.cancel()
+
+
+def change(dns: Dns, number: int) -> float:
+    """Milliseconds from a decoded watch event to the answer that reflects it."""
+    informer = next(i for i in dns._informers if i.resource == ENDPOINT_SLICES)
+    obj = endpoint_slice(number, third=1, revision=2 + number)
+    began = time.perf_counter()
+    informer._put(informer._slimmed(obj))
+    assert dns.server.responder.respond(packet(f"headless-{number}.{namespace(number)}.svc.{Z}"), udp=True)
+    return (time.perf_counter() - began) * 1000
+
+
+def packet(name: str) -> bytes:
+    wire = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return b"\0\1\1\0\0\1\0\0\0\0\0\0" + wire + b"\0\0\1\0\1"
+
+
+def say(value: Obj) -> None:
+    print(json.dumps(value), flush=True)
+
+
+# -- the measuring process ---
+
+
+class Child:
+    """The server under test."""
+
+    def __init__(self, size: int) -> None:
+        argv = [sys.executable, __file__, "--serve", str(size)]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.ready = self.read()
+
+    def read(self) -> dict[str, Any]:
+        assert self.process.stdout
+        found: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return found
+
+    def change_ms(self) -> float:
+        assert self.process.stdin
+        self.process.stdin.write("change\n")
+        self.process.stdin.flush()
+        return float(self.read()["change_ms"])
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
+def dnsperf(port: int, file: Path, *, seconds: float, rate: int = 0) -> dict[str, float]:
+    """A run of dnsperf; latencies only when the rate is given (one line a query)."""
+    argv = ["taskset", "-c", "0", "dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(file), "-l", str(seconds)]
+    argv += ["-c", "16", "-q", "100", *(["-Q", str(rate), "-v"] if rate else [])]
+    out = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
+    found = {"qps": float(re.findall(r"Queries per second:\s+([\d.]+)", out)[0])}
+    found["completed"] = float(re.findall(r"Queries completed:\s+(\d+)", out)[0])
+    if rate:
+        latencies = sorted(float(text) for text in re.findall(r"^> .* ([\d.]+)$", out, re.M))
+        found["p99_ms"] = latencies[int(len(latencies) * 0.99)] * 1000
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def pss_mb(pid: int) -> float:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.findall(r"^Pss:\s+(\d+) kB", text, re.M)[0]) / 1024
+
+
+def measure(size: int, label: str, *, seconds: float, scratch: Path) -> None:
+    file = scratch / f"questions-{size}"
+    file.write_text("\n".join(questions(size // 2, 40_000)) + "\n")
+    child = Child(size // 2)
+    try:
+        port, pid = child.ready["port"], child.ready["pid"]
+        dnsperf(port, file, seconds=2)  # every answer has been made once
+        runs, costs = [], []
+        for _ in range(3):
+            before = cpu_seconds(pid)
+            run = dnsperf(port, file, seconds=seconds)
+            runs.append(run["qps"])
+            costs.append((cpu_seconds(pid) - before) / run["completed"] * 1e6)
+        figure(f"qps_{label}", statistics.median(runs), "1/s", 3)
+        figure(f"cpu_us_per_query_{label}", statistics.median(costs), "us", 3)
+        slow = dnsperf(port, file, seconds=seconds, rate=3000)
+        figure(f"p99_ms_at_3000_{label}", slow["p99_ms"], "ms", int(slow["completed"]))
+        figure(f"index_{label}_s", child.ready["synced"], "s", 1)
+        figure(f"pss_{label}_mb", pss_mb(pid), "MB", 1)
+        figure(f"one_change_ms_{label}", child.change_ms(), "ms", 200)
+    finally:
+        child.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=5)
+    options = parser.parse_args()
+    if options.serve:
+        uvloop.run(serve(options.serve))
+        return
+    if not shutil.which("dnsperf"):
+        sys.exit("bench/dns.py needs dnsperf: apt-get install dnsperf")
+    print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as scratch:
+        for size, label in ((1_000, "1k"), (10_000, "10k")):
+            measure(size, label, seconds=options.seconds, scratch=Path(scratch))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Who answers: the handlers in order, the first that has something to say wins."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from .foreign import addresses
+from .forward import FAILED, Forwarder
+from .message import Body, Query, body_of
+from .names import wire_of
+from .records import AXFR, IN, IXFR, Answer, Question, Rcode
+from .table import Table
+
+Result = Body | Awaitable[Body] | None
+"""A reply at once, one that has to be waited for, or "not mine"."""
+
+
+@dataclass(slots=True)
+class Resolver:
+    """What handlers work with."""
+
+    table: Table
+    forwarder: Forwarder
+    ready: bool = False
+    """The snapshot holds the whole cluster."""
+    panics: int = 0
+    handled: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Replies of the chain by question type and rcode (the fast path counts in the table)."""
+
+
+Handler = Callable[[Resolver, Query], Result]
+
+
+def version(_: Resolver, query: Query) -> Result:
+    """EDNS above version 0 is BADVERS (RFC 6891)."""
+    return _error(Rcode.BADVERS) if query.edns and query.edns.version else None
+
+
+def foreign_class(_: Resolver, query: Query) -> Result:
+    """Only class IN is served, and no transfers."""
+    return _error(Rcode.REFUSED) if query.question.cls != IN or query.question.type in (AXFR, IXFR) else None
+
+
+def unready(resolver: Resolver, query: Query) -> Result:
+    """Until the whole cluster is known, "no such name" would be a guess."""
+    if resolver.ready or resolver.table.rules.zone_of(query.question.name) is None:
+        return None
+    return _error(Rcode.SERVFAIL)
+
+
+def cluster(resolver: Resolver, query: Query) -> Result:
+    """The cluster's own names and addresses."""
+    found = resolver.table.find(query)
+    if found is None:
+        return None
+    if isinstance(found, Answer):
+        return _chased(resolver, query, found)
+    return resolver.table.body(found)
+
+
+async def _chased(resolver: Resolver, query: Query, found: Answer) -> Body:
+    """An ExternalName whose target is outside: the CNAME with what the world says, or NODATA when it says nothing."""
+    assert found.chase is not None
+    _, kind, cls = query.question
+    wire = wire_of(found.chase) + kind.to_bytes(2) + cls.to_bytes(2)
+    onward = query._replace(wire=wire, question=Question(found.chase, kind, cls))
+    reply = resolver.forwarder.cached(onward) or await resolver.forwarder.ask(onward)
+    failed = reply is FAILED or reply.body.rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN)
+    records = () if failed else (*found.records, *addresses(reply, onward))
+    table = resolver.table
+    return body_of(
+        query.question,
+        Answer(Rcode.NOERROR, records, zone=found.zone),
+        wire_length=len(query.wire),
+        ttl=table.rules.ttl,
+        serial=table.soa.serial,
+    )
+
+
+def cached(resolver: Resolver, query: Query) -> Result:
+    """What the upstreams have said before."""
+    reply = resolver.forwarder.cached(query)
+    return reply.body if reply else None
+
+
+def forwarded(resolver: Resolver, query: Query) -> Result:
+    """What the upstreams say."""
+    return _asked(resolver, query) if resolver.forwarder.upstreams else None
+
+
+async def _asked(resolver: Resolver, query: Query) -> Body:
+    return (await resolver.forwarder.ask(query)).body
+
+
+def refused(_: Resolver, __: Query) -> Result:
+    """Nobody to ask."""
+    return _error(Rcode.REFUSED)
+
+
+HANDLERS: tuple[Handler, ...] = (version, foreign_class, unready, cluster, cached, forwarded, refused)
+
+
+def resolve(resolver: Resolver, query: Query) -> Body | Awaitable[Body]:
+    """The reply of the first handler that has one."""
+    for handler in HANDLERS:
+        result = handler(resolver, query)
+        if result is not None:
+            return result
+    return _error(Rcode.REFUSED)
+
+
+def _error(rcode: Rcode) -> Body:
+    return Body(rcode, flags=0)

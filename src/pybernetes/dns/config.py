@@ -1,0 +1,48 @@
+"""What the cluster DNS of one node can be told."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+PodMode = Literal["disabled", "insecure", "verified"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsConfig:
+    """Defaults are CoreDNS' where it has one. Times are seconds; addresses are textual, without a port unless said."""
+
+    listen: tuple[str, ...] = ("10.96.0.10",)
+    """Each address gets a UDP and a TCP socket of its own, so that an answer leaves from the address asked."""
+    port: int = 53
+    """0 takes a free one, the same on UDP and TCP (tests)."""
+    cluster_domain: str = "cluster.local"
+    reverse_ranges: tuple[str, ...] = ()
+    """CIDR ranges of pods and services: an unknown address inside is NXDOMAIN here, outside it is asked upstream."""
+    namespaces: frozenset[str] = frozenset()
+    """Only these are answered; empty is all."""
+    pods: PodMode = "insecure"
+    """a-b-c-d.NS.pod names: never, for any address, or only for a pod with that address in that namespace."""
+    endpoint_pod_names: bool = False
+    """Endpoints without a hostname are named after their pod in place of their address."""
+    ttl: int = 5
+    upstreams: tuple[str, ...] | None = None
+    """ADDRESS or ADDRESS:PORT ([V6]:PORT); None takes the nameservers of `resolv_conf`; () forwards nothing."""
+    resolv_conf: str = "/etc/resolv.conf"
+    forward_timeout_seconds: float = 5.0
+    """For one forwarded question in all; one try gets at most `forward_try_seconds`."""
+    forward_try_seconds: float = 2.0
+    forward_concurrent: int = 1000
+    """Forwarded questions under way at once; one more is answered SERVFAIL."""
+    max_fails: int = 2
+    """Failed tries in a row after which an upstream is down; a down one gets one question a second as a probe."""
+    cache_entries: int = 9984
+    cache_seconds: int = 3600
+    """Longest time to keep a forwarded answer, and a forwarded denial (`cache_denial_seconds`)."""
+    cache_denial_seconds: int = 1800
+    cache_least_seconds: int = 5
+    udp_size: int = 1232
+    """What we announce in EDNS, and the most a UDP answer of ours is long whatever the client announces is 4096."""
+    tcp_connections: int = 200
+    """Per address; the one after is closed at once."""
+    tcp_idle_seconds: float = 10.0
+    lameduck_seconds: float = 0.0
+    """How long questions are still answered after the end was asked for."""

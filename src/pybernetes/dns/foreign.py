@@ -1,0 +1,167 @@
+"""Replies from outside: checked against what was asked, cut free of their OPT record, aged as time goes by.
+
+The records stay the bytes they came as. Their names point into the question and into each other, and both stay where
+they were, whatever case the next asker writes the question in.
+"""
+
+from struct import Struct
+from typing import NamedTuple
+
+from .message import AD, HEADER, QR, TC, Body, Query
+from .names import BadName, Name
+from .records import AAAA, CNAME, IN, OPT, SOA, A, Rcode, Record
+
+_RR = Struct("!HHIH")
+_JUMPS = 200
+"""Labels and pointers of one name: 127 labels are the most that fit in 255 bytes."""
+
+
+class BadReply(ValueError):
+    """Bytes that are no reply to the question."""
+
+
+class Walked(NamedTuple):
+    """Where one record lies: its owner's offset, type, class, ttl's offset, data's offset, and its end."""
+
+    start: int
+    type: int
+    cls: int
+    ttl_at: int
+    data_at: int
+    end: int
+
+
+class Reply(NamedTuple):
+    """An upstream's reply, ready to be passed on. Offsets of TTLs are within the tail."""
+
+    body: Body
+    ttls: tuple[int, ...]
+    truncated: bool
+    lasting: int
+    """Seconds until the first record (of a denial: its SOA) runs out; 0 when there is none to tell."""
+
+    @property
+    def denial(self) -> bool:
+        return self.body.rcode == Rcode.NXDOMAIN or not self.body.counts[0]
+
+
+def aged(reply: Reply, seconds: int) -> Reply:
+    """The reply with its TTLs `seconds` lower, never below zero."""
+    if not seconds:
+        return reply
+    body = reply.body
+    tail = bytearray(body.tail)
+    for at in reply.ttls:
+        left = max(0, int.from_bytes(tail[at : at + 4]) - seconds)
+        tail[at : at + 4] = left.to_bytes(4)
+    return reply._replace(body=Body(body.rcode, bytes(tail), body.ends, body.counts, body.flags))
+
+
+def read_reply(data: bytes, query: Query, *, id: bytes) -> Reply:
+    """The reply in a packet; raises BadReply when it is not one to this question."""
+    if len(data) < 12 or data[:2] != id:
+        raise BadReply("another id")
+    _, flags, questions, *sections = HEADER.unpack_from(data)
+    wire = query.wire
+    if not flags & QR or flags & 0x7800 or questions != 1 or data[12 : 12 + len(wire)].lower() != wire.lower():
+        raise BadReply("not a reply to the question")
+    try:
+        records = _walk(data, 12 + len(wire), sum(sections))
+    except (IndexError, BadName) as error:
+        raise BadReply(f"malformed: {error}") from None
+    return _trimmed(data, 12 + len(wire), records, (flags, *sections))
+
+
+def _walk(data: bytes, at: int, count: int) -> list[Walked]:
+    records = []
+    for _ in range(count):
+        start = at
+        at = _skip_name(data, at)
+        if at + 10 > len(data):
+            raise IndexError("record cut off")
+        kind, cls, _, length = _RR.unpack_from(data, at)
+        end = at + 10 + length
+        if end > len(data):
+            raise IndexError("record data cut off")
+        records.append(Walked(start, kind, cls, at + 4, at + 10, end))
+        at = end
+    return records
+
+
+def _skip_name(data: bytes, at: int) -> int:
+    while length := data[at]:
+        if length >= 0xC0:
+            return at + 2
+        if length > 63:
+            raise BadName("extended label")
+        at += 1 + length
+    return at + 1
+
+
+def _trimmed(data: bytes, start: int, records: list[Walked], header: tuple[int, ...]) -> Reply:
+    """Without OPT, which is each hop's own, and without what follows it, since names there may have moved."""
+    flags, answers, authority, _ = header
+    rcode = flags & 15
+    stop = next((at for at, record in enumerate(records) if record.type == OPT), len(records))
+    if stop < len(records):
+        rcode |= data[records[stop].ttl_at] << 4
+    kept = records[:stop]
+    end = kept[-1].end if kept else start
+    counts = (
+        min(answers, len(kept)),
+        min(authority, max(0, len(kept) - answers)),
+        max(0, len(kept) - answers - authority),
+    )
+    ends = tuple(record.end - start for record in kept)
+    body = Body(rcode, data[start:end], ends, counts, flags & AD)
+    ttls = tuple(record.ttl_at - start for record in kept)
+    return Reply(body, ttls, bool(flags & TC), _lasting(data, kept, counts))
+
+
+def _lasting(data: bytes, records: list[Walked], counts: tuple[int, int, int]) -> int:
+    said = [int.from_bytes(data[one.ttl_at : one.ttl_at + 4]) for one in records[: counts[0] + counts[1]]]
+    if not counts[0]:  # RFC 2308: a denial lasts as its SOA says
+        said += [
+            int.from_bytes(data[one.end - 4 : one.end])
+            for one in records[: counts[1]]
+            if one.type == SOA and one.end - one.data_at >= 20
+        ]
+    return min((ttl for ttl in said if ttl < 1 << 31), default=0)
+
+
+def addresses(reply: Reply, query: Query) -> list[Record]:
+    """The CNAME and address records of the answer, with their names written out, to be put in another answer."""
+    data = bytes(12) + query.wire + reply.body.tail
+    start = 12 + len(query.wire)
+    found = []
+    for record in _walk(data, start, reply.body.counts[0]):
+        if record.cls != IN or record.type not in (A, AAAA, CNAME):
+            continue
+        ttl = int.from_bytes(data[record.ttl_at : record.ttl_at + 4])
+        owner = expand(data, record.start)
+        if record.type == CNAME:
+            found.append(Record(owner, CNAME, ttl, expand(data, record.data_at)))
+        else:
+            found.append(Record(owner, record.type, ttl, data[record.data_at : record.end]))
+    return found
+
+
+def expand(data: bytes, at: int) -> Name:
+    """The name at an offset with its compression undone; raises BadName for circles and cuts."""
+    labels: list[str] = []
+    for _ in range(_JUMPS):
+        try:
+            length = data[at]
+            if length >= 0xC0:
+                target = (length & 0x3F) << 8 | data[at + 1]
+                if target >= at:
+                    raise BadName("pointer forward")
+                at = target
+                continue
+            if not length:
+                return tuple(labels)
+            labels.append(data[at + 1 : at + 1 + length].lower().decode("latin-1"))
+            at += 1 + length
+        except IndexError:
+            raise BadName("name cut off") from None
+    raise BadName("name too long")

@@ -1,0 +1,143 @@
+"""Questions about the rest of the world: asked of the upstreams in turn, once for all who ask the same at once."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from .cache import AnswerCache, CacheKey, key_of
+from .config import DnsConfig
+from .foreign import BadReply, Reply
+from .message import Body, Query
+from .names import packed
+from .records import Rcode
+from .upstream import Address, Upstream, address_of, nameservers
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 5.0
+"""How often resolv.conf is looked at for a change."""
+_RESOLVED = Path("/run/systemd/resolve/resolv.conf")
+FAILED = Reply(Body(Rcode.SERVFAIL, flags=0), (), truncated=False, lasting=0)
+
+
+class Forwarder:
+    """The upstreams and the cache before them. `run` watches resolv.conf; all else works without it."""
+
+    def __init__(self, config: DnsConfig, *, clock: Callable[[], float]) -> None:
+        self.config = config
+        self.clock = clock
+        self.cache = AnswerCache(
+            entries=config.cache_entries,
+            seconds=config.cache_seconds,
+            denial_seconds=config.cache_denial_seconds,
+            least_seconds=config.cache_least_seconds,
+        )
+        self.upstreams: list[Upstream] = []
+        self.rejected = 0
+        self.failures = 0
+        self._ours = {Address(host, config.port) for host in config.listen}
+        self._seen = ""
+        self._turn = 0
+        self._under_way: dict[CacheKey, asyncio.Task[Reply]] = {}
+        if config.upstreams is not None:
+            self.use([address_of(text) for text in config.upstreams])
+        else:
+            self.look()
+
+    def use(self, addresses: Iterable[Address]) -> None:
+        """Ask these from now on, never ourselves. What is known of those that stay is kept."""
+        known = {upstream.address: upstream for upstream in self.upstreams}
+        wanted = dict.fromkeys(address for address in addresses if not self._is_ours(address))
+        make = Upstream
+        self.upstreams = [
+            known.get(address) or make(address, max_fails=self.config.max_fails, size=self.config.udp_size)
+            for address in wanted
+        ]
+
+    def look(self) -> None:
+        """Read the node's resolv.conf, if it has changed."""
+        found = nameservers(_text(Path(self.config.resolv_conf)))
+        if found and all(address.host == "127.0.0.53" for address in found):
+            # the stub of systemd-resolved: its own upstreams are one file further, and cannot loop back to us
+            found = nameservers(_text(_RESOLVED)) or found
+        seen = " ".join(map(str, found))
+        if seen != self._seen:
+            log.info("upstreams found path=%s upstreams=%s", self.config.resolv_conf, seen)
+            self._seen = seen
+            self.use(found)
+
+    async def run(self) -> None:
+        """Until cancelled; then the questions under way are given up."""
+        try:
+            while True:
+                await asyncio.sleep(_LOOK_SECONDS)
+                if self.config.upstreams is None:
+                    self.look()
+        finally:
+            for task in list(self._under_way.values()):
+                task.cancel()
+
+    def cached(self, query: Query) -> Reply | None:
+        """What the upstreams have said before and still holds."""
+        return self.cache.get(query, now=self.clock())
+
+    async def ask(self, query: Query) -> Reply:
+        """The upstreams' reply, which is then kept; SERVFAIL when none gives one in time."""
+        key = key_of(query)
+        task = self._under_way.get(key)
+        if task is None:
+            if len(self._under_way) >= self.config.forward_concurrent:
+                self.rejected += 1
+                return FAILED
+            task = asyncio.get_running_loop().create_task(self._ask(query), name="dns-forward")
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, query: Query) -> Reply:
+        try:
+            async with asyncio.timeout(self.config.forward_timeout_seconds):
+                reply = await self._first(query)
+        except TimeoutError:
+            reply = FAILED
+        if reply is FAILED:
+            self.failures += 1
+        else:
+            self.cache.put(query, reply, now=self.clock())
+        return reply
+
+    async def _first(self, query: Query) -> Reply:
+        """The first good reply of the upstreams, each asked once, in turn."""
+        last = FAILED
+        for upstream in self._order():
+            if not upstream.may_try(now=self.clock()):
+                continue
+            try:
+                reply = await upstream.ask(query, seconds=self.config.forward_try_seconds)
+            except (OSError, TimeoutError, BadReply) as error:
+                upstream.failed(now=self.clock())
+                log.debug("upstream failed upstream=%s error=%r", upstream.address, error)
+                continue
+            upstream.succeeded()
+            if reply.body.rcode not in (Rcode.SERVFAIL, Rcode.REFUSED):
+                return reply
+            last = reply
+        return last
+
+    def _order(self) -> list[Upstream]:
+        """Round robin; those that are up first."""
+        self._turn += 1
+        start = self._turn % len(self.upstreams) if self.upstreams else 0
+        turned = self.upstreams[start:] + self.upstreams[:start]
+        return sorted(turned, key=lambda upstream: upstream.down)
+
+    def _is_ours(self, address: Address) -> bool:
+        return any(packed(address.host) == packed(ours.host) and address.port == ours.port for ours in self._ours)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

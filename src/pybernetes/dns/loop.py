@@ -1,0 +1,108 @@
+"""The cluster DNS of one node: informers keep the snapshot, the server answers from it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from pybernetes.api.objects import Obj, revision_of
+from pybernetes.api.resources import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES
+from pybernetes.client import Client, Delta, Informer
+
+from .chain import Resolver
+from .config import DnsConfig
+from .forward import Forwarder
+from .metrics import Collector, Stats
+from .records import Rules
+from .rows import carrying, pod_row, service_row, slice_row
+from .server import Server
+from .snapshot import Snapshot, Token
+from .table import Table
+
+log = logging.getLogger(__name__)
+
+
+class Dns:
+    """`run` until cancelled. Questions about the cluster get SERVFAIL until it is synced, others an answer at once."""
+
+    def __init__(self, client: Client, config: DnsConfig) -> None:
+        """Raises ValueError for a configuration that cannot be used."""
+        self.client = client
+        self.config = config
+        self.snapshot = Snapshot()
+        rules = Rules.of(config)
+        self.resolver = Resolver(Table(self.snapshot, rules), Forwarder(config, clock=time.monotonic))
+        self.stats = Stats()
+        self.server = Server(self.resolver, config, self.stats)
+        self.collector = Collector(self.stats, self.resolver, server=f"dns://:{config.port}")
+        """For a prometheus_client registry."""
+        self.ready = asyncio.Event()
+        """Set once the whole cluster is known."""
+        self.applied = 0
+        """The revision of the newest Service, EndpointSlice or Namespace change that answers reflect."""
+        self._informers = self._watched()
+
+    @property
+    def synced(self) -> bool:
+        """Whether the whole cluster is known."""
+        return self.ready.is_set()
+
+    async def run(self) -> None:
+        """Raises an ExceptionGroup with an OSError when an address cannot be bound."""
+        async with asyncio.TaskGroup() as group:
+            for informer in self._informers:
+                group.create_task(informer.run(), name=f"dns-{informer!r}")
+            group.create_task(self.resolver.forwarder.run(), name="dns-forwarder")
+            group.create_task(self._become_ready(), name="dns-ready")
+            await self._serve()
+
+    async def _serve(self) -> None:
+        """The server, which outlives a cancellation by the lame-duck time: clients still ask the old address."""
+        server = asyncio.ensure_future(self.server.run())
+        try:
+            await asyncio.shield(server)
+        finally:
+            if not server.done():
+                await asyncio.sleep(self.config.lameduck_seconds)
+                server.cancel()
+                with suppress(asyncio.CancelledError):
+                    await server
+
+    async def _become_ready(self) -> None:
+        for informer in self._informers:
+            await informer.synced.wait()
+        self.resolver.ready = True
+        self.ready.set()
+        snapshot = self.snapshot
+        log.info("synced services=%d slices=%d", len(snapshot.services), sum(map(len, snapshot.slices.values())))
+
+    def _watched(self) -> list[Informer]:
+        snapshot, names = self.snapshot, self.config.endpoint_pod_names
+        services = Informer(self.client, SERVICES, slim=lambda obj: carrying(obj, service_row(obj)))
+        slices = Informer(self.client, ENDPOINT_SLICES, slim=lambda obj: carrying(obj, slice_row(obj, pod_names=names)))
+        namespaces = Informer(self.client, NAMESPACES, slim=lambda obj: carrying(obj, ()))
+        services.subscribe(self._handler(lambda o: snapshot.put_service(o["row"]), snapshot.drop_service))
+        slices.subscribe(self._handler(lambda o: snapshot.put_slice(o["row"]), snapshot.drop_slice))
+        found = [services, slices, namespaces]
+        namespaces.subscribe(
+            self._handler(
+                lambda o: snapshot.put_namespace(o["metadata"]["name"]), lambda key: snapshot.drop_namespace(key.name)
+            )
+        )
+        if self.config.pods == "verified":
+            pods = Informer(self.client, PODS, slim=lambda obj: carrying(obj, pod_row(obj)))
+            pods.subscribe(self._handler(lambda o: snapshot.put_pod(o["row"]), snapshot.drop_pod))
+            found.append(pods)
+        return found
+
+    def _handler(self, put: Callable[[Obj], set[Token]], drop: Callable[..., set[Token]]) -> Callable[[Delta], None]:
+        def handle(delta: Delta) -> None:
+            touched = drop(delta.key) if delta.now is None else put(delta.now)
+            if touched:
+                self.snapshot.serial = int(time.time())
+                self.resolver.table.forget(touched)
+                self.resolver.table.changed(self.snapshot.serial)
+            self.applied = max(self.applied, int(revision_of(delta.obj) or 0))
+
+        return handle

@@ -1,0 +1,180 @@
+"""Answers as ready-made bytes, by question: what makes most replies one dictionary look-up and one join.
+
+An entry is made when its question is first asked, and forgotten when something it was made of changes, so the table is
+never staler than the snapshot, costs nothing at start, and holds only what is asked for. Names that do not exist are
+kept too (search lists ask for many), but only a bounded number, since anybody can make them up.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import cycle
+
+from pybernetes.api.objects import Key
+
+from .message import AA, CD, QR, RA, RD, Body, Query, body_of, soa, zone_offset
+from .records import AAAA, IN, PTR, SRV, TXT, A, Answer, Question, Rcode, Rules, answer
+from .snapshot import Snapshot, Token
+
+KEPT_TYPES = frozenset({A, AAAA, SRV, PTR, TXT, 64, 65})
+"""Other types (there are 65,536) are answered without being kept."""
+_ROTATIONS = 8
+_NEGATIVES = 20_000
+"""Denials kept; then all of them are forgotten at once and made anew."""
+_LONGEST_ROTATED = 4096
+
+
+class Entry:
+    """One answer. `tails` turns through the rotations of the addresses; None stands for the SOA at `zone_at`."""
+
+    __slots__ = ("counts", "counts_opt", "ends", "flags", "rcode", "sections", "tails", "tally", "zone_at")
+
+    def __init__(self, rcode: int, sections: tuple[int, int, int], *, flags: dict[bytes, bytes]) -> None:
+        self.rcode = rcode
+        self.sections = sections
+        answers, authority, additional = (number.to_bytes(2) for number in sections)
+        self.counts = b"\0\x01" + answers + authority + additional
+        self.counts_opt = b"\0\x01" + answers + authority + (sections[2] + 1).to_bytes(2)
+        self.flags = flags
+        self.tails: Iterator[bytes] | None = None
+        self.ends: tuple[int, ...] = ()
+        self.zone_at = 0
+        self.tally: list[int] = [0]
+
+
+class SoaTails(dict[int, bytes]):
+    """The authority section of denials, by the offset of the zone: the same bytes for all of them."""
+
+    def __init__(self, ttl: int) -> None:
+        super().__init__()
+        self.ttl = ttl
+        self.serial = 1
+
+    def __missing__(self, zone_at: int) -> bytes:
+        made = self[zone_at] = soa(zone_at, ttl=self.ttl, serial=self.serial)
+        return made
+
+    def renew(self, serial: int) -> None:
+        self.serial = serial
+        self.clear()
+
+
+def header_flags(rcode: int, *, recursion: bool) -> dict[bytes, bytes]:
+    """The flag bytes of a reply by those of a plain query: RD and CD come back, AD and Z do not."""
+    table = {}
+    for bits in range(8):
+        asked = (RD if bits & 1 else 0) | (CD if bits & 2 else 0) | (0x0020 if bits & 4 else 0)
+        given = QR | AA | asked & (RD | CD) | (RA if recursion else 0) | rcode
+        table[asked.to_bytes(2)] = given.to_bytes(2)
+    return table
+
+
+class Table:
+    """The answers of the cluster's zones."""
+
+    def __init__(self, snapshot: Snapshot, rules: Rules, *, recursion: bool = True) -> None:
+        self.snapshot = snapshot
+        self.rules = rules
+        self.entries: dict[bytes, Entry] = {}
+        """By the question section, lower-cased as bytes (type and class too, by both writer and reader)."""
+        self.soa = SoaTails(rules.ttl)
+        self.tallies: dict[tuple[int, int], list[int]] = {}
+        """Questions answered, by type and rcode: entries hold the lists, the fast path counts in them."""
+        self._owned: dict[Token, list[bytes]] = {}
+        self._denials = 0
+        self._flags = {
+            rcode: header_flags(rcode, recursion=recursion) for rcode in (Rcode.NOERROR, Rcode.NXDOMAIN, Rcode.REFUSED)
+        }
+
+    def find(self, query: Query) -> Entry | Answer | None:
+        """The entry for a question of the cluster's; an Answer to chase a CNAME for; None when it is not ours."""
+        key = query.wire.lower()
+        entry = self.entries.get(key)
+        if entry is not None:
+            return entry
+        found = answer(self.snapshot, self.rules, query.question)
+        if found is None or found.chase is not None:
+            return found
+        entry = self._make(query.question, found, len(query.wire))
+        keep = query.question.cls == IN and query.question.type in KEPT_TYPES
+        if keep and (found.owner is not None or found.fixed):
+            self._keep(key, entry, found)
+        return entry
+
+    def body(self, entry: Entry) -> Body:
+        """An entry for the general reply writer; turns its rotation on."""
+        tail = self.soa[entry.zone_at] if entry.tails is None else next(entry.tails)
+        flags = 0 if entry.rcode == Rcode.REFUSED else AA
+        return Body(entry.rcode, tail, entry.ends or (len(tail),), entry.sections, flags)
+
+    def forget(self, touched: Iterable[Token]) -> None:
+        """Drop the answers that a change may have altered."""
+        for token in touched:
+            if isinstance(token, str):
+                self._forget_namespace(token)
+            for key in self._owned.pop(token, ()):
+                self._drop(key)
+
+    def changed(self, serial: int) -> None:
+        """The zone's serial, after a change."""
+        if serial != self.soa.serial:
+            self.soa.renew(serial)
+
+    def _forget_namespace(self, namespace: str) -> None:
+        """All that lies below it, and all addresses: a PTR has its name only while its namespace exists."""
+        below = [
+            token
+            for token in self._owned
+            if isinstance(token, bytes) or (isinstance(token, Key) and token.namespace == namespace)
+        ]
+        for token in below:
+            for key in self._owned.pop(token):
+                self._drop(key)
+
+    def _drop(self, key: bytes) -> None:
+        entry = self.entries.pop(key, None)
+        if entry is not None and entry.rcode == Rcode.NXDOMAIN:
+            self._denials -= 1
+
+    def _keep(self, key: bytes, entry: Entry, found: Answer) -> None:
+        if entry.rcode == Rcode.NXDOMAIN:
+            if self._denials >= _NEGATIVES:
+                self._forget_denials()
+            self._denials += 1
+        self.entries[key] = entry
+        if found.owner is not None:
+            self._owned.setdefault(found.owner, []).append(key)
+
+    def _forget_denials(self) -> None:
+        for key in [key for key, entry in self.entries.items() if entry.rcode == Rcode.NXDOMAIN]:
+            del self.entries[key]
+        owned = {token: [key for key in keys if key in self.entries] for token, keys in self._owned.items()}
+        self._owned = {token: keys for token, keys in owned.items() if keys}
+        self._denials = 0
+
+    def _make(self, question: Question, found: Answer, wire_length: int) -> Entry:
+        tally = self.tallies.setdefault((question.type, found.rcode), [0])
+        if found.rcode != Rcode.REFUSED and not found.records and not found.soa:
+            entry = Entry(found.rcode, (0, 1, 0), flags=self._flags[found.rcode])
+            entry.zone_at = zone_offset(question.name, found.zone)
+        else:
+            bodies = [self._body(question, turned, wire_length) for turned in rotations(found)]
+            entry = Entry(found.rcode, bodies[0].counts, flags=self._flags[found.rcode])
+            entry.ends = bodies[0].ends
+            if len(bodies[0].tail) > _LONGEST_ROTATED:
+                del bodies[2:]
+            entry.tails = cycle([body.tail for body in bodies])
+        entry.tally = tally
+        return entry
+
+    def _body(self, question: Question, found: Answer, wire_length: int) -> Body:
+        return body_of(question, found, wire_length=wire_length, ttl=self.rules.ttl, serial=self.soa.serial)
+
+
+def rotations(found: Answer) -> list[Answer]:
+    """The same answer with its addresses turned, each first once (the first eight); CNAMEs stay in front."""
+    names = [record for record in found.records if record.type not in (A, AAAA)]
+    addresses = [record for record in found.records if record.type in (A, AAAA)]
+    if len(addresses) < 2:
+        return [found]
+    step = max(1, len(addresses) // _ROTATIONS)
+    starts = range(0, len(addresses), step)[:_ROTATIONS]
+    return [found._replace(records=(*names, *addresses[at:], *addresses[:at])) for at in starts]

@@ -1,0 +1,139 @@
+"""One upstream resolver: a question over UDP from a port of its own, again over TCP when the answer was cut."""
+
+import asyncio
+import ipaddress
+import secrets
+from typing import NamedTuple
+
+from .foreign import BadReply, Reply, read_reply
+from .message import CD, HEADER, RD, Query, opt
+
+_LONGEST_REPLY = 65535
+
+
+class Address(NamedTuple):
+    host: str
+    port: int = 53
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def address_of(text: str) -> Address:
+    """10.0.0.1, 10.0.0.1:53, fd00::1 or [fd00::1]:53; raises ValueError for anything else."""
+    host, port = text, "53"
+    if text.startswith("["):
+        host, closing, rest = text[1:].partition("]")
+        if not closing:
+            raise ValueError(f"{text!r} has no closing bracket")
+        port = rest.removeprefix(":") or "53"
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    ipaddress.ip_address(host.partition("%")[0])
+    if not 0 < int(port) < 65536:
+        raise ValueError(f"port {port} is out of range")
+    return Address(host, int(port))
+
+
+def nameservers(resolv_conf: str) -> list[Address]:
+    """The nameserver lines of a resolv.conf, those that are no address left out."""
+    found = []
+    for line in resolv_conf.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver":
+            try:
+                host = words[1]
+                ipaddress.ip_address(host.partition("%")[0])
+            except ValueError:
+                continue
+            found.append(Address(host))
+    return found
+
+
+class Upstream:
+    """Where questions go, and how it has been doing lately."""
+
+    def __init__(self, address: Address, *, max_fails: int = 2, size: int = 1232) -> None:
+        self.address = address
+        self.size = size
+        self.max_fails = max_fails
+        self.fails = 0
+        self.next_probe = 0.0
+        self.requests = 0
+
+    @property
+    def down(self) -> bool:
+        return self.fails >= self.max_fails
+
+    def succeeded(self) -> None:
+        self.fails = 0
+
+    def failed(self, *, now: float) -> None:
+        self.fails += 1
+        self.next_probe = now + 1.0
+
+    def may_try(self, *, now: float) -> bool:
+        """Up, or down and due for a probe: then this question is the probe, and no other for a second."""
+        if not self.down:
+            return True
+        if now < self.next_probe:
+            return False
+        self.next_probe = now + 1.0
+        return True
+
+    async def ask(self, query: Query, *, seconds: float) -> Reply:
+        """The whole reply. Raises TimeoutError, OSError, BadReply (over TCP)."""
+        self.requests += 1
+        async with asyncio.timeout(seconds):
+            reply = await self._ask_udp(query)
+            return await self._ask_tcp(query) if reply.truncated else reply
+
+    def _packet(self, query: Query) -> tuple[bytes, bytes]:
+        id = secrets.token_bytes(2)
+        header = HEADER.pack(0, RD | query.flags & CD, 1, 0, 0, 1)[2:]
+        dnssec = bool(query.edns and query.edns.dnssec)
+        return id, id + header + query.wire + opt(size=self.size, dnssec=dnssec)
+
+    async def _ask_udp(self, query: Query) -> Reply:
+        id, packet = self._packet(query)
+        loop = asyncio.get_running_loop()
+        wait = _Wait(query, id, loop.create_future())
+        # connected: the kernel picks a random port and drops what does not come from the upstream
+        transport, _ = await loop.create_datagram_endpoint(lambda: wait, remote_addr=self.address)
+        try:
+            transport.sendto(packet)
+            return await wait.reply
+        finally:
+            transport.close()
+
+    async def _ask_tcp(self, query: Query) -> Reply:
+        id, packet = self._packet(query)
+        reader, writer = await asyncio.open_connection(*self.address, limit=_LONGEST_REPLY + 2)
+        try:
+            writer.write(len(packet).to_bytes(2) + packet)
+            await writer.drain()
+            length = int.from_bytes(await reader.readexactly(2))
+            return read_reply(await reader.readexactly(length), query, id=id)
+        except asyncio.IncompleteReadError as error:
+            raise BadReply("connection closed") from error
+        finally:
+            writer.close()
+
+
+class _Wait(asyncio.DatagramProtocol):
+    """The first datagram that is a reply to the question; what is not (a late one, a forged one) is passed over."""
+
+    def __init__(self, query: Query, id: bytes, reply: "asyncio.Future[Reply]") -> None:
+        self.query, self.id, self.reply = query, id, reply
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        if self.reply.done():
+            return
+        try:
+            self.reply.set_result(read_reply(data, self.query, id=self.id))
+        except BadReply:
+            return
+
+    def error_received(self, exc: Exception) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(exc)

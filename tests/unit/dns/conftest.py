@@ -1,0 +1,40 @@
+"""A live DNS server on loopback over a fake API with the golden cluster."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from pybernetes.client import Client
+from pybernetes.dns import Dns, DnsConfig
+from support.dns_cluster import REVERSE, fill
+from support.fake_api import FakeApi
+
+Serve = Callable[..., AbstractAsyncContextManager[Dns]]
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return fill(FakeApi())
+
+
+@pytest.fixture
+def serve(api: FakeApi) -> Serve:
+    @asynccontextmanager
+    async def serving(*, wait: bool = True, **fields: Any) -> AsyncIterator[Dns]:
+        settings: dict[str, Any] = {"listen": ("127.0.0.1",), "port": 0, "upstreams": (), "reverse_ranges": REVERSE}
+        dns = Dns(Client(api), DnsConfig(**(settings | fields)))
+        task = asyncio.create_task(dns.run())
+        try:
+            async with asyncio.timeout(5):
+                await dns.server.started.wait()
+                if wait:
+                    await dns.ready.wait()
+            yield dns
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    return serving

@@ -1,0 +1,83 @@
+import dns.message
+import dns.rrset
+import pytest
+
+from pybernetes.dns.cache import AnswerCache
+from pybernetes.dns.foreign import Reply, read_reply
+from pybernetes.dns.message import Query, read, reply
+
+
+def make(name: str = "www.example.com", **fields: object) -> Query:
+    return read(dns.message.make_query(name, "A", **fields).to_wire())  # type: ignore[arg-type]
+
+
+def given(query: Query, *, ttl: int = 60, rcode: int = 0, denial: bool = False) -> Reply:
+    """What an upstream would have said."""
+    asked = dns.message.from_wire(query.id + query.flags.to_bytes(2) + b"\0\1\0\0\0\0\0\0" + query.wire)
+    message = dns.message.make_response(asked)
+    message.set_rcode(rcode)
+    if denial:
+        soa = dns.rrset.from_text("example.com.", 900, "IN", "SOA", f"ns. me. 1 2 3 4 {ttl}")
+        message.authority.append(soa)
+    elif not rcode:
+        message.answer.append(dns.rrset.from_text(asked.question[0].name, ttl, "IN", "A", "192.0.2.1", "192.0.2.2"))
+    return read_reply(message.to_wire(), query, id=query.id)
+
+
+def cache(**fields: int) -> AnswerCache:
+    return AnswerCache(**({"entries": 3, "seconds": 3600, "denial_seconds": 1800, "least_seconds": 5} | fields))
+
+
+def test_ages() -> None:
+    kept, query = cache(), make()
+    kept.put(query, given(query, ttl=60), now=100.0)
+    found = kept.get(query, now=110.5)
+    assert found is not None
+    message = dns.message.from_wire(reply(query, found.body, size=1232))
+    assert message.answer[0].ttl == 50
+    assert len(message.answer[0]) == 2
+    assert kept.get(query, now=160.0) is None
+    assert (kept.hits["success"], kept.misses) == (1, 1)
+
+
+def test_another_case_is_the_same_name() -> None:
+    kept, query = cache(), make("www.example.com")
+    kept.put(query, given(query), now=0.0)
+    other = make("WWW.example.COM")
+    found = kept.get(other, now=1.0)
+    assert found is not None
+    assert dns.message.from_wire(reply(other, found.body, size=1232)).answer[0].name.to_text() == "WWW.example.COM."
+    assert kept.get(make("www.example.com", use_edns=0, want_dnssec=True), now=1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "lasts"),
+    [
+        ({"ttl": 100}, 100),
+        ({"ttl": 0}, 5),
+        ({"ttl": 999999}, 3600),
+        ({"ttl": 30, "denial": True}, 30),
+        ({"ttl": 5000, "denial": True}, 900),
+        ({"ttl": 40, "denial": True, "rcode": 3}, 40),
+        ({"rcode": 3}, 5),
+        ({"rcode": 2}, 5),
+        ({"rcode": 5}, 0),
+    ],
+)
+def test_lasting(fields: dict[str, int], lasts: int) -> None:
+    kept, query = cache(), make()
+    kept.put(query, given(query, **fields), now=0.0)  # type: ignore[arg-type]
+    assert (kept.get(query, now=lasts - 0.1) is not None) == bool(lasts)
+    assert kept.get(query, now=lasts) is None
+
+
+def test_bounded() -> None:
+    kept = cache(entries=2)
+    for name in ("a.example", "b.example", "a.example", "c.example"):
+        query = make(name)
+        if kept.get(query, now=0.0) is None:
+            kept.put(query, given(query), now=0.0)
+    assert len(kept) == 2
+    assert kept.get(make("a.example"), now=0.0), "the least recently used one has gone"
+    assert kept.get(make("b.example"), now=0.0) is None
+    assert kept.evictions == 1

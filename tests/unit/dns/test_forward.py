@@ -1,0 +1,297 @@
+"""Forwarding, with upstreams of our own on loopback."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import dns.asyncquery
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+from pybernetes.dns import Dns
+from pybernetes.dns.foreign import BadReply, expand, read_reply
+from pybernetes.dns.message import read
+from pybernetes.dns.upstream import Address, address_of, nameservers
+
+from .conftest import Serve
+
+Reply = Callable[[dns.message.Message], dns.message.Message | None]
+
+
+def address(request: dns.message.Message, *texts: str, ttl: int = 60) -> dns.message.Message:
+    response = dns.message.make_response(request, recursion_available=True)
+    response.answer.append(dns.rrset.from_text(request.question[0].name, ttl, "IN", "A", *(texts or ("192.0.2.1",))))
+    return response
+
+
+class Fake(asyncio.DatagramProtocol):
+    """An upstream: `answer` makes the reply; over TCP always the whole one, over UDP cut when it is `large`."""
+
+    def __init__(self) -> None:
+        self.answer: Reply = address
+        self.asked: list[dns.message.Message] = []
+        self.tcp = 0
+        self.ports: set[int] = set()
+        self.transport: asyncio.DatagramTransport
+        self.port = 0
+        self.delay = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.DatagramTransport", transport)
+        self.port = transport.get_extra_info("sockname")[1]
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        request = dns.message.from_wire(data)
+        self.asked.append(request)
+        self.ports.add(addr[1])
+        response = self.answer(request)
+        if response is not None:
+            wire = response.to_wire(max_size=65535)
+            if len(wire) > 1232:
+                cut = dns.message.make_response(request)
+                cut.flags |= dns.flags.TC
+                wire = cut.to_wire()
+            asyncio.get_running_loop().call_later(self.delay, self.transport.sendto, wire, addr)
+
+    async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.tcp += 1
+        request = dns.message.from_wire(await reader.readexactly(int.from_bytes(await reader.readexactly(2))))
+        response = self.answer(request)
+        assert response is not None
+        wire = response.to_wire(max_size=65535)
+        writer.write(len(wire).to_bytes(2) + wire)
+        await writer.drain()
+        writer.close()
+
+    @property
+    def text(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+@asynccontextmanager
+async def upstream() -> AsyncIterator[Fake]:
+    loop = asyncio.get_running_loop()
+    _, fake = await loop.create_datagram_endpoint(Fake, local_addr=("127.0.0.1", 0))
+    server = await asyncio.start_server(fake.stream, "127.0.0.1", fake.port)
+    try:
+        yield fake
+    finally:
+        fake.transport.close()
+        server.close()
+        await server.wait_closed()
+
+
+async def ask(server: Dns, name: str, kind: str = "A", *, tcp: bool = False, **fields: object) -> dns.message.Message:
+    query = dns.message.make_query(name, kind, **fields)  # type: ignore[arg-type]
+    port = server.server.port
+    if tcp:
+        return await dns.asyncquery.tcp(query, "127.0.0.1", port=port, timeout=8)
+    return await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=8)
+
+
+async def test_forwarded_then_cached(serve: Serve) -> None:
+    async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
+        for _ in range(3):
+            reply = await ask(server, "wWw.example.com", use_edns=0)
+            assert [r.address for r in reply.answer[0]] == ["192.0.2.1"]
+            assert reply.flags & dns.flags.RA
+            assert not reply.flags & dns.flags.AA
+        assert len(fake.asked) == 1
+        assert fake.asked[0].question[0].name.to_text() == "wWw.example.com."
+
+
+async def test_asked_once_for_all(serve: Serve) -> None:
+    async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
+        fake.delay = 0.05
+        replies = await asyncio.gather(*(ask(server, "www.example.com") for _ in range(20)))
+        assert all(reply.answer for reply in replies)
+        assert len(fake.asked) == 1
+
+
+async def test_ids_and_ports_vary(serve: Serve) -> None:
+    async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
+        for n in range(12):
+            await ask(server, f"n{n}.example.com")
+        assert len({request.id for request in fake.asked}) > 10
+        assert len(fake.ports) > 8
+
+
+async def test_names_of_the_cluster_never_leave(serve: Serve) -> None:
+    async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
+        for name in ("no.default.svc.cluster.local", "x.cluster.local", "cluster.local", "7.77.96.10.in-addr.arpa"):
+            await ask(server, name)
+            await ask(server, name, "MX")
+        assert not fake.asked
+        await ask(server, "1.2.0.192.in-addr.arpa", "PTR")
+        assert len(fake.asked) == 1
+
+
+async def test_denials_pass_and_are_cached(serve: Serve) -> None:
+    def deny(request: dns.message.Message) -> dns.message.Message:
+        response = dns.message.make_response(request)
+        response.set_rcode(dns.rcode.NXDOMAIN)
+        response.authority.append(dns.rrset.from_text("example.com.", 60, "IN", "SOA", "ns. me. 1 2 3 4 60"))
+        return response
+
+    async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
+        fake.answer = deny
+        for _ in range(2):
+            reply = await ask(server, "no.example.com")
+            assert reply.rcode() == dns.rcode.NXDOMAIN
+            assert reply.authority
+        assert len(fake.asked) == 1
+
+
+async def test_cut_answers_are_fetched_whole(serve: Serve) -> None:
+    async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
+        fake.answer = lambda request: address(request, *(f"192.0.2.{n}" for n in range(200)))
+        reply = await ask(server, "big.example.com", tcp=True)
+        assert len(reply.answer[0]) == 200
+        assert fake.tcp == 1
+        port = server.server.port
+        query = dns.message.make_query("big.example.com", "A")
+        cut = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=5)
+        assert cut.flags & dns.flags.TC
+        assert len(fake.asked) == 1
+
+
+async def test_the_next_upstream_steps_in(serve: Serve) -> None:
+    async with upstream() as good, upstream() as bad:
+        bad.answer = lambda request: None
+        fields = {"upstreams": (bad.text, good.text), "forward_try_seconds": 0.1}
+        async with serve(**fields) as server:
+            for n in range(8):
+                assert (await ask(server, f"n{n}.example.com")).answer
+            assert len(bad.asked) <= 3, "after two failures it is left alone, but for a probe a second"
+            assert [u.down for u in server.resolver.forwarder.upstreams] == [True, False]
+            bad.answer = address
+            forwarder = server.resolver.forwarder
+            for one in forwarder.upstreams:
+                one.next_probe = 0.0
+            forwarder.upstreams[1].fails = 9
+            assert (await ask(server, "again.example.com")).answer
+
+
+async def test_refusals_are_second_best(serve: Serve) -> None:
+    def refuse(request: dns.message.Message) -> dns.message.Message:
+        response = dns.message.make_response(request)
+        response.set_rcode(dns.rcode.REFUSED)
+        return response
+
+    async with upstream() as good, upstream() as bad, serve(upstreams=(bad.text, good.text)) as server:
+        bad.answer = refuse
+        for n in range(4):
+            assert (await ask(server, f"n{n}.example.com")).answer
+        good.answer = refuse
+        assert (await ask(server, "last.example.com")).rcode() == dns.rcode.REFUSED
+
+
+async def test_dead_upstreams_fail_fast(serve: Serve) -> None:
+    async with upstream() as fake:
+        text = fake.text
+    async with serve(upstreams=(text,), forward_try_seconds=0.2) as server:
+        began = asyncio.get_running_loop().time()
+        for n in range(20):
+            assert (await ask(server, f"n{n}.example.com")).rcode() == dns.rcode.SERVFAIL
+        assert asyncio.get_running_loop().time() - began < 3
+
+
+async def test_forgeries_are_passed_over(serve: Serve) -> None:
+    def forge(request: dns.message.Message) -> dns.message.Message:
+        wrong = address(request, "203.0.113.66")
+        wrong.id = request.id ^ 1
+        fake.transport.sendto(wrong.to_wire(), peer())
+        other = dns.message.make_query("other.example.com", "A", id=request.id)
+        fake.transport.sendto(address(other, "203.0.113.66").to_wire(), peer())
+        fake.transport.sendto(b"\0" * 5, peer())
+        return address(request)
+
+    def peer() -> tuple[str, int]:
+        return "127.0.0.1", next(iter(fake.ports))
+
+    async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
+        fake.answer = forge
+        reply = await ask(server, "www.example.com")
+        assert [r.address for r in reply.answer[0]] == ["192.0.2.1"]
+
+
+async def test_external_names_are_chased(serve: Serve) -> None:
+    async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
+        for _ in range(2):
+            reply = await ask(server, "Outside.default.svc.cluster.local")
+            assert [s.to_text().split(" ", 1)[1] for s in reply.answer] == [
+                "5 IN CNAME www.example.com.",
+                "60 IN A 192.0.2.1",
+            ]
+            assert reply.answer[1].name.to_text() == "www.example.com."
+        assert len(fake.asked) == 1
+        fake.answer = lambda request: None
+    async with serve(upstreams=()) as server:
+        reply = await ask(server, "outside.default.svc.cluster.local")
+        assert reply.rcode() == dns.rcode.NOERROR
+        assert not reply.answer
+        assert reply.authority
+
+
+async def test_resolv_conf_is_followed(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("search x\nnameserver 127.0.0.1\nnameserver nonsense\nnameserver 192.0.2.53\n")
+    async with serve(upstreams=None, resolv_conf=str(path)) as server:
+        forwarder = server.resolver.forwarder
+        assert [str(u.address) for u in forwarder.upstreams] == ["127.0.0.1:53", "192.0.2.53:53"]
+        kept = forwarder.upstreams[1]
+        path.write_text("nameserver 192.0.2.53\n")
+        forwarder.look()
+        assert forwarder.upstreams == [kept]
+        path.unlink()
+        forwarder.look()
+        assert forwarder.upstreams == []
+        assert (await ask(server, "www.example.com")).rcode() == dns.rcode.REFUSED
+
+
+async def test_never_asks_itself(serve: Serve) -> None:
+    async with serve(listen=("127.0.0.1",), port=5353, upstreams=("127.0.0.1:5353", "127.0.0.1:53")) as server:
+        assert [u.address.port for u in server.resolver.forwarder.upstreams] == [53]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("192.0.2.1", Address("192.0.2.1", 53)),
+        ("192.0.2.1:5300", Address("192.0.2.1", 5300)),
+        ("fd00::1", Address("fd00::1", 53)),
+        ("[fd00::1]:54", Address("fd00::1", 54)),
+        ("[fd00::1]", Address("fd00::1", 53)),
+    ],
+)
+def test_address(text: str, found: Address) -> None:
+    assert address_of(text) == found
+    assert address_of(str(found)) == found
+
+
+@pytest.mark.parametrize("text", ["", "example.com", "192.0.2.1:x", "192.0.2.1:0", "[fd00::1", "1.2.3"])
+def test_no_address(text: str) -> None:
+    with pytest.raises(ValueError):
+        print(address_of(text))
+
+
+def test_nameservers() -> None:
+    text = "# x\nnameserver 192.0.2.1\nnameserver\nnameserver fe80::1%eth0\noptions ndots:5\n"
+    assert nameservers(text) == [Address("192.0.2.1"), Address("fe80::1%eth0")]
+
+
+def test_malformed_replies() -> None:
+    request = dns.message.make_query("www.example.com", "A")
+    query = read(request.to_wire())
+    wire = address(request).to_wire()
+    assert read_reply(wire, query, id=query.id).body.counts == (1, 0, 0)
+    for length in range(len(wire)):
+        with pytest.raises(BadReply):
+            read_reply(wire[:length], query, id=query.id)
+    with pytest.raises(ValueError):
+        expand(b"\xc0\x00", 0)
