@@ -20,6 +20,11 @@ class Watcher:
         self.inbox: Inbox[Change] = Inbox(limit)
 
     def offer(self, changes: Sequence[Change]) -> bool:
+        """Put changes in, but those that it need not be told of; False when it lags."""
+        if changes[0].revision <= self.seen:  # it was asked for from the future on
+            changes = [change for change in changes if change.revision > self.seen]
+            if not changes:
+                return True
         self.seen = changes[-1].revision
         return self.inbox.offer(changes)
 

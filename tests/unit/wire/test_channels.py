@@ -162,7 +162,7 @@ async def test_only_the_latest_sizes_are_kept() -> None:
     async with Remote(theirs) as remote:
         for width in range(30):
             await ours.send(b'\x04{"Width":%d,"Height":1}' % width)
-        while remote.resize.qsize() < 16 or not remote.resize._queue[-1] == (29, 1):  # type: ignore[attr-defined]
+        while remote.resize.qsize() < 16 or remote.resize._queue[-1] != (29, 1):  # type: ignore[attr-defined]
             await asyncio.sleep(0)
         assert remote.resize.get_nowait() == (14, 1)
         await remote.exit(0)
