@@ -108,3 +108,54 @@ def condition(obj: Obj, kind: str) -> Obj | None:
 def condition_is(obj: Obj, kind: str, status: str = "True") -> bool:
     found = condition(obj, kind)
     return found is not None and found.get("status") == status
+
+
+def set_condition(obj: Obj, kind: str, status: str, *, now: str, reason: str = "", message: str = "") -> bool:
+    """Put a condition into an object's status; True when anything changed. `now` (a Time) stamps a change of status."""
+    conditions: list[Obj] = obj.setdefault("status", {}).setdefault("conditions", [])
+    wanted = {"type": kind, "status": status, "reason": reason, "message": message}
+    found = next((entry for entry in conditions if entry.get("type") == kind), None)
+    if found is None:
+        conditions.append(wanted | {"lastTransitionTime": now})
+        return True
+    if all(found.get(field, "") == value for field, value in wanted.items()):
+        return False
+    if found.get("status") != status:
+        found["lastTransitionTime"] = now
+    found.update(wanted)
+    return True
+
+
+def drop_condition(obj: Obj, kind: str) -> bool:
+    """Take a condition out of an object's status; True when it was there."""
+    status: Obj = obj.get("status") or {}
+    conditions: list[Obj] = status.get("conditions") or []
+    kept = [entry for entry in conditions if entry.get("type") != kind]
+    if len(kept) == len(conditions):
+        return False
+    status["conditions"] = kept
+    return True
+
+
+def is_controlled_by(obj: Obj, owner: Obj) -> bool:
+    """Whether `owner` is the controller of `obj`, by uid."""
+    found = controller_of(obj)
+    return found is not None and found.get("uid") == uid_of(owner)
+
+
+def finalizers_of(obj: Obj) -> list[str]:
+    return metadata(obj).get("finalizers") or []
+
+
+def pod_spec_of(obj: Obj) -> Obj | None:
+    """The pod spec inside a Pod, a workload (spec.template), a CronJob or a PodTemplate."""
+    spec: Obj = obj.get("spec") or {}
+    match obj.get("kind"):
+        case "Pod":
+            return spec
+        case "CronJob":
+            spec = (spec.get("jobTemplate") or {}).get("spec") or {}
+        case "PodTemplate":
+            spec = obj
+    found: Obj | None = (spec.get("template") or {}).get("spec")
+    return found

@@ -1,0 +1,137 @@
+"""The small checks that validation is made of; each yields a FieldError in apimachinery's words for what is wrong."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from .. import names, quantity
+from ..errors import FieldError
+from ..objects import Obj
+from ..selectors import of
+from . import meta
+
+Problems = Iterator[FieldError]
+
+NOT_NEGATIVE = "must be greater than or equal to 0"
+POSITIVE = "must be greater than 0"
+PROTOCOLS = ("SCTP", "TCP", "UDP")
+
+
+def named(value: str, path: str, rule: Callable[[str], Iterator[str]]) -> Problems:
+    """The value must follow a rule of `names`."""
+    yield from (FieldError.invalid(path, value, text) for text in rule(value))
+
+
+def required(obj: Mapping[str, Any], field: str, path: str, detail: str = "") -> Problems:
+    """The field must be there and not empty."""
+    if obj.get(field) in (None, "", [], {}):
+        yield FieldError.required(f"{path}.{field}" if path else field, detail)
+
+
+def required_name(obj: Mapping[str, Any], path: str, rule: Callable[[str], Iterator[str]]) -> Problems:
+    """`name` must be there and follow the rule."""
+    if name := obj.get("name"):
+        yield from named(name, f"{path}.name", rule)
+    else:
+        yield FieldError.required(f"{path}.name")
+
+
+def one_of(value: Any, path: str, supported: Collection[str]) -> Problems:
+    """The value must be one of those; required when empty."""
+    if not value:
+        yield FieldError.required(path)
+    elif value not in supported:
+        yield FieldError.not_supported(path, value, sorted(supported))
+
+
+def one_of_if_set(value: Any, path: str, supported: Collection[str]) -> Problems:
+    if value:
+        yield from one_of(value, path, supported)
+
+
+def not_negative(value: int | None, path: str) -> Problems:
+    if value is not None and value < 0:
+        yield FieldError.invalid(path, value, NOT_NEGATIVE)
+
+
+def positive(value: int | None, path: str) -> Problems:
+    if value is not None and value <= 0:
+        yield FieldError.invalid(path, value, POSITIVE)
+
+
+def in_range(value: int | None, path: str, low: int, high: int) -> Problems:
+    if value is not None and not low <= value <= high:
+        yield FieldError.invalid(path, value, f"must be between {low} and {high}, inclusive")
+
+
+def port(value: int | None, path: str) -> Problems:
+    """A port number that must be given."""
+    yield from (FieldError.invalid(path, value or 0, text) for text in names.port_number(value or 0))
+
+
+def port_or_name(value: int | str | None, path: str) -> Problems:
+    """An IntOrString that names a port."""
+    if isinstance(value, str):
+        yield from named(value, path, names.port_name)
+    else:
+        yield from port(value, path)
+
+
+def unique(values: Iterable[Any], path: Callable[[int], str]) -> Problems:
+    """No value twice; empty ones do not count."""
+    seen: set[Any] = set()
+    for index, value in enumerate(values):
+        if value in seen and value not in (None, ""):
+            yield FieldError.duplicate(path(index), value)
+        seen.add(value)
+
+
+def amounts(found: Mapping[str, Any] | None, path: str) -> Problems:
+    """A map of resource name to quantity, none negative."""
+    for name, value in (found or {}).items():
+        yield from named(name, path, names.qualified)
+        if quantity.Quantity.parse(value).nano < 0:
+            yield FieldError.invalid(f"{path}[{name}]", str(value), NOT_NEGATIVE)
+
+
+_SELECTOR_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+def selector(found: Obj | None, path: str) -> Problems:
+    """A meta/v1 LabelSelector."""
+    yield from meta.labels((found or {}).get("matchLabels"), f"{path}.matchLabels")
+    for index, expression in enumerate((found or {}).get("matchExpressions") or ()):
+        yield from _expression(expression, f"{path}.matchExpressions[{index}]")
+
+
+def _expression(expression: Obj, path: str) -> Problems:
+    operator, values = expression.get("operator"), expression.get("values") or []
+    if operator not in _SELECTOR_OPERATORS:
+        yield FieldError.invalid(f"{path}.operator", operator or "", "not a valid selector operator")
+    elif operator in ("In", "NotIn") and not values:
+        yield FieldError.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+    elif operator in ("Exists", "DoesNotExist") and values:
+        detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+        yield FieldError.forbidden(f"{path}.values", detail)
+    yield from named(expression.get("key", ""), f"{path}.key", names.qualified)
+    for index, value in enumerate(values):
+        yield from named(value, f"{path}.values[{index}]", names.label_value)
+
+
+def workload_selector(spec: Obj, path: str, *, kind: str) -> Problems:
+    """spec.selector of a workload: given, not empty, and matching the template's labels."""
+    found = spec.get("selector")
+    if found is None:
+        yield FieldError.required(f"{path}.selector")
+    else:
+        yield from selector(found, f"{path}.selector")
+        if not found.get("matchLabels") and not found.get("matchExpressions"):
+            yield FieldError.invalid(f"{path}.selector", found, f"empty selector is invalid for {kind}")
+            return
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    try:
+        matched = of(found).matches(labels or {})
+    except ValueError:
+        return
+    if not matched:
+        where = f"{path}.template.metadata.labels"
+        yield FieldError.invalid(where, labels, "`selector` does not match template `labels`")

@@ -1,0 +1,86 @@
+"""ConfigMap, Secret, ServiceAccount: data that pods read, and who they are."""
+
+import base64
+from collections.abc import Iterator, Mapping
+
+from .. import names
+from ..errors import FieldError
+from ..objects import Obj, annotations_of
+from . import checks
+from .pod_defaults import fill
+from .strategy import Strategy
+
+Problems = Iterator[FieldError]
+
+_MOST_BYTES = 1024 * 1024
+_FIXED = "field is immutable when `immutable` is set"
+
+
+class ConfigMapStrategy(Strategy):
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        data, binary = new.get("data") or {}, new.get("binaryData") or {}
+        for key in data:
+            yield from checks.named(key, f"data[{key}]", names.config_key)
+            if key in binary:
+                yield FieldError.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
+        for key in binary:
+            yield from checks.named(key, f"binaryData[{key}]", names.config_key)
+        if sum(map(len, data.values())) + _decoded_size(binary) > _MOST_BYTES:
+            yield FieldError.too_long("", "", _MOST_BYTES)
+        if old is not None:
+            yield from _immutable(new, old, ("data", "binaryData"))
+
+
+def _decoded_size(found: Mapping[str, str]) -> int:
+    return sum(len(value) * 3 // 4 - value[-2:].count("=") for value in found.values())
+
+
+def _immutable(new: Obj, old: Obj, fields: tuple[str, ...]) -> Problems:
+    if not old.get("immutable"):
+        return
+    if not new.get("immutable"):
+        yield FieldError.forbidden("immutable", _FIXED)
+    for field in fields:
+        if (new.get(field) or {}) != (old.get(field) or {}):
+            yield FieldError.forbidden(field, _FIXED)
+
+
+_SECRET_KEYS = {
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+_ACCOUNT_NAME = "kubernetes.io/service-account.name"
+
+
+class SecretStrategy(Strategy):
+    def default(self, obj: Obj) -> None:
+        fill(obj, {"type": "Opaque"})
+        if (clear := obj.pop("stringData", None)) is not None:
+            data = obj.setdefault("data", {})
+            data |= {key: base64.b64encode(value.encode()).decode() for key, value in clear.items()}
+
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        data: Mapping[str, str] = new.get("data") or {}
+        kind = new.get("type") or ""
+        for key in data:
+            yield from checks.named(key, f"data[{key}]", names.config_key)
+        if _decoded_size(data) > _MOST_BYTES:
+            yield FieldError.too_long("data", "", _MOST_BYTES)
+        for key in _SECRET_KEYS.get(kind, ()):
+            if key not in data:
+                yield FieldError.required(f"data[{key}]")
+        if kind == "kubernetes.io/service-account-token" and not annotations_of(new).get(_ACCOUNT_NAME):
+            yield FieldError.required(f"metadata.annotations[{_ACCOUNT_NAME}]")
+        if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
+            yield FieldError.required("data[username]")
+            yield FieldError.required("data[password]")
+        if old is not None:
+            if kind != old.get("type"):
+                yield FieldError.invalid("type", kind, "field is immutable")
+            yield from _immutable(new, old, ("data",))
+
+
+class ServiceAccountStrategy(Strategy):
+    """Nothing but its metadata can be wrong."""

@@ -1,0 +1,143 @@
+"""Endpoints and EndpointSlices. Clients dereference ports[].name and protocol unasked, so both are always there."""
+
+from collections.abc import Iterator
+
+from .. import names
+from ..errors import FieldError
+from ..objects import Obj
+from . import checks, meta
+from .pod_defaults import fill
+from .services import unusual
+from .strategy import Strategy
+
+Problems = Iterator[FieldError]
+
+_MOST_ENDPOINTS = 1000
+_MOST_PORTS = 20000
+_MOST_ADDRESSES = 100
+_FAMILIES = ("FQDN", "IPv4", "IPv6")
+
+
+class EndpointsStrategy(Strategy):
+    create_on_update = True
+
+    def default(self, obj: Obj) -> None:
+        for subset in obj.get("subsets") or ():
+            for port in subset.get("ports") or ():
+                fill(port, {"protocol": "TCP"})
+
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        for index, subset in enumerate(new.get("subsets") or ()):
+            yield from _subset(subset, f"subsets[{index}]")
+
+
+def _subset(subset: Obj, path: str) -> Problems:
+    ready, waiting = subset.get("addresses") or [], subset.get("notReadyAddresses") or []
+    if not ready and not waiting:
+        yield FieldError.required(path, "must specify `addresses` or `notReadyAddresses`")
+    for field, found in (("addresses", ready), ("notReadyAddresses", waiting)):
+        for index, address in enumerate(found):
+            yield from _address(address, f"{path}.{field}[{index}]")
+    ports = subset.get("ports") or []
+    for index, port in enumerate(ports):
+        where = f"{path}.ports[{index}]"
+        if port.get("name"):
+            yield from checks.named(port["name"], f"{where}.name", names.label)
+        elif len(ports) > 1:
+            yield FieldError.required(f"{where}.name")
+        yield from checks.port(port.get("port"), f"{where}.port")
+        yield from checks.one_of(port.get("protocol"), f"{where}.protocol", checks.PROTOCOLS)
+
+
+def _address(address: Obj, path: str) -> Problems:
+    text = address.get("ip") or ""
+    problems = list(checks.named(text, f"{path}.ip", names.ip))
+    yield from problems
+    if not problems:
+        yield from unusual(text, f"{path}.ip")
+    if host := address.get("hostname"):
+        yield from checks.named(host, f"{path}.hostname", names.label)
+    if node := address.get("nodeName"):
+        yield from checks.named(node, f"{path}.nodeName", names.subdomain)
+
+
+class EndpointSliceStrategy(Strategy):
+    generation = True
+
+    def default(self, obj: Obj) -> None:
+        if obj.get("endpoints") is None:
+            obj["endpoints"] = []
+        if obj.get("ports") is None:
+            obj["ports"] = []
+        for port in obj["ports"]:
+            if port.get("name") is None:
+                port["name"] = ""
+            fill(port, {"protocol": "TCP"})
+        for endpoint in obj["endpoints"]:
+            if endpoint.get("conditions") is None:
+                endpoint["conditions"] = {}
+
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        family = new.get("addressType") or ""
+        yield from checks.one_of(family, "addressType", _FAMILIES)
+        if old is not None and old.get("addressType") != family:
+            yield from meta.immutable(family, old.get("addressType"), "addressType")
+        endpoints, ports = new.get("endpoints") or [], new.get("ports") or []
+        if len(endpoints) > _MOST_ENDPOINTS:
+            yield FieldError("FieldValueTooMany", "endpoints", f"must have at most {_MOST_ENDPOINTS} items")
+        else:
+            for index, endpoint in enumerate(endpoints):
+                yield from _endpoint(endpoint, f"endpoints[{index}]", family=family)
+        if len(ports) > _MOST_PORTS:
+            yield FieldError("FieldValueTooMany", "ports", f"must have at most {_MOST_PORTS} items")
+        yield from _ports(ports)
+
+
+def _endpoint(endpoint: Obj, path: str, *, family: str) -> Problems:
+    addresses = endpoint.get("addresses") or []
+    if not addresses:
+        yield FieldError.required(f"{path}.addresses", "must contain at least 1 address")
+    elif len(addresses) > _MOST_ADDRESSES:
+        yield FieldError("FieldValueTooMany", f"{path}.addresses", f"must have at most {_MOST_ADDRESSES} items")
+    for index, address in enumerate(addresses):
+        yield from _slice_address(address, f"{path}.addresses[{index}]", family=family)
+    if host := endpoint.get("hostname"):
+        yield from checks.named(host, f"{path}.hostname", names.label)
+    if node := endpoint.get("nodeName"):
+        yield from checks.named(node, f"{path}.nodeName", names.subdomain)
+    zones = (endpoint.get("hints") or {}).get("forZones") or []
+    if len(zones) > 8:
+        yield FieldError("FieldValueTooMany", f"{path}.hints.forZones", "must have at most 8 items")
+    for index, zone in enumerate(zones):
+        yield from checks.named(zone.get("name") or "", f"{path}.hints.forZones[{index}].name", names.label_value)
+
+
+def _slice_address(address: str, path: str, *, family: str) -> Problems:
+    if family == "FQDN":
+        yield from checks.named(address, path, names.subdomain)
+        return
+    if family not in _FAMILIES:
+        return
+    want = 4 if family == "IPv4" else 6
+    found = names.address(address)
+    if found is None or found.version != want:
+        yield FieldError.invalid(path, address, f"must be an {family} address")
+    else:
+        yield from unusual(address, path)
+
+
+def _ports(ports: list[Obj]) -> Problems:
+    seen: set[str] = set()
+    for index, port in enumerate(ports):
+        where = f"ports[{index}]"
+        name = port.get("name") or ""
+        if name:
+            yield from checks.named(name, f"{where}.name", names.label)
+        if name in seen:
+            yield FieldError.duplicate(f"{where}.name", name)
+        seen.add(name)
+        yield from checks.one_of(port.get("protocol"), f"{where}.protocol", checks.PROTOCOLS)
+        if port.get("port") is not None:
+            yield from checks.port(port["port"], f"{where}.port")
+        if protocol := port.get("appProtocol"):
+            yield from checks.named(protocol, f"{where}.appProtocol", names.qualified)

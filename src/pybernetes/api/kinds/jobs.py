@@ -1,0 +1,200 @@
+"""Jobs and CronJobs."""
+
+import re
+from collections.abc import Iterator
+
+from ..errors import FieldError
+from ..objects import Obj, metadata
+from . import checks, meta
+from .pod_checks import template
+from .pod_defaults import fill
+from .strategy import Strategy
+from .workloads import default_template
+
+Problems = Iterator[FieldError]
+
+UID_LABEL, NAME_LABEL = "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"
+_OLD_LABELS = {"controller-uid": UID_LABEL, "job-name": NAME_LABEL}
+_MOST_RETRIES = (1 << 31) - 1
+_COUNTS = (
+    *("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "backoffLimitPerIndex"),
+    *("maxFailedIndexes", "ttlSecondsAfterFinished"),
+)
+_CRON_FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_CRON_NAMES = {3: {name: i + 1 for i, name in enumerate(_MONTHS)}, 4: {name: i for i, name in enumerate(_DAYS)}}
+
+
+def default_job(obj: Obj) -> None:
+    """A Job, or the job template of a CronJob."""
+    spec = obj.setdefault("spec", {})
+    default_template(spec)
+    if spec.get("completions") is None and spec.get("parallelism") is None:
+        spec["completions"] = spec["parallelism"] = 1
+    elif spec.get("parallelism") is None:
+        spec["parallelism"] = 1
+    replaced = "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed"
+    retries = 6 if spec.get("backoffLimitPerIndex") is None else _MOST_RETRIES
+    fill(
+        spec,
+        {"backoffLimit": retries, "completionMode": "NonIndexed", "suspend": False, "podReplacementPolicy": replaced},
+    )
+    if spec.get("manualSelector") is None:
+        spec["manualSelector"] = False
+    for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
+        for pattern in rule.get("onPodConditions") or ():
+            fill(pattern, {"status": "True"})
+
+
+class JobStrategy(Strategy):
+    generation = True
+    status = True
+
+    def default(self, obj: Obj) -> None:
+        default_job(obj)
+        labels = (obj["spec"]["template"].get("metadata") or {}).get("labels")
+        if labels and not metadata(obj).get("labels"):
+            obj.setdefault("metadata", {})["labels"] = dict(labels)
+
+    def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:
+        super().prepare(new, old, part=part)
+        spec = new.setdefault("spec", {})
+        if old is None and not spec.get("manualSelector"):
+            _select_own(new)
+
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        if part == "status":
+            return
+        spec: Obj = new.get("spec") or {}
+        yield from checks.workload_selector(spec, "spec", kind="job")
+        yield from job_spec(spec, "spec")
+        if old is not None:
+            yield from _job_update(spec, old.get("spec") or {})
+
+
+def _select_own(job: Obj) -> None:
+    """The selector and labels that make the pods this job's own (generateSelector)."""
+    spec, found = job["spec"], job.get("metadata") or {}
+    own = {UID_LABEL: found.get("uid", ""), NAME_LABEL: found.get("name", "")}
+    labels = spec["template"].setdefault("metadata", {}).setdefault("labels", {})
+    labels |= own | {old: own[new] for old, new in _OLD_LABELS.items()}
+    selector = spec.setdefault("selector", {})
+    selector.setdefault("matchLabels", {})[UID_LABEL] = own[UID_LABEL]
+
+
+def job_spec(spec: Obj, path: str) -> Problems:
+    for field in _COUNTS:
+        yield from checks.not_negative(spec.get(field), f"{path}.{field}")
+    mode = spec.get("completionMode")
+    yield from checks.one_of(mode, f"{path}.completionMode", ("Indexed", "NonIndexed"))
+    if mode == "Indexed" and spec.get("completions") is None:
+        detail = "when completion mode is Indexed"
+        yield FieldError.required(f"{path}.completions", detail)
+    for field in ("backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"):
+        if spec.get(field) is not None and mode != "Indexed":
+            detail = f"requires indexed completion mode: {field}"
+            yield FieldError.invalid(f"{path}.{field}", spec[field], detail)
+    policies = ("Failed", "TerminatingOrFailed")
+    yield from checks.one_of_if_set(spec.get("podReplacementPolicy"), f"{path}.podReplacementPolicy", policies)
+    yield from template(spec, f"{path}.template", kind="Job")
+
+
+def _job_update(spec: Obj, before: Obj) -> Problems:
+    if before.get("completionMode") != "Indexed":
+        yield from meta.immutable(spec.get("completions"), before.get("completions"), "spec.completions")
+    yield from meta.immutable(spec.get("selector"), before.get("selector"), "spec.selector")
+    for field in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
+        yield from meta.immutable(spec.get(field), before.get(field), f"spec.{field}")
+    if not before.get("suspend"):  # a suspended job's template may still be steered to nodes
+        yield from meta.immutable(spec.get("template"), before.get("template"), "spec.template")
+
+
+class CronJobStrategy(Strategy):
+    generation = True
+    status = True
+
+    def default(self, obj: Obj) -> None:
+        spec = obj.setdefault("spec", {})
+        fill(
+            spec,
+            {
+                "concurrencyPolicy": "Allow",
+                "suspend": False,
+                "successfulJobsHistoryLimit": 3,
+                "failedJobsHistoryLimit": 1,
+            },
+        )
+        default_template(spec.setdefault("jobTemplate", {}).setdefault("spec", {}))
+
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        if part == "status":
+            return
+        name = metadata(new).get("name", "")
+        if old is None and len(name) > 52:
+            yield FieldError.invalid("metadata.name", name, "must be no more than 52 characters")
+        spec: Obj = new.get("spec") or {}
+        schedule = spec.get("schedule") or ""
+        if not schedule:
+            yield FieldError.required("spec.schedule")
+        else:
+            yield from cron(schedule, "spec.schedule")
+        yield from checks.not_negative(spec.get("startingDeadlineSeconds"), "spec.startingDeadlineSeconds")
+        yield from checks.one_of(
+            spec.get("concurrencyPolicy"), "spec.concurrencyPolicy", ("Allow", "Forbid", "Replace")
+        )
+        for field in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
+            yield from checks.not_negative(spec.get(field), f"spec.{field}")
+        job: Obj = (spec.get("jobTemplate") or {}).get("spec") or {}
+        if job.get("manualSelector"):
+            yield FieldError.not_supported("spec.jobTemplate.spec.manualSelector", True, ("nil", "false"))
+        yield from job_spec({"completionMode": "NonIndexed"} | job, "spec.jobTemplate.spec")
+
+
+def cron(schedule: str, path: str) -> Problems:
+    """The five fields of a crontab line, or @hourly and its like."""
+    if schedule.startswith("@"):
+        known = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+        if schedule not in known and not re.fullmatch(r"@every \S+", schedule):
+            yield FieldError.invalid(path, schedule, f"unrecognized descriptor: {schedule}")
+        return
+    if "TZ=" in schedule:
+        detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        yield FieldError.invalid(path, schedule, detail)
+        return
+    fields = schedule.split()
+    if len(fields) != 5:
+        detail = f"expected exactly 5 fields, found {len(fields)}: {fields}"
+        yield FieldError.invalid(path, schedule, detail)
+        return
+    for position, field in enumerate(fields):
+        for part in field.split(","):
+            if problem := _cron_part(part, position):
+                yield FieldError.invalid(path, schedule, problem)
+                return
+
+
+def _cron_part(part: str, position: int) -> str:
+    span, slash, step = part.partition("/")
+    low, high = _CRON_FIELDS[position]
+    if slash and (not step.isdigit() or int(step) == 0):
+        return f"step of range should be a positive number: {part}"
+    if span in ("*", "?"):
+        return ""
+    values = [_CRON_NAMES.get(position, {}).get(text.lower(), text) for text in span.split("-")]
+    if len(values) > 2:
+        return f"too many hyphens: {part}"
+    numbers: list[int] = []
+    for value in values:
+        if not str(value).isdigit():
+            return f"failed to parse int from {value}: invalid syntax"
+        numbers.append(int(value))
+    if numbers[0] < low:
+        return f"beginning of range ({numbers[0]}) below minimum ({low}): {part}"
+    if numbers[-1] > high:
+        return f"end of range ({numbers[-1]}) above maximum ({high}): {part}"
+    return (
+        f"beginning of range ({numbers[0]}) beyond end of range ({numbers[-1]}): {part}"
+        if numbers[0] > numbers[-1]
+        else ""
+    )

@@ -1,0 +1,141 @@
+"""What the schema cannot say of a kind: a Strategy's hooks, all pure, each with a default that suits a plain kind.
+
+`part` is the subresource that is written ("" for the object itself). The registry's order is Kubernetes':
+decode, default, admission, prepare, validate, store.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .. import schema
+from ..errors import FieldError
+from ..objects import Obj
+from . import meta
+
+Problems = Iterator[FieldError]
+
+_SERVER_SET = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
+
+
+class Strategy:
+    """The behaviour of one kind. Class attributes say what most kinds differ in; methods say the rest."""
+
+    name_rule: Callable[[str], Iterator[str]] = staticmethod(meta.subdomain_name)
+    """What metadata.name must be."""
+    generation = False
+    """metadata.generation counts changes of the object outside metadata and status."""
+    status = False
+    """Status is written through /status only."""
+    status_keeps_labels = False
+    """A write to /status leaves the labels alone."""
+    create_on_update = False
+    """PUT creates what is not there."""
+    unconditional_update = True
+    """PUT without a resourceVersion overwrites."""
+
+    def default(self, obj: Obj) -> None:
+        """Fill in what the API defaults. Runs on every decoded object; twice changes nothing."""
+
+    def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:
+        """Take away what the caller may not set, keep what the server has set. `old` is None on create."""
+        if old is None:
+            meta.fresh(new)
+            if self.status:
+                self.reset_status(new)
+            if self.generation:
+                new["metadata"]["generation"] = 1
+            return
+        meta.keep(new, old, _SERVER_SET)
+        if part == "status":
+            self._prepare_status(new, old)
+            return
+        if self.status:
+            _take(new, old, "status")
+        if self.generation and self.changed(new, old):
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+    def reset_status(self, new: Obj) -> None:
+        """The status of a new object."""
+        new["status"] = {}
+
+    def changed(self, new: Obj, old: Obj) -> bool:
+        """Whether anything but metadata and status differs."""
+        return _essence(new) != _essence(old)
+
+    def _prepare_status(self, new: Obj, old: Obj) -> None:
+        for field in {*new, *old} - {"status", "metadata", "apiVersion", "kind"}:
+            _take(new, old, field)
+        kept = ("ownerReferences", "finalizers", *(("labels",) if self.status_keeps_labels else ()))
+        meta.keep(new, old, kept)
+
+    def validate(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        """Everything that is wrong, all at once. `old` is None on create."""
+        yield from meta.validate(new, old, name_rule=self.name_rule)
+        yield from self.check(new, old, part=part)
+
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        """What is wrong outside metadata."""
+        yield from ()
+
+    def grace_seconds(self, obj: Obj, asked: int | None) -> int:
+        """How long a deleted object may take to go; `asked` is the DeleteOptions' gracePeriodSeconds."""
+        return 0
+
+
+def _take(new: Obj, old: Obj, field: str) -> None:
+    """`new` gets the old object's field, or its absence."""
+    value: Any = old.get(field)
+    if value is None:
+        new.pop(field, None)
+    else:
+        new[field] = value
+
+
+def _essence(obj: Obj) -> Obj:
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status", "apiVersion", "kind")}
+
+
+class SchemaStrategy(Strategy):
+    """A kind of which nothing is known but its definition: what that requires must be there."""
+
+    generation = True
+
+    def __init__(self, definition: str, *, status: bool) -> None:
+        self.definition = definition
+        self.status = status
+
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        if part != "status":
+            body = {key: value for key, value in new.items() if key not in ("metadata", "status")}
+            yield from missing(body, schema.type_of(self.definition), "")
+
+
+def missing(value: Any, type_: schema.Type, path: str) -> Problems:
+    """Required fields that are absent, at any depth."""
+    match type_.kind:
+        case "struct" if isinstance(value, dict):
+            for field in type_.required:
+                if value.get(field) is None:
+                    yield FieldError.required(f"{path}.{field}" if path else field)
+            for field, inner in value.items():
+                if (found := type_.fields.get(field)) is not None:
+                    yield from missing(inner, found, f"{path}.{field}" if path else field)
+        case "list" if isinstance(value, list) and type_.items is not None:
+            for index, inner in enumerate(value):
+                yield from missing(inner, type_.items, f"{path}[{index}]")
+        case "map" if isinstance(value, dict) and type_.items is not None:
+            for key, inner in value.items():
+                yield from missing(inner, type_.items, f"{path}[{key}]")
+
+
+class ReviewStrategy(Strategy):
+    """A question that is answered and never stored: SubjectAccessReview, TokenReview, Binding."""
+
+    def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:
+        new.setdefault("metadata", {})
+
+    def validate(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        yield from self.check(new, old, part=part)
+
+
+PLAIN = Strategy()

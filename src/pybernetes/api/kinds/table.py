@@ -1,0 +1,117 @@
+"""Which strategy serves which resource, by qualified plural; what is not named here is checked by its schema."""
+
+from collections.abc import Mapping
+
+from ..resources import Resource
+from .cluster import (
+    EventStrategy,
+    LeaseStrategy,
+    LimitRangeStrategy,
+    NamespaceStrategy,
+    NodeStrategy,
+    ResourceQuotaStrategy,
+)
+from .config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
+from .endpoints import EndpointSliceStrategy, EndpointsStrategy
+from .extension import ApiServiceStrategy, CustomResourceDefinitionStrategy, WebhookStrategy
+from .jobs import CronJobStrategy, JobStrategy
+from .networking import (
+    IngressClassStrategy,
+    IngressStrategy,
+    IpAddressStrategy,
+    NetworkPolicyStrategy,
+    ServiceCidrStrategy,
+)
+from .pods import PodStrategy, PodTemplateStrategy
+from .policy import PodDisruptionBudgetStrategy, PriorityClassStrategy, RuntimeClassStrategy, ScalerStrategy
+from .rbac import GROUP as RBAC
+from .rbac import BindingStrategy, RoleStrategy
+from .services import ServiceStrategy
+from .storage import (
+    CsiDriverStrategy,
+    CsiNodeStrategy,
+    PersistentVolumeClaimStrategy,
+    PersistentVolumeStrategy,
+    StorageClassStrategy,
+    VolumeAttachmentStrategy,
+)
+from .strategy import ReviewStrategy, SchemaStrategy, Strategy
+from .trust import (
+    CertificateSigningRequestStrategy,
+    FlowSchemaStrategy,
+    PriorityLevelStrategy,
+    TrustBundleStrategy,
+)
+from .workloads import (
+    ControllerRevisionStrategy,
+    DaemonSetStrategy,
+    DeploymentStrategy,
+    ReplicaSetStrategy,
+    ReplicationControllerStrategy,
+    StatefulSetStrategy,
+)
+
+_EVENTS = EventStrategy()
+_REVIEW = ReviewStrategy()
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "configmaps": ConfigMapStrategy(),
+    "endpoints": EndpointsStrategy(),
+    "events": _EVENTS,
+    "limitranges": LimitRangeStrategy(),
+    "namespaces": NamespaceStrategy(),
+    "nodes": NodeStrategy(),
+    "persistentvolumeclaims": PersistentVolumeClaimStrategy(),
+    "persistentvolumes": PersistentVolumeStrategy(),
+    "pods": PodStrategy(),
+    "podtemplates": PodTemplateStrategy(),
+    "replicationcontrollers": ReplicationControllerStrategy(),
+    "resourcequotas": ResourceQuotaStrategy(),
+    "secrets": SecretStrategy(),
+    "serviceaccounts": ServiceAccountStrategy(),
+    "services": ServiceStrategy(),
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": WebhookStrategy(mutating=True),
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": WebhookStrategy(mutating=False),
+    "customresourcedefinitions.apiextensions.k8s.io": CustomResourceDefinitionStrategy(),
+    "apiservices.apiregistration.k8s.io": ApiServiceStrategy(),
+    "controllerrevisions.apps": ControllerRevisionStrategy(),
+    "daemonsets.apps": DaemonSetStrategy(),
+    "deployments.apps": DeploymentStrategy(),
+    "replicasets.apps": ReplicaSetStrategy(),
+    "statefulsets.apps": StatefulSetStrategy(),
+    "horizontalpodautoscalers.autoscaling": ScalerStrategy(),
+    "cronjobs.batch": CronJobStrategy(),
+    "jobs.batch": JobStrategy(),
+    "certificatesigningrequests.certificates.k8s.io": CertificateSigningRequestStrategy(),
+    "clustertrustbundles.certificates.k8s.io": TrustBundleStrategy(),
+    "leases.coordination.k8s.io": LeaseStrategy(),
+    "endpointslices.discovery.k8s.io": EndpointSliceStrategy(),
+    "events.events.k8s.io": _EVENTS,
+    "flowschemas.flowcontrol.apiserver.k8s.io": FlowSchemaStrategy(),
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": PriorityLevelStrategy(),
+    "ingressclasses.networking.k8s.io": IngressClassStrategy(),
+    "ingresses.networking.k8s.io": IngressStrategy(),
+    "ipaddresses.networking.k8s.io": IpAddressStrategy(),
+    "networkpolicies.networking.k8s.io": NetworkPolicyStrategy(),
+    "servicecidrs.networking.k8s.io": ServiceCidrStrategy(),
+    "runtimeclasses.node.k8s.io": RuntimeClassStrategy(),
+    "poddisruptionbudgets.policy": PodDisruptionBudgetStrategy(),
+    f"clusterrolebindings.{RBAC}": BindingStrategy(namespaced=False),
+    f"clusterroles.{RBAC}": RoleStrategy(namespaced=False),
+    f"rolebindings.{RBAC}": BindingStrategy(namespaced=True),
+    f"roles.{RBAC}": RoleStrategy(namespaced=True),
+    "priorityclasses.scheduling.k8s.io": PriorityClassStrategy(),
+    "csidrivers.storage.k8s.io": CsiDriverStrategy(),
+    "csinodes.storage.k8s.io": CsiNodeStrategy(),
+    "storageclasses.storage.k8s.io": StorageClassStrategy(),
+    "volumeattachments.storage.k8s.io": VolumeAttachmentStrategy(),
+}
+
+
+def strategy_of(resource: Resource) -> Strategy:
+    """The strategy of a row; custom rows bring their own."""
+    if found := STRATEGIES.get(resource.qualified):
+        return found
+    if resource.verbs == ("create",):
+        return _REVIEW
+    return SchemaStrategy(resource.definition, status="status" in resource.subresources)

@@ -1,0 +1,233 @@
+"""The OpenAPI v3 documents: one for each group and version, its index, and the operations that clients look for in it.
+
+Schemas with descriptions lie on disk as JSON and are spliced in as bytes, unparsed; only the paths are made here, from
+the resource table. Clients read: the PATCH operations' x-kubernetes-group-version-kind and `fieldValidation` parameter
+(kubectl then leaves validation to the server), merge keys (client-side apply), descriptions (`kubectl explain`).
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from .objects import Obj, decode, encode
+from .resources import Resource, Subresource, definition_of
+from .schema import DEFINITIONS, OBJECT_META
+from .scheme import Scheme
+
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1"
+_PATCHES = (
+    *("application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"),
+    "application/strategic-merge-patch+json",
+)
+_CUSTOM_PATCHES = ("application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json")
+_MEDIA = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+_METHODS = {"get": "get", "list": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete"}
+_ACTIONS = {"create": "post", "update": "put"}
+
+
+@cache
+def _documents() -> Mapping[str, Mapping[str, str]]:
+    found: Mapping[str, Mapping[str, str]] = decode((DEFINITIONS / "index.json").read_bytes())["documents"]
+    return found
+
+
+@cache
+def release() -> str:
+    """The Kubernetes release the definitions are of: "1.37.0"."""
+    return str(decode((DEFINITIONS / "index.json").read_bytes())["release"])
+
+
+def path_of(group: str, version: str) -> str:
+    """A document's place in the index: "api/v1", "apis/apps/v1"."""
+    return f"apis/{group}/{version}" if group else f"api/{version}"
+
+
+def index(scheme: Scheme) -> Obj:
+    """GET /openapi/v3."""
+    paths = {}
+    for group in scheme.groups():
+        for version in group.versions:
+            path = path_of(group.name, version)
+            paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={hash_of(scheme, group.name, version)}"}
+    return {"paths": paths}
+
+
+def hash_of(scheme: Scheme, group: str, version: str) -> str:
+    """Changes whenever the document does: its ETag."""
+    builtin = _documents().get(path_of(group, version), {}).get("hash", "")
+    rows = scheme.in_version(group, version)
+    if not any(row.custom for row in rows):
+        return builtin or hashlib.sha256(path_of(group, version).encode()).hexdigest()[:32].upper()
+    schemas = [[row.plural, row.kind, scheme.entry(row).openapi] for row in rows]
+    return hashlib.sha256(builtin.encode() + encode(schemas)).hexdigest()[:32].upper()
+
+
+def document(scheme: Scheme, group: str, version: str) -> bytes | None:
+    """GET /openapi/v3/<path>: the JSON document, or None when no such group and version is served."""
+    rows = scheme.in_version(group, version)
+    if not rows:
+        return None
+    paths = {path: item for row in rows for path, item in _paths(row)}
+    info = {"title": "Kubernetes", "version": f"v{release()}"}
+    head = encode({"openapi": "3.0.0", "info": info, "paths": paths})
+    return head[:-1] + b',"components":{"schemas":' + _schemas(scheme, rows) + b"}}"
+
+
+def _schemas(scheme: Scheme, rows: list[Resource]) -> bytes:
+    builtin = _documents().get(path_of(rows[0].group, rows[0].version))
+    text = (DEFINITIONS / builtin["file"]).read_bytes() if builtin else b"{}"
+    custom = {row.definition: _custom(scheme, row) for row in rows if row.custom}
+    if not custom:
+        return text
+    schemas: Obj = decode(text) or _meta_schemas()
+    for row in rows:
+        if row.custom:
+            schemas[row.definition] = custom[row.definition]
+            schemas[f"{row.definition}List"] = _list_schema(row)
+    return encode(schemas)
+
+
+def _meta_schemas() -> Obj:
+    """The shared definitions, taken from a small built-in document."""
+    found: Obj = decode((DEFINITIONS / _documents()["apis/coordination.k8s.io/v1"]["file"]).read_bytes())
+    return {name: value for name, value in found.items() if name.startswith("io.k8s.apimachinery.")}
+
+
+def _custom(scheme: Scheme, row: Resource) -> Obj:
+    schema: Obj = dict(scheme.entry(row).openapi or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+    text = {"type": "string"}
+    own = {"apiVersion": text, "kind": text, "metadata": {"allOf": [{"$ref": _ref(OBJECT_META)}]}}
+    schema["properties"] = dict(schema.get("properties") or {}) | own
+    schema["x-kubernetes-group-version-kind"] = [_gvk(row.group, row.version, row.kind)]
+    return schema
+
+
+def _list_schema(row: Resource) -> Obj:
+    text = {"type": "string"}
+    items = {"type": "array", "items": {"$ref": _ref(row.definition)}}
+    return {
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": text,
+            "kind": text,
+            "metadata": {"$ref": _ref(f"{_META}.ListMeta")},
+            "items": items,
+        },
+        "x-kubernetes-group-version-kind": [_gvk(row.group, row.version, row.list_kind)],
+    }
+
+
+def _ref(name: str) -> str:
+    return f"#/components/schemas/{name}"
+
+
+def _gvk(group: str, version: str, kind: str) -> Obj:
+    return {"group": group, "version": version, "kind": kind}
+
+
+def _paths(row: Resource) -> Iterator[tuple[str, Obj]]:
+    """All paths of a row: collections, the object, its subresources."""
+    of_one = [verb for verb in ("get", "update", "patch", "delete") if verb in row.verbs]
+    of_many = [verb for verb in ("list", "create") if verb in row.verbs]
+    collection = row.path("{namespace}" if row.namespaced else "")
+    if row.namespaced and "list" in row.verbs:
+        yield row.root + f"/{row.plural}", _item(row, ["list"], everywhere=True)
+    if of_many:
+        item = _item(row, of_many)
+        if "deletecollection" in row.verbs:
+            item["delete"] = _operation(row, "deletecollection")
+        yield collection, item
+    if of_one:
+        yield f"{collection}/{{name}}", _item(row, of_one, named=True)
+    for part in row.parts:
+        verbs = [verb for verb in ("get", "create", "update", "patch", "delete") if verb in part.verbs]
+        yield f"{collection}/{{name}}/{part.name}", _item(row, verbs, named=True, part=part)
+
+
+def _item(
+    row: Resource,
+    verbs: Sequence[str],
+    *,
+    named: bool = False,
+    everywhere: bool = False,
+    part: Subresource | None = None,
+) -> Obj:
+    item: Obj = {_METHODS[verb]: _operation(row, verb, part=part) for verb in verbs}
+    parameters = [_parameter("pretty")]
+    if named:
+        parameters.append(_parameter("name", place="path"))
+    if row.namespaced and not everywhere:
+        parameters.append(_parameter("namespace", place="path"))
+    item["parameters"] = parameters
+    return item
+
+
+def _operation(row: Resource, verb: str, *, part: Subresource | None = None) -> Obj:
+    kind = part.kind if part else row.kind
+    group, version = ((part.group if part else "") or row.group), ((part.version if part else "") or row.version)
+    action = "connect" if part and kind.endswith("Options") else _ACTIONS.get(verb, verb)
+    scope = "Namespaced" if row.namespaced else ""
+    tail = part.name.capitalize() if part else ""
+    group_name = (row.group.split(".")[0] or "core").capitalize() + row.version.capitalize()
+    operation: Obj = {
+        "tags": [f"{row.group.split('.')[0] or 'core'}_{row.version}"],
+        "operationId": f"{verb}{group_name}{scope}{row.kind}{tail}",
+        "responses": {"200": {"description": "OK", "content": _content(_answer(row, verb, part))}},
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": _gvk(group, version, kind),
+    }
+    if parameters := [_parameter(name) for name in _QUERY.get(verb, ())]:
+        operation["parameters"] = parameters
+    if verb in ("create", "update"):
+        operation["requestBody"] = {"required": True, "content": _content(_answer(row, "get", part))}
+    elif verb == "patch":
+        media = _CUSTOM_PATCHES if row.custom else _PATCHES
+        body = {"schema": {"$ref": _ref(f"{_META}.Patch")}}
+        operation["requestBody"] = {"required": True, "content": dict.fromkeys(media, body)}
+    elif verb in ("delete", "deletecollection"):
+        operation["requestBody"] = {"content": _content(f"{_META}.DeleteOptions")}
+    return operation
+
+
+_WRITE = ("dryRun", "fieldManager", "fieldValidation")
+_LIST = (
+    *("allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion"),
+    *("resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch"),
+)
+_DELETE = ("dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy")
+_QUERY = {
+    "create": _WRITE,
+    "update": _WRITE,
+    "patch": (*_WRITE, "force"),
+    "list": _LIST,
+    "delete": _DELETE,
+    "deletecollection": (*_DELETE, *_LIST),
+}
+_TYPES = {
+    **dict.fromkeys(("allowWatchBookmarks", "sendInitialEvents", "watch", "force", "orphanDependents"), "boolean"),
+    **dict.fromkeys(("limit", "timeoutSeconds", "gracePeriodSeconds"), "integer"),
+}
+
+
+def _parameter(name: str, *, place: str = "query") -> Obj:
+    found: Obj = {"name": name, "in": place, "schema": {"type": _TYPES.get(name, "string"), "uniqueItems": True}}
+    return found | ({"required": True} if place == "path" else {})
+
+
+def _answer(row: Resource, verb: str, part: Subresource | None) -> str:
+    """The definition that a verb answers with; "" for plain text and streams."""
+    if verb in ("delete", "deletecollection"):
+        return f"{_META}.Status"
+    if part is None or (part.kind == row.kind and part.name != "log"):
+        return f"{row.definition}List" if verb == "list" else row.definition
+    if part.name == "log" or part.kind.endswith("Options"):
+        return ""
+    return definition_of(part.group or row.group, part.version or row.version, part.kind)
+
+
+def _content(definition: str) -> Mapping[str, Any]:
+    if not definition:
+        return {"*/*": {"schema": {"type": "string"}}}
+    return {media: {"schema": {"$ref": _ref(definition)}} for media in _MEDIA}

@@ -1,0 +1,86 @@
+"""Times and durations as the API writes them: RFC 3339 in UTC, to the second (Time) or the microsecond (MicroTime).
+
+Inside the program a time is a POSIX timestamp (float, seconds); the caller says what time it is.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_DURATION = re.compile(r"([0-9]*\.?[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def stamp(seconds: float) -> str:
+    """A meta/v1 Time: 2006-01-02T15:04:05Z."""
+    return (_EPOCH + timedelta(seconds=int(seconds // 1))).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def micro_stamp(seconds: float) -> str:
+    """A meta/v1 MicroTime: 2006-01-02T15:04:05.000000Z."""
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse(text: str) -> float:
+    """Seconds of a Time or MicroTime. Raises ValueError in the words of Go's time.Parse."""
+    if not _RFC3339.fullmatch(text):
+        raise ValueError(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"')
+    try:
+        return (_moment(text) - _EPOCH) / timedelta(seconds=1)
+    except ValueError as error:
+        raise ValueError(f'parsing time "{text}": {error}') from error
+
+
+def _moment(text: str) -> datetime:
+    """fromisoformat takes at most six digits of a fraction; Go takes nine."""
+    upper = text.upper()
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", upper))
+
+
+def canonical(text: str, *, micro: bool = False) -> str:
+    """The text as the server writes it back (UTC, to the second or microsecond). Raises ValueError."""
+    if not micro and len(text) == 20 and text[-1] == "Z" and _RFC3339.fullmatch(text):
+        parse(text)
+        return text
+    return micro_stamp(parse(text)) if micro else stamp(parse(text))
+
+
+def age(then: str, now: float) -> float:
+    """Seconds from `then` to `now`; 0 for an empty text."""
+    return now - parse(then) if then else 0.0
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a Go duration ("1h15m30.5s", "300ms", "-1.5h", "0"). Raises ValueError."""
+    sign, rest = (-1.0, text[1:]) if text[:1] == "-" else (1.0, text.removeprefix("+"))
+    if rest == "0":
+        return 0.0
+    parts = _DURATION.findall(rest)
+    if not parts or "".join(number + unit for number, unit in parts) != rest:
+        raise ValueError(f'time: invalid duration "{text}"')
+    return sign * sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def human(seconds: float) -> str:
+    """An age as kubectl prints it (duration.HumanDuration): 5s, 2m30s, 3h, 4d, 2y17d."""
+    if seconds < -1:
+        return "<invalid>"
+    whole = max(0, int(seconds))
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if whole < 120:
+        return f"{whole}s"
+    if minutes < 10:
+        return f"{minutes}m" + (f"{whole % 60}s" if whole % 60 else "")
+    if minutes < 180:
+        return f"{minutes}m"
+    if hours < 8:
+        return f"{hours}h" + (f"{minutes % 60}m" if minutes % 60 else "")
+    if hours < 48:
+        return f"{hours}h"
+    if hours < 192:
+        return f"{days}d" + (f"{hours % 24}h" if hours % 24 else "")
+    if days < 730:
+        return f"{days}d"
+    years, rest = divmod(days, 365)
+    return f"{years}y" + (f"{rest}d" if rest and years < 8 else "")

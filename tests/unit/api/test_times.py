@@ -1,0 +1,71 @@
+import pytest
+
+from pybernetes.api import times
+
+
+def test_a_time_is_written_to_the_second_and_read_back():
+    assert times.stamp(1700000000.9) == "2023-11-14T22:13:20Z"
+    assert times.parse("2023-11-14T22:13:20Z") == 1700000000
+
+
+def test_a_micro_time_keeps_microseconds():
+    assert times.micro_stamp(1700000000.25) == "2023-11-14T22:13:20.250000Z"
+    assert times.parse("2023-11-14T22:13:20.250000Z") == 1700000000.25
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("2023-11-14T22:13:20Z", "2023-11-14T22:13:20Z"),
+        ("2023-11-14T23:13:20+01:00", "2023-11-14T22:13:20Z"),
+        ("2023-11-14t22:13:20.999999999z", "2023-11-14T22:13:20Z"),
+    ],
+)
+def test_canonical_is_utc_to_the_second(text, wanted):
+    assert times.canonical(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2023-11-14", "2023-11-14 22:13:20Z", "2023-13-40T22:13:20Z"])
+def test_what_is_no_time_is_refused_in_gos_words(text):
+    with pytest.raises(ValueError, match="parsing time"):
+        times.canonical(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1h15m30.5s", 4530.5), ("300ms", 0.3), ("-1.5h", -5400), ("0", 0), ("1m0s", 60), ("10us", 1e-5), ("+5s", 5)],
+)
+def test_durations(text, seconds):
+    assert times.parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "5", "5 s", "s", "1h-5m", "1d"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ValueError, match="invalid duration"):
+        times.parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (150, "2m30s"),
+        (900, "15m"),
+        (3 * 3600, "3h"),
+        (3 * 3600 + 300, "3h5m"),
+        (10 * 3600 + 300, "10h"),
+        (50 * 3600, "2d2h"),
+        (20 * 86400, "20d"),
+        (3 * 365 * 86400 + 5 * 86400, "3y5d"),
+        (-5, "<invalid>"),
+    ],
+)
+def test_ages_read_as_kubectl_prints_them(seconds, text):
+    assert times.human(seconds) == text
+
+
+def test_age_of_nothing_is_nothing():
+    assert times.age("", 5.0) == 0.0
+    assert times.age("2023-11-14T22:13:20Z", 1700000005) == 5
