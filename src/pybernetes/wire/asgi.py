@@ -244,4 +244,12 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
 
 
 def _encoded(response: Response) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
+    return [(name.lower().encode(), _clean(value).encode()) for name, value in response.headers.items()]
+
+
+_CONTROLS = {number: " " for number in (*range(32), 127)}
+
+
+def _clean(value: str) -> str:
+    """A line break in a value would begin another header, or body; as in Go, it becomes a space."""
+    return value if value.isprintable() else value.translate(_CONTROLS)
