@@ -1,1 +1,5 @@
 """What an image name means to a runtime."""
+
+from .names import HOST, BadImage, resolve
+
+__all__ = ["HOST", "BadImage", "resolve"]

@@ -1,1 +1,7 @@
 """Volumes of pods as directories: configMap, secret, emptyDir, hostPath, projected, downwardAPI."""
+
+from .atomic import AtomicDirectory
+from .mounts import VolumeError, mounts
+from .volumes import PodVolumes
+
+__all__ = ["AtomicDirectory", "PodVolumes", "VolumeError", "mounts"]
