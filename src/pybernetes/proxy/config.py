@@ -1,0 +1,25 @@
+"""How one node's proxy is set up."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyConfig:
+    """Ranges are CIDRs, of both families separated by a comma. The families of `service_range` are the ones served."""
+
+    node_name: str
+    """Endpoints on this node are the ones that Local policies take."""
+    node_addresses: tuple[str, ...] = ()
+    """Where node ports are open; empty: all global addresses the node has when the proxy starts."""
+    cluster_cidr: str = "10.244.0.0/16"
+    """Pods: they keep their address when they call a cluster IP; everybody else is masqueraded."""
+    service_range: str = "10.96.0.0/16"
+    """Cluster IPs: one that no Service has is refused."""
+    local_addresses: tuple[str, ...] = ()
+    """Addresses of the service range that this node answers by itself (cluster DNS): neither translated nor refused."""
+    namespace: str | None = None
+    """The path of the network namespace to work in, None for the process's own."""
+    min_sync_seconds: float = 0.05
+    """The first change is applied at once, further ones at most so often."""
+    check_seconds: float = 5.0
+    """How often to look whether somebody else has changed the rules."""

@@ -1,0 +1,163 @@
+"""The data plane in the kernel: one table per address family, kept true by small transactions.
+
+All netlink work is done in a thread of its own, in order: a full sync of many Services takes hundreds of milliseconds,
+and the event loop shall not notice.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from pybernetes.aio.thread import Worker
+from pybernetes.netlink.conntrack import Match
+from pybernetes.netlink.nft import AddTable, DeleteTable, Nftables, Operation, Transaction
+
+from .layout import TABLE, Class
+from .model import Desired, Front, ServicePort
+from .plan import ELEMENT_SETS, Book, Elements, Planner
+
+log = logging.getLogger(__name__)
+
+_UNKNOWN = -1
+
+Updates = Mapping[ServicePort, Front | None]
+
+
+class Connections(Protocol):
+    """The tracked connections: netlink.conntrack.Conntrack."""
+
+    def delete(self, match: Match) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NftDataplane:
+    """See model.Dataplane. Both doors are closed with it."""
+
+    def __init__(self, nft: Nftables, connections: Connections, planners: Sequence[Planner]) -> None:
+        self.nft = nft
+        self.connections = connections
+        self.planners = planners
+        self.operations = 0
+        """How many operations the kernel has been sent; a sync that changes nothing adds none."""
+        self._worker = Worker("proxy")
+        self._books: list[Book] = []
+        self._known = False
+        self._generation = _UNKNOWN
+
+    async def sync(self, desired: Desired, *, changed: frozenset[ServicePort] | None = None) -> None:
+        if changed is None or not self._known:
+            await self._worker.call(self._replace, dict(desired))
+        else:
+            updates = {key: desired.get(key) for key in changed}
+            await self._worker.call(self._update, updates)
+
+    async def check(self, desired: Desired) -> int:
+        return await self._worker.call(self._check)
+
+    async def clear(self) -> None:
+        await self._worker.call(self._clear)
+
+    async def close(self) -> None:
+        await self._worker.close()
+        self.nft.close()
+        self.connections.close()
+
+    # In the thread
+
+    def _update(self, updates: Updates) -> None:
+        self._known = False
+        for book in self._books:
+            change = book.update(updates)
+            self._commit(book.planner, change.operations)
+            self._forget(change.stale)
+        self._known = True
+
+    def _replace(self, desired: Desired) -> None:
+        """The whole truth, whatever the kernel holds: an older run's table is brought up to date in place if it has
+        the same layout, else replaced, in one transaction either way: there is no moment without rules.
+        """
+        self._known = False
+        before = {book.planner: book for book in self._books}
+        self._generation = self.nft.generation()
+        books = []
+        for planner in self.planners:
+            book = Book(planner)
+            book.update(desired)
+            self._commit(planner, self._repairs(book))
+            if planner in before:
+                self._forget(_stale(before[planner], book))
+            books.append(book)
+        self._books = books
+        self._known = True
+
+    def _check(self) -> int:
+        """Nothing to read while nobody else has changed anything: the kernel counts transactions."""
+        if not self._known or self.nft.generation() == self._generation:
+            return 0
+        self._generation = self.nft.generation()
+        found = 0
+        for book in self._books:
+            operations = self._repairs(book)
+            found += len(operations)
+            self._commit(book.planner, operations)
+        return found
+
+    def _repairs(self, book: Book) -> list[Operation]:
+        """From what is in the kernel to what the book says."""
+        layout = book.planner.layout
+        skeleton = layout.skeleton()
+        comment = skeleton[0].comment if isinstance(skeleton[0], AddTable) else ""
+        chains = self.nft.chains(layout.family, TABLE)
+        intact = self.nft.comment(layout.family, TABLE) == comment and self._intact(book, chains)
+        wanted = sorted(each for each in book.chains if chains.get(each.chain) != layout.class_size(each))
+        if not intact:
+            begin: list[Operation] = [AddTable(), DeleteTable(), *skeleton]
+            return [*begin, *_chains(book, book.chains), *book.repair({})]
+        return [*_chains(book, wanted), *book.repair(self._observed(layout.family))]
+
+    def _intact(self, book: Book, chains: Mapping[str, int]) -> bool:
+        layout = book.planner.layout
+        if any(chains.get(name) != rules for name, rules in layout.fixed_chains().items()):
+            return False
+        if not {each.name for each in layout.sets()} <= self.nft.sets(layout.family, TABLE):
+            return False
+        fixed = layout.fixed_elements()
+        return all(set(self.nft.elements(layout.family, TABLE, name)) == set(keys) for name, keys in fixed.items())
+
+    def _observed(self, family: int) -> Elements:
+        return {name: dict(self.nft.elements(family, TABLE, name)) for name in ELEMENT_SETS}
+
+    def _commit(self, planner: Planner, operations: list[Operation]) -> None:
+        """Apply, and notice whether anybody else has changed something since we looked last."""
+        if not operations:
+            return
+        before = self.nft.generation()
+        self.nft.commit(Transaction(planner.layout.family, TABLE, operations))
+        self.operations += len(operations)
+        after = self.nft.generation()
+        self._generation = after if before == self._generation and after == before + 1 else _UNKNOWN
+
+    def _forget(self, stale: Iterable[Match]) -> None:
+        for match in stale:
+            try:
+                self.connections.delete(match)
+            except OSError as error:
+                log.warning("stale connections kept match=%s error=%s", match, error)
+
+    def _clear(self) -> None:
+        self._known = False
+        self._books = []
+        for planner in self.planners:
+            with contextlib.suppress(FileNotFoundError):
+                self.nft.commit(Transaction(planner.layout.family, TABLE, [AddTable(), DeleteTable()]))
+
+
+def _chains(book: Book, wanted: Iterable[Class]) -> list[Operation]:
+    return [operation for each in sorted(wanted) for operation in book.planner.layout.class_chain(each)]
+
+
+def _stale(before: Book, after: Book) -> Iterable[Match]:
+    for key, was in before.placements.items():
+        yield from after.planner.stale(was, after.placements.get(key))

@@ -1,0 +1,200 @@
+"""The proxy of one node: informers in, kernel rules out, as soon as something changes and never more often than useful.
+
+    informers -> tracker (what is wanted, what changed) -> plan (operations) -> data plane (one transaction)
+
+It runs in the node's network namespace, beside other parts of the agent in one event loop.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_interface, ip_network
+from typing import NamedTuple
+
+from pybernetes.aio.backoff import Backoff
+from pybernetes.api.resources import ENDPOINT_SLICES, SERVICES
+from pybernetes.client import Client, Delta, Informer
+from pybernetes.netlink.conntrack import Conntrack
+from pybernetes.netlink.links import Links
+from pybernetes.netlink.nft import IP, IP6, KernelNftables
+
+from . import metrics
+from .config import ProxyConfig
+from .dataplane import NftDataplane
+from .layout import Layout, Ranges
+from .model import Dataplane, ServicePort
+from .plan import Planner
+from .tracker import BY_SERVICE, Tracker, by_service, slim_service, slim_slice
+
+log = logging.getLogger(__name__)
+
+
+class Applied(NamedTuple):
+    """The resourceVersions up to which the kernel is programmed, "" before the first sync."""
+
+    services: str = ""
+    endpoint_slices: str = ""
+
+
+class Proxy:
+    """`run` until cancelled; the rules stay when it ends, so that a restart is not noticed (`cleanup` removes them).
+
+    `healthy` is False while the kernel could not be brought up to date; `applied` says how far it is.
+    """
+
+    def __init__(self, client: Client, config: ProxyConfig, *, dataplane: Dataplane | None = None) -> None:
+        self.config = config
+        self.services = Informer(client, SERVICES, slim=slim_service)
+        self.slices = Informer(client, ENDPOINT_SLICES, slim=slim_slice, indexes={BY_SERVICE: by_service})
+        self.tracker = Tracker(self.services.cache, self.slices.cache, node=config.node_name)
+        self.applied = Applied()
+        self.healthy = False
+        self.synced = asyncio.Event()
+        """Set after the first sync."""
+        self._dataplane = dataplane
+        self._subscribed = False
+        self._whole = True
+
+    async def run(self) -> None:
+        """Keep the kernel true until cancelled. Raises OSError when this kernel or user cannot do it at all."""
+        dataplane = self._dataplane or kernel_dataplane(self.config)
+        self._subscribe()
+        self._whole = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.services.run(), name="proxy services")
+                group.create_task(self.slices.run(), name="proxy slices")
+                group.create_task(self._follow(dataplane), name="proxy sync")
+        finally:
+            self.healthy = False
+            if dataplane is not self._dataplane:
+                await dataplane.close()
+
+    def _subscribe(self) -> None:
+        if self._subscribed:
+            return
+        self._subscribed = True
+        self.services.subscribe(self._service_changed)
+        self.slices.subscribe(self._slice_changed)
+
+    def _service_changed(self, delta: Delta) -> None:
+        metrics.SERVICE_CHANGES.inc()
+        metrics.LAST_QUEUED.set_to_current_time()
+        self.tracker.service_changed(delta)
+
+    def _slice_changed(self, delta: Delta) -> None:
+        metrics.ENDPOINT_CHANGES.inc()
+        metrics.LAST_QUEUED.set_to_current_time()
+        self.tracker.slice_changed(delta)
+
+    async def _follow(self, dataplane: Dataplane) -> None:
+        """Sync at the first change, then at most every min_sync_seconds; look for drift in quiet times."""
+        await self.services.synced.wait()
+        await self.slices.synced.wait()
+        backoff = Backoff(first=self.config.min_sync_seconds, limit=10.0)
+        while True:
+            try:
+                await self._sync(dataplane)
+                await asyncio.sleep(self.config.min_sync_seconds)
+                await self._quiet(dataplane)
+                backoff.reset()
+            except OSError as error:
+                self.healthy = False
+                self._whole = True
+                metrics.FAILURES.inc()
+                log.error("sync failed error=%s", error)
+                await asyncio.sleep(backoff.next())
+
+    async def _quiet(self, dataplane: Dataplane) -> None:
+        """Wait for a change, checking the kernel meanwhile."""
+        while True:
+            try:
+                async with asyncio.timeout(self.config.check_seconds):
+                    await self.tracker.touched.wait()
+                return
+            except TimeoutError:
+                drift = await dataplane.check(self.tracker.desired)
+            if drift:
+                metrics.DRIFT.inc(drift)
+                log.warning("rules had been changed by others repaired=%d", drift)
+
+    async def _sync(self, dataplane: Dataplane) -> None:
+        started = time.monotonic()
+        wanted = Applied(self.services.revision, self.slices.revision)
+        changed = self.tracker.take()
+        triggers = self.tracker.take_triggers()
+        if changed or self._whole:
+            await dataplane.sync(self.tracker.desired, changed=None if self._whole else changed)
+        first, self._whole = self._whole, False
+        self._report(wanted, time.monotonic() - started, () if first else triggers)
+        if first or changed:
+            log.log(
+                logging.INFO if first else logging.DEBUG,
+                "synced changed=%s ports=%d seconds=%.4f",
+                "all" if first else _words(changed),
+                len(self.tracker.desired),
+                time.monotonic() - started,
+            )
+
+    def _report(self, applied: Applied, seconds: float, triggers: Sequence[datetime]) -> None:
+        self.applied = applied
+        self.healthy = True
+        self.synced.set()
+        metrics.SYNC.observe(seconds)
+        metrics.LAST_SYNC.set_to_current_time()
+        metrics.SERVICE_PORTS.set(len(self.tracker.desired))
+        now = datetime.now(UTC)
+        for trigger in triggers:
+            metrics.PROGRAMMING.observe(max(0.0, (now - trigger).total_seconds()))
+        for resource, revision in applied._asdict().items():
+            if revision.isdecimal():
+                metrics.APPLIED.labels(resource).set(int(revision))
+
+
+def _words(changed: frozenset[ServicePort]) -> str:
+    return ",".join(str(each) for each in sorted(changed)[:3]) + ("..." if len(changed) > 3 else "")
+
+
+def kernel_dataplane(config: ProxyConfig) -> NftDataplane:
+    """The nftables data plane of the configured namespace. Raises OSError without the right or the kernel for it."""
+    nft = KernelNftables(config.namespace)
+    return NftDataplane(nft, Conntrack(config.namespace), planners(config))
+
+
+def planners(config: ProxyConfig) -> list[Planner]:
+    """One for each family that the service range has."""
+    nodes = config.node_addresses or _own_addresses(config)
+    return [
+        Planner(Layout(family, _ranges(config, version)), node_addresses=nodes)
+        for family, version in ((IP, 4), (IP6, 6))
+        if _of(config.service_range, version)
+    ]
+
+
+def _ranges(config: ProxyConfig, version: int) -> Ranges:
+    ours = tuple(each for each in config.local_addresses if ip_interface(each).version == version)
+    return Ranges(services=_of(config.service_range, version), pods=_of(config.cluster_cidr, version), ours=ours)
+
+
+def _of(ranges: str, version: int) -> tuple[str, ...]:
+    parts = (part.strip() for part in ranges.split(","))
+    return tuple(part for part in parts if part and ip_network(part).version == version)
+
+
+def _own_addresses(config: ProxyConfig) -> tuple[str, ...]:
+    """All global addresses but those of the service range that we answer ourselves."""
+    with Links(config.namespace) as links:
+        found = [ip_interface(each.address).ip for each in links.addresses()]
+    usable = (str(each) for each in found if not each.is_loopback and not each.is_link_local)
+    return tuple(each for each in dict.fromkeys(usable) if each not in config.local_addresses)
+
+
+async def cleanup(config: ProxyConfig) -> None:
+    """Take away every rule of the proxy in the namespace."""
+    dataplane = kernel_dataplane(config)
+    try:
+        await dataplane.clear()
+    finally:
+        await dataplane.close()

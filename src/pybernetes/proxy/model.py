@@ -1,0 +1,76 @@
+"""What the proxy knows of a Service port: the addresses it answers on, and the endpoints behind it.
+
+Values only, small and frozen: the truth of two moments is compared with `==`. Addresses are text of either family; a
+data plane takes those of its own.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
+
+
+class ServicePort(NamedTuple):
+    """One port of a Service: the key of everything here."""
+
+    namespace: str
+    name: str
+    port: str
+    """The port's name, "" for the only one."""
+    protocol: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}:{self.port or self.protocol}"
+
+
+class Backend(NamedTuple):
+    """One endpoint that takes new connections; `local` is on this node."""
+
+    address: str
+    port: int
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """A Service port as it is to be balanced.
+
+    `vips` are its cluster IPs, `externals` its external and load balancer addresses, `node_port` is open on the node's
+    own addresses (0 for none). `backends` serve cluster-wide traffic; of `local_backends` the Local policies take.
+    """
+
+    vips: tuple[str, ...]
+    port: int
+    protocol: str = "TCP"
+    node_port: int = 0
+    externals: tuple[str, ...] = ()
+    backends: tuple[Backend, ...] = ()
+    local_backends: tuple[Backend, ...] = ()
+    internal_local: bool = False
+    external_local: bool = False
+    affinity_seconds: int = 0
+    """A client stays with its endpoint for so long after its last new connection; 0 is no affinity."""
+
+
+class Dataplane(Protocol):
+    """Whatever does the balancing. Whole truth in, differences inside; the same truth twice changes nothing."""
+
+    async def sync(self, desired: "Desired", *, changed: frozenset[ServicePort] | None = None) -> None:
+        """Make it so; `changed` names all keys that may differ from the last call, None for any.
+
+        Raises OSError; the next call should be one without `changed`.
+        """
+        ...
+
+    async def check(self, desired: "Desired") -> int:
+        """Compare what really is with what should be, and repair; returns how many entries differed."""
+        ...
+
+    async def clear(self) -> None:
+        """Take away all that it ever put in place."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+Desired = dict[ServicePort, Front]

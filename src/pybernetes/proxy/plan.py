@@ -1,0 +1,338 @@
+"""Services into the table's elements, and from one truth to the next: what to change. Pure.
+
+A `Placement` is a Service port with its endpoints in slots; `elements` says what that is in the table; a `Book` holds
+all placements and turns changes into operations. Slots are kept over changes: an endpoint stays where it was, a new one
+fills the hole of one that went, and only when there are fewer does the last one move. So a change costs what changed.
+"""
+
+import socket
+import struct
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pybernetes.netlink.conntrack import TCP, Match
+from pybernetes.netlink.expressions import DROP, goto
+from pybernetes.netlink.nft import IP, AddElements, Data, DeleteElements, Operation
+
+from .layout import LOCAL_SLOTS, REJECT, Class, Layout
+from .model import PROTOCOLS, Backend, Front, ServicePort
+
+Elements = dict[str, dict[bytes, Data]]
+"""By set: key to data."""
+
+_SLOT = struct.Struct("=I")
+_FRONT_TAIL = struct.Struct(">B3xH2x")
+_PORT = struct.Struct(">H2x")
+
+ELEMENT_SETS = (
+    "services",
+    "external-local",
+    "no-endpoints",
+    "targets",
+    "endpoints",
+    "members",
+    "local-members",
+    "hairpin",
+)
+"""The sets that follow the Services."""
+
+
+class Address(NamedTuple):
+    """Where a Service port answers: a cluster IP, or an external address or node port."""
+
+    address: str
+    port: int
+    external: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """A front of one family: its addresses (the cluster IP first), and its endpoints by slot."""
+
+    front: Front
+    addresses: tuple[Address, ...]
+    cluster: tuple[Backend, ...] = ()
+    local: tuple[Backend, ...] = ()
+
+
+def assign(previous: Sequence[Backend], wanted: Iterable[Backend]) -> tuple[Backend, ...]:
+    """Slots for the wanted endpoints: whoever had one keeps it, newcomers fill the holes, the last ones the rest."""
+    remaining = dict.fromkeys(wanted)
+    slots: list[Backend | None] = []
+    for backend in previous:
+        slots.append(backend if backend in remaining else None)
+        remaining.pop(backend, None)
+    newcomers = iter(remaining)
+    filled = [backend if backend is not None else next(newcomers, None) for backend in slots]
+    return tuple(_compacted([*filled, *newcomers]))
+
+
+def _compacted(slots: list[Backend | None]) -> list[Backend]:
+    """Holes filled from the end."""
+    kept: list[Backend] = []
+    remaining = deque(slots)
+    while remaining:
+        backend = remaining.popleft()
+        while backend is None and remaining:
+            backend = remaining.pop()
+        if backend is not None:
+            kept.append(backend)
+    return kept
+
+
+class Planner:
+    """What the placements of one family are in the table; `node_addresses` is where node ports are open."""
+
+    def __init__(self, layout: Layout, *, node_addresses: Sequence[str] = ()) -> None:
+        self.layout = layout
+        self.version = 4 if layout.family == IP else 6
+        self.node_addresses = tuple(address for address in node_addresses if self._ours(address))
+        self._left_alone = frozenset(layout.ranges.ours)
+        self._family = socket.AF_INET if layout.family == IP else socket.AF_INET6
+
+    def _ours(self, address: str) -> bool:
+        return (":" in address) == (self.version == 6)
+
+    def place(self, front: Front, was: Placement | None = None) -> Placement | None:
+        """The placement of a front; None when it has no cluster IP in this family."""
+        vips = [vip for vip in front.vips if self._ours(vip)]
+        if not vips:
+            return None
+        addresses = [Address(vips[0], front.port, external=False)]
+        addresses += [Address(other, front.port, external=True) for other in front.externals if self._ours(other)]
+        if front.node_port:
+            addresses += [Address(node, front.node_port, external=True) for node in self.node_addresses]
+        external = len(addresses) > 1
+        cluster = front.backends if external or not front.internal_local else ()
+        local = front.local_backends if front.internal_local or (external and front.external_local) else ()
+        return Placement(
+            front=front,
+            addresses=tuple(addresses),
+            cluster=assign(was.cluster if was else (), (each for each in cluster if self._ours(each.address))),
+            local=assign(was.local if was else (), (each for each in local if self._ours(each.address))),
+        )
+
+    def key(self, address: Address, protocol: str) -> bytes:
+        """The element key under which packets to an address are found."""
+        return self._packed(address.address) + _FRONT_TAIL.pack(PROTOCOLS[protocol], address.port)
+
+    def _packed(self, address: str) -> bytes:
+        return socket.inet_pton(self._family, address)
+
+    def elements(self, placement: Placement, denied: frozenset[bytes] = frozenset()) -> tuple[Elements, set[Class]]:
+        """All elements of a placement but those under `denied` keys (another Service has them), and its classes."""
+        found: Elements = defaultdict(dict)
+        classes: set[Class] = set()
+        protocol = placement.front.protocol
+        home = self.key(placement.addresses[0], protocol)
+        if home in denied:
+            return found, classes
+        for address in placement.addresses:
+            key = self.key(address, protocol)
+            if key in denied or address.address in self._left_alone:
+                continue
+            if address.external:
+                found["targets"][key] = home
+            self._entrance(placement, address, key, found, classes)
+        if classes:
+            self._endpoints(placement, home, found)
+        return found, classes
+
+    def _entrance(
+        self, placement: Placement, address: Address, key: bytes, found: Elements, classes: set[Class]
+    ) -> None:
+        """What becomes of a packet to this address."""
+        front, cluster, local = placement.front, len(placement.cluster), len(placement.local)
+
+        def enter(name: str, wanted: Class) -> None:
+            classes.add(wanted)
+            found[name][key] = goto(wanted.chain)
+
+        if not address.external and front.internal_local:
+            if local:
+                enter("services", Class(local, local=True, affinity_seconds=front.affinity_seconds))
+            else:
+                found["no-endpoints"][key] = DROP if self._served(front) else REJECT
+        elif not cluster:
+            found["no-endpoints"][key] = REJECT
+        elif not address.external:
+            enter("services", Class(cluster, affinity_seconds=front.affinity_seconds))
+        else:
+            masquerade = not front.external_local
+            affinity = front.affinity_seconds
+            enter("services", Class(cluster, external=True, masquerade=masquerade, affinity_seconds=affinity))
+            if front.external_local and local:
+                enter("external-local", Class(local, local=True, external=True, affinity_seconds=affinity))
+            elif front.external_local:
+                found["external-local"][key] = DROP
+
+    def _served(self, front: Front) -> bool:
+        return any(self._ours(each.address) for each in front.backends)
+
+    def _endpoints(self, placement: Placement, home: bytes, found: Elements) -> None:
+        groups = ((placement.cluster, 0, "members"), (placement.local, LOCAL_SLOTS, "local-members"))
+        endpoints = found["endpoints"]
+        for group, offset, members in groups:
+            for slot, backend in enumerate(group, offset):
+                packed = self._packed(backend.address)
+                endpoint = packed + _PORT.pack(backend.port)
+                endpoints[home + _SLOT.pack(slot)] = endpoint
+                if placement.front.affinity_seconds:
+                    found[members][home + endpoint] = None
+                if backend.local:
+                    found["hairpin"][packed + packed] = None
+
+    def flows(self, placement: Placement) -> dict[Address, frozenset[Backend]]:
+        """Which endpoints the connections to each address may have been sent to."""
+        backends = frozenset((*placement.cluster, *placement.local))
+        return {each: backends for each in placement.addresses if each.address not in self._left_alone}
+
+    def stale(self, was: Placement | None, now: Placement | None) -> Iterator[Match]:
+        """The tracked connections that a change leaves wrong: those of protocols that would never notice by themselves.
+
+        Sent to an endpoint that is no longer there; or not translated at all, from before there was an endpoint.
+        """
+        placement = was or now
+        if placement is None or PROTOCOLS[placement.front.protocol] == TCP:
+            return
+        protocol = PROTOCOLS[placement.front.protocol]
+        before = self.flows(was) if was else {}
+        after = self.flows(now) if now else {}
+        for address, backends in before.items():
+            for gone in backends - after.get(address, frozenset()):
+                yield Match(
+                    protocol=protocol,
+                    destination=address.address,
+                    port=address.port,
+                    backend=gone.address,
+                    backend_port=gone.port,
+                )
+        for address, backends in after.items():
+            if backends and not before.get(address):
+                to = address.address
+                yield Match(protocol=protocol, destination=to, port=address.port, backend=to)
+
+
+class Change(NamedTuple):
+    """What to do: operations of one transaction, and afterwards connections to forget."""
+
+    operations: list[Operation]
+    stale: list[Match]
+
+
+@dataclass(slots=True)
+class Difference:
+    """Elements that go and elements that come; what goes and comes back the same is neither."""
+
+    removed: Elements = field(default_factory=lambda: defaultdict(dict))
+    added: Elements = field(default_factory=lambda: defaultdict(dict))
+
+    def operations(self) -> Iterator[Operation]:
+        """First all that goes, then all that comes: an element with new data is both."""
+        for name in ELEMENT_SETS:
+            removed, added = self.removed.get(name, {}), self.added.get(name, {})
+            keys = [key for key, data in removed.items() if key not in added or added[key] != data]
+            if keys:
+                yield DeleteElements(name, keys)
+        for name in ELEMENT_SETS:
+            removed, added = self.removed.get(name, {}), self.added.get(name, {})
+            fresh = {key: data for key, data in added.items() if key not in removed or removed[key] != data}
+            if fresh:
+                yield AddElements(name, fresh)
+
+
+class Book:
+    """All placements of one family, and who has which address.
+
+    An address that two Services claim (contradictory objects, or one that goes while the other comes) stays with the
+    first; the other gets it when it is free. Hairpin pairs are shared by all Services of a pod, and counted.
+    """
+
+    def __init__(self, planner: Planner) -> None:
+        self.planner = planner
+        self.placements: dict[ServicePort, Placement] = {}
+        self.owners: dict[bytes, ServicePort] = {}
+        self.denied: dict[ServicePort, frozenset[bytes]] = {}
+        self.chains: set[Class] = set()
+        self._hairpins: Counter[bytes] = Counter()
+
+    def update(self, updates: Mapping[ServicePort, Front | None]) -> Change:
+        """Take in what changed; the operations lead from the table before to the table after."""
+        updates = {**updates, **self._waiting(updates)}
+        difference = Difference()
+        before = {key: self.placements.get(key) for key in updates}
+        for key in updates:
+            self._remove(key, difference)
+        classes: set[Class] = set()
+        for key in sorted(updates, key=lambda each: (before[each] is None, each)):
+            front = updates[key]
+            placement = self.planner.place(front, before[key]) if front is not None else None
+            if placement is not None:
+                classes |= self._put(key, placement, difference)
+        operations: list[Operation] = []
+        for wanted in sorted(classes - self.chains):
+            operations += self.planner.layout.class_chain(wanted)
+        self.chains |= classes
+        operations += difference.operations()
+        stale = [match for key in updates for match in self.planner.stale(before[key], self.placements.get(key))]
+        return Change(operations, stale)
+
+    def wanted(self) -> Elements:
+        """All elements as they should be in the table."""
+        found: Elements = {name: {} for name in ELEMENT_SETS}
+        for key, placement in self.placements.items():
+            for name, elements in self._elements(key, placement)[0].items():
+                found[name].update(elements)
+        return found
+
+    def repair(self, observed: Elements) -> list[Operation]:
+        """From what was found in the table to what should be there."""
+        wanted = self.wanted()
+        return list(Difference(removed=observed, added=wanted).operations())
+
+    def _waiting(self, updates: Mapping[ServicePort, Front | None]) -> dict[ServicePort, Front | None]:
+        """Those who were denied an address that an updated one has: it may become free."""
+        if not self.denied:
+            return {}
+        owned = {key for key, owner in self.owners.items() if owner in updates}
+        waiting = [each for each, keys in self.denied.items() if keys & owned and each not in updates]
+        return {each: self.placements[each].front for each in waiting}
+
+    def _elements(self, key: ServicePort, placement: Placement) -> tuple[Elements, set[Class]]:
+        return self.planner.elements(placement, self.denied.get(key, frozenset()))
+
+    def _remove(self, key: ServicePort, difference: Difference) -> None:
+        placement = self.placements.pop(key, None)
+        if placement is None:
+            return
+        elements, _ = self._elements(key, placement)
+        for pair in elements.pop("hairpin", ()):
+            self._hairpins[pair] -= 1
+            if not self._hairpins[pair]:
+                del self._hairpins[pair]
+                difference.removed["hairpin"][pair] = None
+        for name, held in elements.items():
+            difference.removed[name].update(held)
+        for address in self._keys(placement):
+            if self.owners.get(address) == key:
+                del self.owners[address]
+        self.denied.pop(key, None)
+
+    def _put(self, key: ServicePort, placement: Placement, difference: Difference) -> set[Class]:
+        denied = frozenset(each for each in self._keys(placement) if self.owners.setdefault(each, key) != key)
+        if denied:
+            self.denied[key] = denied
+        self.placements[key] = placement
+        elements, classes = self._elements(key, placement)
+        for pair in elements.pop("hairpin", ()):
+            self._hairpins[pair] += 1
+            if self._hairpins[pair] == 1:
+                difference.added["hairpin"][pair] = None
+        for name, held in elements.items():
+            difference.added[name].update(held)
+        return classes
+
+    def _keys(self, placement: Placement) -> list[bytes]:
+        return [self.planner.key(address, placement.front.protocol) for address in placement.addresses]

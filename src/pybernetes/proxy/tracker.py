@@ -1,0 +1,237 @@
+"""Services and EndpointSlices into fronts: what is true now, and which Service ports changed since it was last taken.
+
+Events only mark a Service as touched; what it comes to is computed when it is taken, from the caches. So a burst of
+slices of one Service costs one computation, and the order of events does not matter.
+"""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pybernetes.api.objects import Key, Obj, annotations_of, key_of, labels_of, namespace_of
+from pybernetes.client import Cache, Delta
+
+from .model import PROTOCOLS, Backend, Desired, Front, ServicePort
+
+SERVICE_NAME = "kubernetes.io/service-name"
+PROXY_NAME = "service.kubernetes.io/service-proxy-name"
+TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
+BY_SERVICE = "service"
+
+DEFAULT_AFFINITY_SECONDS = 10800
+
+
+class Endpoint(NamedTuple):
+    """An endpoint of a slice, its conditions with their defaults."""
+
+    address: str
+    node: str
+    ready: bool
+    serving: bool
+    terminating: bool
+
+
+_SERVICE_FIELDS = (
+    "type",
+    "clusterIP",
+    "clusterIPs",
+    "ports",
+    "externalIPs",
+    "sessionAffinity",
+    "sessionAffinityConfig",
+    "internalTrafficPolicy",
+    "externalTrafficPolicy",
+)
+
+
+def slim_service(obj: Obj) -> Obj:
+    """What the proxy uses of a Service."""
+    spec = obj.get("spec") or {}
+    ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+    slim: Obj = {"metadata": _slim_metadata(obj, (PROXY_NAME,), ())}
+    slim["spec"] = {name: spec[name] for name in _SERVICE_FIELDS if spec.get(name)}
+    if ingress:
+        slim["ingress"] = [each["ip"] for each in ingress if each.get("ip") and each.get("ipMode") != "Proxy"]
+    return slim
+
+
+def slim_slice(obj: Obj) -> Obj:
+    """What the proxy uses of an EndpointSlice; endpoints and ports as tuples, for there may be 100,000 of them."""
+    slim: Obj = {"metadata": _slim_metadata(obj, (SERVICE_NAME,), (TRIGGERED,))}
+    slim["endpoints"] = tuple(_endpoints(obj)) if obj.get("addressType") != "FQDN" else ()
+    slim["ports"] = tuple(_ports(obj))
+    return slim
+
+
+def _slim_metadata(obj: Obj, labels: Sequence[str], annotations: Sequence[str]) -> Obj:
+    metadata = obj.get("metadata") or {}
+    slim: Obj = {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion") if name in metadata}
+    slim["labels"] = {name: value for name, value in labels_of(obj).items() if name in labels}
+    slim["annotations"] = {name: value for name, value in annotations_of(obj).items() if name in annotations}
+    return slim
+
+
+def _endpoints(obj: Obj) -> Iterable[Endpoint]:
+    for each in obj.get("endpoints") or ():
+        addresses = each.get("addresses") or ()
+        conditions: Mapping[str, Any] = each.get("conditions") or {}
+        ready = conditions.get("ready") is not False
+        serving = conditions.get("serving")
+        terminating = bool(conditions.get("terminating"))
+        if addresses and (address := _normal(addresses[0])):  # the API says the others are interchangeable
+            node = sys.intern(each.get("nodeName") or "")
+            yield Endpoint(address, node, ready, ready if serving is None else bool(serving), terminating)
+
+
+def _ports(obj: Obj) -> Iterable[tuple[str, str, int]]:
+    """(name, protocol, number); ports without a number, or one that is none, serve nobody."""
+    for each in obj.get("ports") or ():
+        number = each.get("port")
+        if isinstance(number, int) and 0 < number < 65536:
+            yield sys.intern(each.get("name") or ""), sys.intern(each.get("protocol") or "TCP"), number
+
+
+def _normal(address: str) -> str:
+    """An address in its usual spelling; "" for what is none."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.inet_ntop(family, socket.inet_pton(family, address))
+    except (OSError, ValueError):
+        return ""
+
+
+def service_of(obj: Obj) -> Key:
+    """The Service a slice belongs to."""
+    return Key(namespace_of(obj), labels_of(obj).get(SERVICE_NAME, ""))
+
+
+def by_service(obj: Obj) -> Iterable[str]:
+    """The index BY_SERVICE of the slices' cache."""
+    return [str(service_of(obj))] if SERVICE_NAME in labels_of(obj) else []
+
+
+def fronts(service: Obj, slices: Sequence[Obj], *, node: str) -> dict[ServicePort, Front]:
+    """The fronts of one (slim) Service with its (slim) slices; {} for those that nobody balances."""
+    spec = service.get("spec") or {}
+    vips = tuple(_addresses(spec.get("clusterIPs") or [spec.get("clusterIP") or ""]))
+    if not vips or spec.get("type") == "ExternalName" or PROXY_NAME in labels_of(service):
+        return {}
+    key = key_of(service)
+    externals = (*_addresses(spec.get("externalIPs") or ()), *_addresses(service.get("ingress") or ()))
+    found: dict[ServicePort, Front] = {}
+    for port in spec.get("ports") or ():
+        name, protocol = port.get("name") or "", port.get("protocol") or "TCP"
+        if protocol not in PROTOCOLS:
+            continue
+        candidates = list(_candidates(slices, name, protocol))
+        found[ServicePort(key.namespace, key.name, name, protocol)] = Front(
+            vips=vips,
+            port=port["port"],
+            protocol=protocol,
+            node_port=port.get("nodePort") or 0,
+            externals=tuple(dict.fromkeys(externals)),
+            backends=_serving(candidates, node),
+            local_backends=_serving([each for each in candidates if each[0].node == node], node),
+            internal_local=spec.get("internalTrafficPolicy") == "Local",
+            external_local=spec.get("externalTrafficPolicy") == "Local",
+            affinity_seconds=_affinity(spec),
+        )
+    return found
+
+
+def _addresses(addresses: Iterable[str]) -> Iterable[str]:
+    return filter(None, (_normal(address) for address in addresses if address != "None"))
+
+
+def _affinity(spec: Obj) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return int(config.get("timeoutSeconds") or DEFAULT_AFFINITY_SECONDS)
+
+
+def _candidates(slices: Sequence[Obj], name: str, protocol: str) -> Iterable[tuple[Endpoint, int]]:
+    for each in sorted(slices, key=lambda obj: obj["metadata"].get("name", "")):
+        for port_name, port_protocol, number in each["ports"]:
+            if port_name == name and port_protocol == protocol:
+                yield from ((endpoint, number) for endpoint in each["endpoints"])
+
+
+def _serving(candidates: Sequence[tuple[Endpoint, int]], node: str) -> tuple[Backend, ...]:
+    """The ready ones; if there are none, those that end but still serve (KEP-1669)."""
+    chosen = [each for each in candidates if each[0].ready]
+    if not chosen:
+        chosen = [each for each in candidates if each[0].serving and each[0].terminating]
+    local: dict[tuple[str, int], bool] = {}
+    for endpoint, port in chosen:
+        place = (endpoint.address, port)
+        local[place] = local.get(place, False) or endpoint.node == node
+    return tuple(Backend(address, port, here) for (address, port), here in local.items())
+
+
+class Tracker:
+    """The wanted state of one node. Its handlers subscribe to the informers whose caches it is given."""
+
+    def __init__(self, services: Cache, slices: Cache, *, node: str) -> None:
+        """`slices` has the index BY_SERVICE."""
+        self.services = services
+        self.slices = slices
+        self.node = node
+        self.desired: Desired = {}
+        self.touched = asyncio.Event()
+        self._touched: set[Key] = set()
+        self._ports: dict[Key, frozenset[ServicePort]] = {}
+        self._triggers: list[datetime] = []
+
+    def service_changed(self, delta: Delta) -> None:
+        self._touch(delta.key)
+
+    def slice_changed(self, delta: Delta) -> None:
+        for obj in (delta.was, delta.now):
+            if obj is not None:
+                self._touch(service_of(obj))
+        if delta.now is not None and (trigger := _time(annotations_of(delta.now).get(TRIGGERED, ""))):
+            self._triggers.append(trigger)
+
+    def _touch(self, key: Key) -> None:
+        self._touched.add(key)
+        self.touched.set()
+
+    def take(self) -> frozenset[ServicePort]:
+        """Bring `desired` up to date; the ports that differ from what they were."""
+        changed: set[ServicePort] = set()
+        touched, self._touched = self._touched, set()
+        self.touched.clear()
+        for key in touched:
+            changed |= self._recompute(key)
+        return frozenset(changed)
+
+    def take_triggers(self) -> list[datetime]:
+        """When the changes taken since the last call were caused, as far as the slices say."""
+        taken, self._triggers = self._triggers, []
+        return taken
+
+    def _recompute(self, key: Key) -> set[ServicePort]:
+        service = self.services.get(key)
+        slices = self.slices.indexed(BY_SERVICE, str(key)) if service is not None else ()
+        found = fronts(service, slices, node=self.node) if service is not None else {}
+        changed = {port for port, front in found.items() if self.desired.get(port) != front}
+        gone = self._ports.get(key, frozenset()) - found.keys()
+        for port in gone:
+            del self.desired[port]
+        self.desired.update(found)
+        if found:
+            self._ports[key] = frozenset(found)
+        else:
+            self._ports.pop(key, None)
+        return changed | gone
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
