@@ -1,0 +1,65 @@
+"""What an admission step is told."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pybernetes.api.errors import Forbidden
+from pybernetes.api.objects import Obj, metadata, name_of
+from pybernetes.api.resources import Resource
+
+from ..users import User
+
+
+class Reader(Protocol):
+    """Objects as they are now, from memory."""
+
+    def read(self, row: Resource, namespace: str, name: str) -> Obj | None: ...
+
+    def select(self, row: Resource, namespace: str = "") -> list[Obj]: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One write: `new` is None for a delete, `old` for a create. Steps edit `new` in place."""
+
+    row: Resource
+    new: Obj | None
+    old: Obj | None
+    user: User
+    registry: Reader
+    part: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def creates(self) -> bool:
+        return self.old is None
+
+    @property
+    def obj(self) -> Obj:
+        found = self.new if self.new is not None else self.old
+        assert found is not None
+        return found
+
+    @property
+    def name(self) -> str:
+        return name_of(self.obj)
+
+    @property
+    def namespace(self) -> str:
+        return str(metadata(self.obj).get("namespace", ""))
+
+    def is_new(self, row: Resource) -> bool:
+        """Whether it creates an object of this kind."""
+        return self.creates and not self.part and self.row == row
+
+    def forbidden(self, why: str) -> Forbidden:
+        details = {"name": self.name, "kind": self.row.plural} | ({"group": self.row.group} if self.row.group else {})
+        return Forbidden(f'{self.row.qualified} "{self.name}" is forbidden: {why}', details=details)
+
+    def run(self, steps: "Sequence[Admission]") -> None:
+        for step in steps:
+            step(self)
+
+
+Admission = Callable[[Call], None]

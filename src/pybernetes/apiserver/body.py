@@ -1,0 +1,170 @@
+"""Request bodies: JSON, YAML or protobuf in, an object that fits its schema out.
+
+fieldValidation says what becomes of unknown and doubled fields: Strict refuses, Warn (the default) warns, Ignore drops.
+"""
+
+import math
+from typing import Any
+
+import msgspec
+import yaml
+
+from pybernetes.api import decoding
+from pybernetes.api.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType
+from pybernetes.api.objects import Obj, decode
+from pybernetes.api.resources import Resource
+from pybernetes.api.scheme import Scheme
+from pybernetes.wire import Request
+
+from .users import warn
+
+JSON = "application/json"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+_YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
+ACCEPTED = f"{JSON}, application/yaml, {PROTOBUF}"
+_VALIDATION = ("Strict", "Warn", "Ignore")
+_MOST_NODES = 1_000_000
+
+
+def media_type(request: Request) -> str:
+    """The content type without its parameters; JSON when there is none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() or JSON
+
+
+def field_validation(request: Request) -> str:
+    """Strict, Warn or Ignore. Raises Invalid."""
+    found = request.param("fieldValidation", "Warn")
+    if found not in _VALIDATION:
+        problem = FieldError.not_supported("fieldValidation", found, ["", *_VALIDATION])
+        raise Invalid.of("CreateOptions", "", [problem], group="meta.k8s.io")
+    return found
+
+
+def parse(data: bytes, media: str) -> Any:
+    """Any JSON or YAML value. Raises BadRequest."""
+    if media in _YAML:
+        return parse_yaml(data)
+    try:
+        return decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadRequest(f"couldn't get version/kind; json parse error: {error}") from error
+
+
+def parse_yaml(data: bytes) -> Any:
+    """One YAML document, read as JSON would be: no dates, text keys, no bombs. Raises BadRequest."""
+    try:
+        value = yaml.load(data, Loader=_JsonLikeLoader)  # a safe loader, see below
+        return _json_like(value, [_MOST_NODES])
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise BadRequest(f"error converting YAML to JSON: {error}") from error
+
+
+class _JsonLikeLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The safe loader less the types that JSON does not have."""
+
+
+_JsonLikeLoader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _json_like(value: Any, budget: list[int]) -> Any:
+    """Text keys and finite numbers; an alias costs what it expands to."""
+    budget[0] -= 1
+    if budget[0] < 0:
+        raise ValueError("the document is too large")
+    if isinstance(value, dict):
+        return {_key(name): _json_like(inner, budget) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_json_like(inner, budget) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number is not finite")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise ValueError(f"a {type(value).__name__} has no JSON form")
+
+
+def _key(name: Any) -> str:
+    if isinstance(name, bool):
+        return str(name).lower()
+    if isinstance(name, str | int | float):
+        return str(name)
+    raise ValueError("a key is not text")
+
+
+def read_object(request: Request, scheme: Scheme, row: Resource, *, part: str = "") -> Obj:
+    """The body as an object of a row or of one of its subresources. Raises BadRequest, UnsupportedMediaType."""
+    media = media_type(request)
+    validation = field_validation(request)
+    doubled: list[str] = []
+    if media == PROTOBUF:
+        obj = _protobuf(request.body)
+    elif media == JSON or media in _YAML:
+        obj = parse(request.body, media)
+        if media == JSON and validation != "Ignore":
+            doubled = decoding.duplicates(request.body)
+    else:
+        raise UnsupportedMediaType(
+            f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
+        )
+    found = row.subresource(part) if part else None
+    version = (found.version if found else "") or row.version
+    group = (found.group if found else "") or row.group
+    typed(obj, f"{group}/{version}" if group else version, found.kind if found else row.kind)
+    problems = doubled + scheme.conform(obj, row, part=part)
+    report(request, problems, validation, version=version, kind=obj["kind"])
+    return obj
+
+
+def report(request: Request, problems: list[str], validation: str, *, version: str, kind: str) -> None:
+    """What strict decoding found, as fieldValidation wants it. Raises BadRequest."""
+    if not problems or validation == "Ignore":
+        return
+    if validation == "Strict":
+        raise decoding.strict(problems, version=version, kind=kind)
+    for problem in problems:
+        warn(request, problem)
+
+
+def typed(obj: Any, api_version: str, kind: str) -> None:
+    """Fill in apiVersion and kind. Raises BadRequest when they are others, or when it is no object at all."""
+    if not isinstance(obj, dict):
+        raise BadRequest(f"couldn't get version/kind; the body must be an object of kind {kind}")
+    have_version, have_kind = obj.get("apiVersion") or api_version, obj.get("kind") or kind
+    if have_version != api_version:
+        raise BadRequest(
+            f"the API version in the data ({have_version}) does not match the expected API version ({api_version})"
+        )
+    if have_kind != kind:
+        raise BadRequest(f"{have_kind} in version {api_version!r} cannot be handled as a {kind}".replace("'", '"'))
+    obj["apiVersion"], obj["kind"] = api_version, kind
+    if obj.get("metadata") is None:
+        obj["metadata"] = {}
+
+
+def _protobuf(data: bytes) -> Obj:
+    from pybernetes.api import proto
+
+    return proto.decode(data)
+
+
+def read_options(request: Request) -> Obj:
+    """DeleteOptions of a body; {} for an empty one. Raises BadRequest."""
+    if not request.body:
+        return {}
+    media = media_type(request)
+    if media == PROTOBUF:
+        return _protobuf(request.body)
+    if media != JSON and media not in _YAML:
+        raise UnsupportedMediaType(
+            f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
+        )
+    found = parse(request.body, media)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise BadRequest("couldn't get version/kind; the body must be a DeleteOptions object")
+    if found.get("kind") not in (None, "", "DeleteOptions"):
+        raise BadRequest(f"{found['kind']} cannot be handled as a DeleteOptions")
+    return found

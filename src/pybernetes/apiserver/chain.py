@@ -1,0 +1,194 @@
+"""The ordered filters around every request. Each is a function of the next handler; the list below is the order."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable
+
+from pybernetes.api.errors import ApiError, Forbidden, InternalError, ServiceUnavailable, Timeout, Unauthorized
+from pybernetes.api.objects import encode
+from pybernetes.store import Unavailable
+from pybernetes.wire import Handler, Request, Response
+
+from .auth.authorize import Authorizer, attributes
+from .auth.certificates import Authenticator
+from .metrics import Metrics
+from .route import Find, Route, route
+from .users import ANONYMOUS, User, authenticated, route_of, user_of
+
+log = logging.getLogger("pybernetes.apiserver")
+access = logging.getLogger("pybernetes.apiserver.access")
+
+Filter = Callable[[Handler], Handler]
+
+REQUEST_SECONDS = 60.0
+"""A request that is not a watch or a stream is answered within this time."""
+
+
+def compose(filters: Iterable[Filter], handler: Handler) -> Handler:
+    """The first filter is the outermost."""
+    for one in reversed(tuple(filters)):
+        handler = one(handler)
+    return handler
+
+
+def recover(handler: Handler) -> Handler:
+    """Errors become Status objects, in this one place; what nobody expected is logged and becomes a 500."""
+
+    async def recovered(request: Request) -> Response:
+        try:
+            return _warned(request, await handler(request))
+        except ApiError as error:
+            return _warned(request, status_response(error))
+        except Unavailable as error:
+            return status_response(ServiceUnavailable(str(error)))
+        except Exception:
+            log.exception("request failed method=%s path=%s", request.method, request.path)
+            return status_response(InternalError("Internal error occurred: see the server's log"))
+
+    return recovered
+
+
+def status_response(error: ApiError) -> Response:
+    status = error.status
+    headers = {"content-type": "application/json"}
+    seconds = (status.get("details") or {}).get("retryAfterSeconds")
+    if seconds:
+        headers["retry-after"] = str(seconds)
+    return Response(status=int(status.get("code") or error.code), headers=headers, body=encode(status))
+
+
+def _warned(request: Request, response: Response) -> Response:
+    warnings = request.context.get("warnings")
+    if warnings:
+        text = ", ".join(f'299 - "{_quoted(one)}"' for one in warnings)
+        response.headers = {**response.headers, "warning": text}
+    return response
+
+
+def _quoted(text: str) -> str:
+    safe = text.encode("ascii", "replace").decode()
+    return "".join(one if one.isprintable() else " " for one in safe).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def request_id(handler: Handler) -> Handler:
+    """audit-id, the client's own if it sent one."""
+
+    async def identified(request: Request) -> Response:
+        found = request.headers.get("audit-id", "")
+        if not found or len(found) > 64 or not found.isascii():
+            found = str(uuid.uuid4())
+        request.context["id"] = found
+        response = await handler(request)
+        response.headers = {**response.headers, "audit-id": found}
+        return response
+
+    return identified
+
+
+def measure(metrics: Metrics) -> Filter:
+    """Counts, times and (at debug level) logs every request."""
+
+    def filter_(handler: Handler) -> Handler:
+        async def measured(request: Request) -> Response:
+            begun = time.perf_counter()
+            response = await handler(request)
+            took = time.perf_counter() - begun
+            metrics.request(request, response, took)
+            if access.isEnabledFor(logging.DEBUG):
+                access.debug(
+                    "request method=%s path=%s status=%d seconds=%.4f user=%s agent=%s",
+                    request.method,
+                    request.path,
+                    response.status,
+                    took,
+                    user_of(request).name,
+                    request.headers.get("user-agent", ""),
+                )
+            return response
+
+        return measured
+
+    return filter_
+
+
+def routed(find: Find) -> Filter:
+    """Says what the path asks for (`route_of`)."""
+
+    def filter_(handler: Handler) -> Handler:
+        async def known(request: Request) -> Response:
+            try:
+                found = route(request.method, request.path, find=find, watch=request.param("watch") in _TRUE)
+            except ApiError as error:  # told to those who may ask at all, by `answered`
+                found = Route(request.method.lower(), request.path)
+                request.context["unroutable"] = error
+            request.context["route"] = found
+            return await handler(request)
+
+        return known
+
+    return filter_
+
+
+_TRUE = ("true", "1", "True")
+
+
+def deadline(handler: Handler) -> Handler:
+    """Answers within a minute, or in the `timeout` asked for; watches and streams have their own ends."""
+
+    async def limited(request: Request) -> Response:
+        found: Route = route_of(request)
+        if found.long_running:
+            return await handler(request)
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await handler(request)
+        except TimeoutError:
+            raise Timeout(f"request did not complete within {REQUEST_SECONDS:.0f}s") from None
+
+    return limited
+
+
+def authenticate(authenticator: Authenticator) -> Filter:
+    """Who asks (`user_of`). A user in the context comes from inside the process and is believed."""
+
+    def filter_(handler: Handler) -> Handler:
+        async def known(request: Request) -> Response:
+            user = request.context.get("user")
+            if user is None:
+                user = await authenticator.user(request) or ANONYMOUS
+            request.context["user"] = authenticated(user)
+            return await handler(request)
+
+        return known
+
+    return filter_
+
+
+def audit(handler: Handler) -> Handler:
+    """The seam for an audit log: the user is known, nothing has happened yet."""
+    return handler
+
+
+def authorize(authorizer: Authorizer) -> Filter:
+    """May they? Impersonation is checked and done here, before the request itself."""
+
+    def filter_(handler: Handler) -> Handler:
+        async def allowed(request: Request) -> Response:
+            user = user_of(request)
+            if "impersonate-user" in request.headers:
+                user = request.context["user"] = authorizer.impersonated(user, request)
+            asked = attributes(route_of(request))
+            if not authorizer.allows(user, asked):
+                raise refusal(user, authorizer.describe(user, asked, route_of(request)))
+            return await handler(request)
+
+        return allowed
+
+    return filter_
+
+
+def refusal(user: User, forbidden: Forbidden) -> ApiError:
+    """401 for who said nothing of themselves, 403 for the others."""
+    return Unauthorized("Unauthorized") if user is ANONYMOUS else forbidden

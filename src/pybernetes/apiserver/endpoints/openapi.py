@@ -1,0 +1,65 @@
+"""/openapi/v3: its index and the documents, compressed once and kept so."""
+
+import gzip
+from collections.abc import Mapping
+
+from pybernetes.api import openapi
+from pybernetes.api.objects import encode
+from pybernetes.api.scheme import Scheme
+from pybernetes.wire import Request, Response
+
+from ..route import missing
+
+_YEAR = "public, immutable, max-age=31536000"
+
+
+class OpenApi:
+    """Documents are made when first asked for; only their gzip form is kept."""
+
+    def __init__(self, scheme: Scheme) -> None:
+        self._scheme = scheme
+        self._index = b""
+        self._documents: dict[str, tuple[bytes, str]] = {}
+        scheme.changed.append(self._forget)
+
+    def _forget(self) -> None:
+        self._index = b""
+        self._documents.clear()
+
+    def serve(self, request: Request) -> Response:
+        """Raises NotFound."""
+        path = request.path.removeprefix("/openapi/v3").strip("/")
+        if not path:
+            self._index = self._index or encode(openapi.index(self._scheme))
+            return Response(headers={"content-type": "application/json"}, body=self._index)
+        packed, tag = self._document(path)
+        headers = {"content-type": "application/json", "etag": f'"{tag}"', "vary": "Accept, Accept-Encoding"}
+        if request.param("hash") == tag:
+            headers["cache-control"] = _YEAR
+        if request.headers.get("if-none-match", "") == headers["etag"]:
+            return Response(status=304, headers=headers)
+        return compressed(request, headers, packed)
+
+    def _document(self, path: str) -> tuple[bytes, str]:
+        found = self._documents.get(path)
+        if found is None:
+            match path.split("/"):
+                case ["api", version]:
+                    group = ""
+                case ["apis", group, version]:
+                    pass
+                case _:
+                    raise missing()
+            made = openapi.document(self._scheme, group, version)
+            if made is None:
+                raise missing()
+            tag = openapi.hash_of(self._scheme, group, version)
+            found = self._documents[path] = gzip.compress(made, compresslevel=4, mtime=0), tag
+        return found
+
+
+def compressed(request: Request, headers: Mapping[str, str], packed: bytes) -> Response:
+    """A gzip body for those who take it, unpacked for the others."""
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(headers={**headers, "content-encoding": "gzip"}, body=packed)
+    return Response(headers=headers, body=gzip.decompress(packed))

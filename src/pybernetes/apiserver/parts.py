@@ -1,0 +1,289 @@
+"""The subresources that read and write objects: status, scale, binding, eviction, finalize, token and their like."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pybernetes.api import resources, selectors, times
+from pybernetes.api.errors import (
+    BadRequest,
+    Conflict,
+    FieldError,
+    Invalid,
+    NotFound,
+    TooManyRequests,
+)
+from pybernetes.api.objects import Obj, condition, copied, labels_of, metadata, name_of, uid_of
+from pybernetes.api.resources import Resource
+from pybernetes.wire import Request, Response
+
+from .auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Bound, Tokens
+from .body import media_type, parse, read_object
+from .deletion import delete_options
+from .endpoints.objects import Objects, success, write_of
+from .forms import form_of, respond, respond_one
+from .patching import APPLY_PATCH, patched
+from .registry import Registry, Served
+from .route import Route
+
+Handler = Callable[[Request, Route, Served], Awaitable[Response]]
+
+
+class Parts:
+    """Handlers by subresource."""
+
+    def __init__(self, registry: Registry, objects: Objects, tokens: Tokens | None) -> None:
+        self._registry = registry
+        self._objects = objects
+        self._tokens = tokens
+        self._handlers: dict[str, Handler] = {
+            "status": self._like_object,
+            "finalize": self._like_object,
+            "approval": self._like_object,
+            "ephemeralcontainers": self._like_object,
+            "resize": self._like_object,
+            "scale": self._scale,
+            "binding": self._binding,
+            "eviction": self._eviction,
+            "token": self._token,
+        }
+
+    async def serve(self, request: Request, route: Route) -> Response:
+        assert route.resource is not None
+        await self._registry.cache.fresh()
+        served = self._registry.served(route.resource)
+        return await self._handlers[route.subresource](request, route, served)
+
+    async def _like_object(self, request: Request, route: Route, served: Served) -> Response:
+        """A part whose bodies are the object itself; the strategy keeps the rest as it was."""
+        form, media = form_of(request, served)
+        part, row, registry = route.subresource, served.row, self._registry
+        if route.verb == "get":
+            return respond_one(form, media, registry.get(row, route.namespace, route.name))
+        if route.verb == "patch":
+            written = await self._objects.patched(request, route, served, part=part)
+            return respond_one(form, media, written.record)
+        obj = read_object(request, registry.scheme, row)
+        metadata(obj).setdefault("name", route.name)
+        written = await registry.update(
+            row, route.name, lambda _: copied(obj), namespace=route.namespace, write=write_of(request), part=part
+        )
+        return respond_one(form, media, written.record)
+
+    async def _scale(self, request: Request, route: Route, served: Served) -> Response:
+        registry, row = self._registry, served.row
+        record = registry.get(row, route.namespace, route.name)
+        if route.verb == "get":
+            return respond(scale_of(served.codec.obj(record)))
+        scale_type = registry.scheme.type(row, "scale")
+        body = None if route.verb == "patch" else read_object(request, registry.scheme, row, part="scale")
+        if media_type(request) == APPLY_PATCH:
+            raise BadRequest("apply on scale is not served")
+
+        def edit(old: Obj) -> Obj:
+            if body is not None:
+                wanted = body
+            else:
+                wanted = patched(
+                    scale_of(old), parse(request.body, "application/json"), media_type(request), scale_type
+                )
+                registry.scheme.conform(wanted, row, part="scale")
+            return _scaled(old, wanted, row)
+
+        written = await registry.update(
+            row,
+            route.name,
+            edit,
+            namespace=route.namespace,
+            write=write_of(request),
+            part="scale",
+            patch=body is None,
+        )
+        return respond(scale_of(served.codec.obj(written.record)))
+
+    async def _binding(self, request: Request, route: Route, served: Served) -> Response:
+        body = read_object(request, self._registry.scheme, served.row, part="binding")
+        await self.bind(request, body, name=route.name, namespace=route.namespace)
+        return respond(success(code=201), status=201)
+
+    async def binding(self, request: Request, route: Route) -> Response:
+        """POST of a Binding to the namespace's collection: it names the pod."""
+        body = read_object(request, self._registry.scheme, resources.BINDINGS)
+        await self.bind(request, body, name=name_of(body), namespace=route.namespace)
+        return respond(success(code=201), status=201)
+
+    async def bind(self, request: Request, binding: Obj, *, name: str, namespace: str) -> None:
+        """Put a pod on a node. Raises Conflict when it is on one already."""
+        target = binding.get("target") or {}
+        problems = []
+        if target.get("kind") not in (None, "", "Node"):
+            problems.append(FieldError.not_supported("target.kind", target["kind"], ["Node", "<empty>"]))
+        if not target.get("name"):
+            problems.append(FieldError.required("target.name"))
+        if problems:
+            raise Invalid.of("Binding", name, problems)
+        now = self._registry.now()
+        await self._registry.update(
+            resources.PODS,
+            name,
+            lambda pod: _bound(pod, binding, now),
+            namespace=namespace,
+            write=write_of(request),
+            part="binding",
+            patch=True,
+        )
+
+    async def _eviction(self, request: Request, route: Route, served: Served) -> Response:
+        body = read_object(request, self._registry.scheme, served.row, part="eviction")
+        record = self._registry.get(served.row, route.namespace, route.name)
+        self._check_budgets(served.codec.obj(record))
+        options = delete_options(body.get("deleteOptions") or {}, {})
+        write = write_of(request)
+        await self._registry.delete(served.row, route.name, options, namespace=route.namespace, write=write)
+        return respond(success(code=201), status=201)
+
+    def _check_budgets(self, pod: Obj) -> None:
+        """Raises TooManyRequests when a disruption budget has nothing left for this pod."""
+        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Pending"):
+            return
+        namespace = metadata(pod).get("namespace", "")
+        for budget in self._registry.select(resources.POD_DISRUPTION_BUDGETS, namespace):
+            selector = (budget.get("spec") or {}).get("selector")
+            if not selectors.of(selector).matches(labels_of(pod)):
+                continue
+            if ((budget.get("status") or {}).get("disruptionsAllowed") or 0) > 0:
+                continue
+            text = "Cannot evict pod as it would violate the pod's disruption budget."
+            message = f"The disruption budget {name_of(budget)} needs healthy pods and has none to spare"
+            raise TooManyRequests(text, details={"causes": [{"reason": "DisruptionBudget", "message": message}]})
+
+    async def _token(self, request: Request, route: Route, served: Served) -> Response:
+        body = read_object(request, self._registry.scheme, served.row, part="token")
+        account = served.codec.obj(self._registry.get(served.row, route.namespace, route.name))
+        if self._tokens is None:
+            raise NotFound("this server issues no tokens")
+        spec = body.get("spec") or {}
+        seconds = spec.get("expirationSeconds")
+        seconds = DEFAULT_SECONDS if seconds is None else seconds
+        problems = []
+        if seconds < SHORTEST_SECONDS:
+            problems.append(
+                FieldError.invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
+            )
+        if seconds > LONGEST_SECONDS:
+            problems.append(
+                FieldError.invalid(
+                    "spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds"
+                )
+            )
+        if problems:
+            raise Invalid.of("TokenRequest", route.name, problems, group="authentication.k8s.io")
+        bound = self._bound_to(spec.get("boundObjectRef"), account)
+        audiences = [one for one in spec.get("audiences") or () if one] or list(self._tokens.audiences)
+        token = self._tokens.issue(bound, audiences=audiences, seconds=seconds)
+        expires = times.stamp(self._registry.now() + seconds)
+        answer = body | {
+            "metadata": {"name": route.name, "namespace": route.namespace},
+            "spec": spec | {"audiences": audiences, "expirationSeconds": seconds},
+            "status": {"token": token, "expirationTimestamp": expires},
+        }
+        return respond(answer, status=201)
+
+    def _bound_to(self, reference: Obj | None, account: Obj) -> Bound:
+        namespace = metadata(account)["namespace"]
+        bound = Bound(namespace, name_of(account), uid_of(account))
+        if not reference:
+            return bound
+        rows: dict[str, Resource] = {
+            "Pod": resources.PODS,
+            "Secret": resources.SECRETS,
+            "Node": resources.NODES,
+        }
+        row = rows.get(reference.get("kind", ""))
+        if row is None:
+            raise BadRequest(f"cannot bind token for serviceaccount to object type {reference.get('kind')}")
+        name = reference.get("name", "")
+        found = self._registry.read(row, namespace if row.namespaced else "", name)
+        if found is None:
+            raise NotFound.of(row.plural, name)
+        if reference.get("uid") and reference["uid"] != uid_of(found):
+            why = (
+                f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "
+                "The object might have been deleted and then recreated"
+            )
+            raise Conflict.of(row.plural, name, why=why)
+        if row is resources.NODES:
+            return bound._replace(node=(name, uid_of(found)))
+        if row is resources.SECRETS:
+            return bound._replace(secret=(name, uid_of(found)))
+        if (found["spec"].get("serviceAccountName") or "default") != bound.name:
+            raise BadRequest(f"cannot bind token for serviceaccount {bound.name} to pod {name} of another one")
+        node = found["spec"].get("nodeName", "")
+        node_obj = self._registry.read(resources.NODES, "", node) if node else None
+        return bound._replace(pod=(name, uid_of(found)), node=(node, uid_of(node_obj)) if node_obj else ("", ""))
+
+
+def scale_of(obj: Obj) -> Obj:
+    """The autoscaling/v1 Scale of a workload."""
+    meta = metadata(obj)
+    names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    scale: Obj = {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: meta[name] for name in names if name in meta},
+        "spec": {},
+        "status": {"replicas": status.get("replicas") or 0},
+    }
+    if spec.get("replicas"):
+        scale["spec"]["replicas"] = spec["replicas"]
+    selector: Any = spec.get("selector")
+    if selector:
+        whole = "matchLabels" in selector or "matchExpressions" in selector
+        scale["status"]["selector"] = str(selectors.of(selector) if whole else selectors.exact(selector))
+    return scale
+
+
+def _scaled(old: Obj, scale: Obj, row: Resource) -> Obj:
+    meta = metadata(scale)
+    replicas = (scale.get("spec") or {}).get("replicas") or 0
+    if replicas < 0:
+        problem = FieldError.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise Invalid.of("Scale", name_of(old), [problem], group="autoscaling")
+    old["spec"]["replicas"] = replicas
+    for field in ("resourceVersion", "uid"):
+        if meta.get(field):
+            old["metadata"][field] = meta[field]
+    if meta.get("name", name_of(old)) != name_of(old):
+        raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL ({name_of(old)})")
+    del row
+    return old
+
+
+def _bound(pod: Obj, binding: Obj, now: float) -> Obj:
+    """A pod on its node."""
+    spec, name = pod["spec"], name_of(pod)
+    meta, wanted = pod["metadata"], metadata(binding)
+    node = binding["target"]["name"]
+    if wanted.get("uid") and wanted["uid"] != meta["uid"]:
+        why = f"Precondition failed: UID in precondition: {wanted['uid']}, UID in object meta: {meta['uid']}"
+        raise Conflict.of("pods", name, why=why)
+    if meta.get("deletionTimestamp"):
+        raise Conflict.of("pods/binding", name, why=f"pod {name} is being deleted, cannot be assigned to a host")
+    if spec.get("nodeName"):
+        raise Conflict.of("pods/binding", name, why=f'pod {name} is already assigned to node "{spec["nodeName"]}"')
+    spec["nodeName"] = node
+    for field in ("annotations", "labels"):
+        if wanted.get(field):
+            meta[field] = (meta.get(field) or {}) | wanted[field]
+    status = pod.setdefault("status", {})
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled is None or scheduled.get("status") != "True":
+        others = [one for one in status.get("conditions") or () if one.get("type") != "PodScheduled"]
+        fresh = {
+            "type": "PodScheduled",
+            "status": "True",
+            "lastProbeTime": None,
+            "lastTransitionTime": times.stamp(now),
+        }
+        status["conditions"] = [*others, fresh]
+    return pod

@@ -1,0 +1,106 @@
+"""PATCH: which of the patch types it is, as an edit that the registry repeats while others write too."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pybernetes.api import patch as patches
+from pybernetes.api.errors import BadRequest, UnsupportedMediaType
+from pybernetes.api.objects import Obj
+from pybernetes.api.schema import Type
+from pybernetes.wire import Request
+
+from .body import field_validation, media_type, parse, parse_yaml, report, typed
+from .managers import applied
+from .options import flag
+from .registry import Registry, Served
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+class Patch(NamedTuple):
+    """`absent` makes the object when there is none (apply only); `apply` says the managed fields are dealt with."""
+
+    edit: Callable[[Obj], Obj]
+    absent: Callable[[], Obj] | None = None
+    apply: bool = False
+
+
+def patch_edit(
+    request: Request, registry: Registry, served: Served, *, name: str, namespace: str, part: str = ""
+) -> Patch:
+    """Raises UnsupportedMediaType, BadRequest; the edit raises what applying raises."""
+    media = media_type(request)
+    row = served.row
+    if media not in _accepted(row.custom):
+        accepted = ", ".join(_accepted(row.custom))
+        raise UnsupportedMediaType(
+            f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+        )
+    if media == APPLY_PATCH:
+        return _apply(request, registry, served, name=name, namespace=namespace, part=part)
+    if request.param("force"):
+        raise BadRequest("force may only be used with server-side apply")
+    type_ = registry.scheme.type(row)
+    parse(request.body, "application/json")
+
+    def edit(old: Obj) -> Obj:
+        new = patched(old, parse(request.body, "application/json"), media, type_)
+        return conformed(request, registry, served, new)
+
+    return Patch(edit)
+
+
+def patched(old: Obj, body: Any, media: str, type_: Type) -> Obj:
+    """The object after a patch that is not an apply."""
+    if media == JSON_PATCH:
+        new: Obj = patches.json_patch(old, body)
+        return new
+    if media == MERGE_PATCH:
+        return patches.merge_patch(old, body)
+    return patches.strategic_merge(old, body, type_=type_)
+
+
+def conformed(request: Request, registry: Registry, served: Served, new: Any) -> Obj:
+    """A patched object, checked as a body is."""
+    row = served.row
+    typed(new, row.api_version, row.kind)
+    problems = registry.scheme.conform(new, row)
+    report(request, problems, field_validation(request), version=row.version, kind=row.kind)
+    found: Obj = new
+    return found
+
+
+def _accepted(custom: bool) -> tuple[str, ...]:
+    return (JSON_PATCH, MERGE_PATCH, APPLY_PATCH) if custom else (JSON_PATCH, MERGE_PATCH, APPLY_PATCH, STRATEGIC_PATCH)
+
+
+def _apply(request: Request, registry: Registry, served: Served, *, name: str, namespace: str, part: str) -> Patch:
+    """Server-side apply (KEP-555)."""
+    row = served.row
+    manager = request.param("fieldManager")
+    if not manager:
+        raise BadRequest(
+            'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+        )
+    force = flag(request, "force")
+
+    def body() -> Obj:
+        wanted = parse_yaml(request.body)
+        typed(wanted, row.api_version, row.kind)
+        meta = wanted["metadata"]
+        if meta.get("managedFields"):
+            raise BadRequest("metadata.managedFields must be nil")
+        meta.setdefault("name", name)
+        if row.namespaced:
+            meta.setdefault("namespace", namespace)
+        if meta["name"] != name:
+            raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
+        return conformed(request, registry, served, wanted)
+
+    def edit(old: Obj | None) -> Obj:
+        return applied(old, body(), served, manager=manager, force=force, part=part, now=registry.now())
+
+    return Patch(edit, None if part else lambda: edit(None), apply=True)

@@ -1,0 +1,385 @@
+"""The generic verbs over the store: every resource is read and written here, whatever it is.
+
+A write is: decode, default, admit, prepare, allocate, validate, encode, compare-and-set. Reads come from the watch
+cache. What kinds differ in is in their strategies (api.kinds) and in the admission steps.
+"""
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pybernetes.api import names, times
+from pybernetes.api.errors import (
+    AlreadyExists,
+    ApiError,
+    BadRequest,
+    Conflict,
+    FieldError,
+    InternalError,
+    Invalid,
+    NotFound,
+    TooLarge,
+)
+from pybernetes.api.kinds import Strategy
+from pybernetes.api.objects import Obj, copied, is_deleting, metadata, name_of, uid_of
+from pybernetes.api.resources import EVENTS, SERVICES, Resource
+from pybernetes.api.scheme import Scheme
+from pybernetes.store import Record, Revision, Stale, Store
+
+from . import deletion
+from .admission import Admission, Call
+from .allocate import Allocator
+from .codec import Codec, stored
+from .deletion import DeleteOptions
+from .managers import tracked, worth_tracking
+from .users import User
+from .watchcache import Shelf, WatchCache
+
+_TRIES = 8
+_MOST_BYTES = 1_572_864
+"""The largest stored object, as etcd's default has it."""
+EVENT_SECONDS = 3600.0
+"""Events are deleted so long after their last write."""
+
+Edit = Callable[[Obj], Obj]
+"""The wanted object of the one that is there (a fresh dict of the caller's own). May raise ApiError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """How a write is meant: by whom, under which manager, for real or not."""
+
+    user: User
+    manager: str = ""
+    dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
+    apply: bool = False
+    """The managed fields are already in the edit (server-side apply)."""
+
+
+class Written(NamedTuple):
+    """What became of a write. `record` has revision 0 for what a dry run would have created."""
+
+    record: Record
+    created: bool = False
+    deleted: bool = False
+
+
+class Served:
+    """One row with all that serving it needs."""
+
+    __slots__ = ("codec", "row", "scheme", "strategy")
+
+    def __init__(self, row: Resource, scheme: Scheme) -> None:
+        self.row = row
+        self.scheme = scheme
+        self.strategy: Strategy = scheme.strategy(row)
+        convert = (lambda obj: scheme.from_storage(obj, row)) if row.stored_as is not None else None
+        self.codec = Codec(row, convert)
+
+
+class Registry:
+    """`now` is POSIX time."""
+
+    def __init__(
+        self,
+        store: Store,
+        cache: WatchCache,
+        scheme: Scheme,
+        *,
+        allocator: Allocator,
+        admission: Sequence[Admission],
+        now: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.cache = cache
+        self.scheme = scheme
+        self.now = now
+        self.allocator = allocator
+        self._store = store
+        self._admission = admission
+        self._rng = rng or random.Random()
+        self._served: dict[tuple[str, str, str], Served] = {}
+        scheme.changed.append(self._served.clear)
+
+    def served(self, row: Resource) -> Served:
+        key = (row.group, row.version, row.plural)
+        found = self._served.get(key)
+        if found is None:
+            found = self._served[key] = Served(row, self.scheme)
+        return found
+
+    def shelf(self, row: Resource) -> Shelf:
+        return self.cache.shelf(row.prefix)
+
+    # reading
+
+    def find(self, row: Resource, namespace: str, name: str) -> Record | None:
+        """From memory, as it is now."""
+        item = self.shelf(row).get(row.key(namespace, name))
+        return item.record if item else None
+
+    def read(self, row: Resource, namespace: str, name: str) -> Obj | None:
+        """The object, from memory."""
+        record = self.find(row, namespace, name)
+        return self.served(row).codec.obj(record) if record else None
+
+    def select(self, row: Resource, namespace: str = "") -> list[Obj]:
+        """All objects, from memory."""
+        codec = self.served(row).codec
+        return [codec.obj(item.record) for item in self.shelf(row).scan(namespace)]
+
+    def get(self, row: Resource, namespace: str, name: str) -> Record:
+        """Raises NotFound."""
+        record = self.find(row, namespace, name)
+        if record is None:
+            raise NotFound.of(row.plural, name, group=row.group)
+        return record
+
+    # writing
+
+    async def create(self, row: Resource, obj: Obj, *, namespace: str, write: Write) -> Written:
+        """Raises AlreadyExists, Invalid, BadRequest, Forbidden."""
+        meta = metadata(obj)
+        if meta.get("resourceVersion"):
+            raise BadRequest("resourceVersion should not be set on objects to be created")
+        _place(obj, row, namespace)
+        await self.cache.fresh()
+        if meta.get("name") or not meta.get("generateName"):
+            return await self._create(row, obj, namespace, write)
+        base = str(meta["generateName"])
+        for attempt in range(_TRIES):
+            again = copied(obj)
+            again["metadata"]["name"] = names.generated(base, self._rng)
+            try:
+                return await self._create(row, again, namespace, write)
+            except AlreadyExists:
+                if attempt == _TRIES - 1:
+                    raise
+        raise InternalError("unreachable")
+
+    async def _create(self, row: Resource, obj: Obj, namespace: str, write: Write) -> Written:
+        served = self.served(row)
+        key = row.key(namespace, name_of(obj))
+        if name_of(obj) and self.find(row, namespace, name_of(obj)) is not None:
+            raise AlreadyExists.of(row.plural, name_of(obj), group=row.group)
+        try:
+            self._ready(served, obj, None, write, key=key)
+            value = _checked(stored(self.scheme.to_storage(obj, row), row.storage))
+            if write.dry_run:
+                return Written(Record(key, value, 0, 0), created=True)
+            ttl = EVENT_SECONDS if row.storage is EVENTS else None
+            record = await self._store.create(key, value, ttl=ttl)
+        except Stale:
+            raise AlreadyExists.of(row.plural, name_of(obj), group=row.group) from None
+        finally:
+            self._settle(row, key)
+        if row is SERVICES:
+            self.allocator.settle(key, obj)
+        return Written(record, created=True)
+
+    async def update(
+        self,
+        row: Resource,
+        name: str,
+        edit: Edit,
+        *,
+        namespace: str,
+        write: Write,
+        part: str = "",
+        patch: bool = False,
+        absent: Callable[[], Obj] | None = None,
+    ) -> Written:
+        """Read, edit, write, again while others write too; `absent` makes what is not there.
+
+        A resourceVersion or uid in the edited object that is not the current one is a Conflict.
+        """
+        served = self.served(row)
+        key = row.key(namespace, name)
+        for attempt in range(_TRIES * 2):
+            await self.cache.fresh()
+            item = self.shelf(row).get(key)
+            if item is None:
+                if absent is None:
+                    raise NotFound.of(row.plural, name, group=row.group)
+                return await self.create(row, absent(), namespace=namespace, write=write)
+            try:
+                return await self._update(served, item.record, edit, write, part=part, patch=patch)
+            except Stale as error:
+                if attempt == _TRIES * 2 - 1:
+                    raise Conflict.of(row.plural, name, group=row.group) from error
+        raise InternalError("unreachable")
+
+    async def _update(
+        self, served: Served, record: Record, edit: Edit, write: Write, *, part: str, patch: bool
+    ) -> Written:
+        row, codec = served.row, served.codec
+        old = codec.obj(record)
+        new = edit(codec.obj(record))
+        self._match(row, new, old, required=not patch and not served.strategy.unconditional_update)
+        expected = metadata(new).get("resourceVersion")
+        try:
+            self._ready(served, new, old, write, key=record.key, part=part)
+            if deletion.finished(new) and not write.dry_run:
+                return await self._remove(row, record)
+            new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+            if new == old:
+                return Written(record)
+            value = _checked(stored(self.scheme.to_storage(new, row), row.storage))
+            if write.dry_run:
+                return Written(record._replace(value=value))
+            written = await self._store.update(record.key, value, expect=record.revision)
+        except Stale:
+            if expected and not patch:
+                raise Conflict.of(row.plural, name_of(old), group=row.group) from None
+            raise
+        finally:
+            self._settle(row, record.key)
+        if row is SERVICES:
+            self.allocator.settle(record.key, new)
+        return Written(written)
+
+    def _match(self, row: Resource, new: Obj, old: Obj, *, required: bool) -> None:
+        """The preconditions that an object brings. Raises Conflict, Invalid, BadRequest."""
+        meta, before = new["metadata"], old["metadata"]
+        name = before["name"]
+        meta.setdefault("name", name)
+        if row.namespaced:
+            meta.setdefault("namespace", before["namespace"])
+        if meta["name"] != name:
+            raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
+        if meta.get("namespace") != before.get("namespace"):
+            raise _elsewhere()
+        version = meta.get("resourceVersion")
+        if version and version != before["resourceVersion"]:
+            raise Conflict.of(row.plural, name, group=row.group)
+        if not version and required:
+            problem = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise Invalid.of(row.kind, name, [problem], group=row.group)
+        if meta.get("uid") and meta["uid"] != before["uid"]:
+            why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {before['uid']}"
+            raise Conflict.of(row.plural, name, group=row.group, why=why)
+
+    def _ready(self, served: Served, new: Obj, old: Obj | None, write: Write, *, key: str, part: str = "") -> None:
+        """Make an object what is stored, in place. Raises what is wrong with it."""
+        row, strategy = served.row, served.strategy
+        strategy.default(new)
+        call = Call(row=row, part=part, new=new, old=old, user=write.user, registry=self, warnings=write.warnings)
+        if old is None:
+            strategy.prepare(new, None)
+            self._born(new)
+            call.run(self._admission)
+            strategy.default(new)
+        else:
+            call.run(self._admission)
+            if part != "binding":  # the server's own edit, status and all
+                strategy.prepare(new, old, part=part)
+        if row is SERVICES and not part:
+            self.allocator.claim(key, new, old)
+        if not write.apply and worth_tracking(old, write.user):
+            tracked(new, old, served, manager=write.manager, part=part, now=self.now())
+        problems = list(strategy.validate(new, old, part=part))
+        if problems:
+            raise Invalid.of(row.kind, name_of(new), problems, group=row.group)
+
+    def _born(self, new: Obj) -> None:
+        meta = new["metadata"]
+        meta["uid"] = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        meta["creationTimestamp"] = times.stamp(self.now())
+
+    def _settle(self, row: Resource, key: str) -> None:
+        """Give back what a failed write claimed: the Service is what the store says."""
+        if row is SERVICES:
+            item = self.shelf(row).get(key)
+            self.allocator.settle(key, self.served(row).codec.obj(item.record) if item else None)
+
+    async def delete(
+        self, row: Resource, name: str, options: DeleteOptions, *, namespace: str, write: Write
+    ) -> Written:
+        """Raises NotFound, Conflict."""
+        served = self.served(row)
+        key = row.key(namespace, name)
+        for _ in range(_TRIES):
+            await self.cache.fresh()
+            item = self.shelf(row).get(key)
+            if item is None:
+                raise NotFound.of(row.plural, name, group=row.group)
+            try:
+                return await self._delete(served, item.record, options, write)
+            except Stale:
+                continue
+        raise Conflict.of(row.plural, name, group=row.group)
+
+    async def _delete(self, served: Served, record: Record, options: DeleteOptions, write: Write) -> Written:
+        row, obj = served.row, served.codec.obj(record)
+        deletion.check(obj, options, row)
+        Call(row=row, new=None, old=obj, user=write.user, registry=self, warnings=write.warnings).run(self._admission)
+        grace = served.strategy.grace_seconds(obj, options.grace_seconds)
+        act, marked = deletion.plan(obj, options, grace_seconds=grace, now=self.now())
+        if write.dry_run or options.dry_run or act == "keep":
+            return Written(record, deleted=act == "remove")
+        if act == "remove":
+            return await self._remove(row, record)
+        value = _checked(stored(self.scheme.to_storage(marked, row), row.storage))
+        return Written(await self._store.update(record.key, value, expect=record.revision))
+
+    async def _remove(self, row: Resource, record: Record) -> Written:
+        gone = await self._store.delete(record.key, expect=record.revision)
+        if row is SERVICES:
+            self.allocator.settle(record.key, None)
+        return Written(gone, deleted=True)
+
+    async def delete_all(
+        self, row: Resource, records: Sequence[Record], options: DeleteOptions, *, write: Write
+    ) -> list[Record]:
+        """Delete these; what is gone already, or changes so often that it cannot be, is left out."""
+        gone = []
+        for record in records:
+            obj = self.served(row).codec.obj(record)
+            namespace, name = metadata(obj).get("namespace", ""), name_of(obj)
+            only = DeleteOptions(
+                grace_seconds=options.grace_seconds, policy=options.policy, uid=uid_of(obj), dry_run=options.dry_run
+            )
+            try:
+                gone.append((await self.delete(row, name, only, namespace=namespace, write=write)).record)
+            except (NotFound, Conflict):
+                continue
+        return gone
+
+    async def scan(
+        self, row: Resource, namespace: str, *, after: str, limit: int, at: Revision
+    ) -> tuple[Sequence[Record], Revision]:
+        """Records as they were at a revision, from the store. Raises Compacted."""
+        prefix = f"{row.prefix}{namespace}/" if namespace else row.prefix
+        page = await self._store.scan(prefix, after=after, limit=limit, at=at)
+        return page.records, page.revision
+
+
+def _place(obj: Obj, row: Resource, namespace: str) -> None:
+    """The namespace of the URL. Raises BadRequest when the object says another."""
+    meta = obj["metadata"]
+    if not row.namespaced:
+        if meta.get("namespace"):
+            raise _elsewhere()
+        return
+    if meta.get("namespace", namespace) not in ("", namespace):
+        raise _elsewhere()
+    meta["namespace"] = namespace
+
+
+def _elsewhere() -> ApiError:
+    return BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+
+
+def _checked(value: bytes) -> bytes:
+    if len(value) > _MOST_BYTES:
+        raise TooLarge("etcdserver: request is too large")
+    return value
+
+
+def still_creatable(obj: Obj | None) -> bool:
+    """Whether content can be created in a namespace."""
+    return obj is not None and not is_deleting(obj)

@@ -1,0 +1,293 @@
+"""The API server put together: cache, registry, identity, endpoints, chain."""
+
+import asyncio
+import logging
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pybernetes.aio.supervise import Fatal
+from pybernetes.api import openapi, resources
+from pybernetes.api.objects import Obj
+from pybernetes.api.scheme import Scheme
+from pybernetes.store import Store, Unavailable
+from pybernetes.wire import Handler, Request, Response, Transport
+from pybernetes.wire.loopback import LoopbackTransport
+
+from . import chain
+from .admission import ADMISSION
+from .allocate import Allocator
+from .auth.authorize import Authorizer
+from .auth.certificates import Authenticator
+from .auth.rbac import Rbac
+from .auth.tokens import Tokens
+from .bootstrap import bootstrap
+from .endpoints.discovery import Discovery
+from .endpoints.health import Health
+from .endpoints.objects import Objects
+from .endpoints.openapi import OpenApi
+from .endpoints.reviews import Reviews
+from .forms import respond
+from .kubelets import Connect, Kubelets
+from .metrics import Metrics
+from .parts import Parts
+from .registry import Registry
+from .route import STREAMING, missing
+from .users import AUTHENTICATED, User, route_of
+from .watchcache import WatchCache
+
+log = logging.getLogger("pybernetes.apiserver")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServerConfig:
+    """Paths are of PEM files; without a service account key no tokens are issued or taken."""
+
+    service_range: str = "10.96.0.0/16"
+    """One range, or two of both families with a comma between."""
+    node_port_range: tuple[int, int] = (30000, 32767)
+    advertise_address: str = "127.0.0.1"
+    advertise_port: int = 6443
+    cluster_domain: str = "cluster.local"
+    client_ca: str = ""
+    service_account_key: str = ""
+    service_account_public_key: str = ""
+    kubelet_client_certificate: str = ""
+    kubelet_client_key: str = ""
+    kubelet_ca: str = ""
+
+    @property
+    def service_ranges(self) -> Sequence[str]:
+        return [one.strip() for one in self.service_range.split(",")]
+
+    @property
+    def issuer(self) -> str:
+        return f"https://kubernetes.default.svc.{self.cluster_domain}"
+
+
+class ApiServer:
+    """`handler` is what a Server serves; `run` keeps the cache true; `trusted` is the road inside the process."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: ApiServerConfig | None = None,
+        *,
+        scheme: Scheme | None = None,
+        connect: Connect | None = None,
+    ) -> None:
+        """`connect` makes the transports to kubelets and proxied pods; tests give their own."""
+        self.config = config or ApiServerConfig()
+        self.scheme = scheme or Scheme.builtin()
+        self.cache = WatchCache(store)
+        self.allocator = Allocator(self.config.service_ranges, self.config.node_port_range)
+        self.registry = Registry(store, self.cache, self.scheme, allocator=self.allocator, admission=ADMISSION)
+        self.rbac = Rbac(self.cache)
+        self.tokens = self._tokens()
+        self.metrics = Metrics()
+        self.kubelets = Kubelets(self.registry, connect or self._connect)
+        self._ready = asyncio.Event()
+        self._objects = Objects(self.registry)
+        self._parts = Parts(self.registry, self._objects, self.tokens)
+        self._reviews = Reviews(self.registry, self.rbac, self.tokens)
+        address = f"{self.config.advertise_address}:{self.config.advertise_port}"
+        self._discovery = Discovery(self.scheme, address=address)
+        self._openapi = OpenApi(self.scheme)
+        self._health = Health(
+            alive={"ping": lambda: "", "log": lambda: "", "store": self._store_trouble},
+            ready={
+                "watch-cache": lambda: "" if self.cache.loaded.is_set() else "not loaded",
+                "bootstrap": lambda: "" if self._ready.is_set() else "not finished",
+            },
+        )
+        self._store = store
+        self.handler: Handler = self._chain()
+        self._measure()
+
+    def _chain(self) -> Handler:
+        filters = (
+            chain.recover,
+            chain.request_id,
+            chain.measure(self.metrics),
+            chain.recover,
+            chain.routed(self.scheme.find),
+            chain.deadline,
+            chain.authenticate(Authenticator(self.tokens)),
+            chain.audit,
+            chain.authorize(Authorizer(self.rbac)),
+        )
+        return chain.compose(filters, self._dispatch)
+
+    def _measure(self) -> None:
+        self.metrics.gauge(
+            "apiserver_storage_revision", "The latest revision of the store.", lambda: float(self._store.revision)
+        )
+        self.metrics.gauge(
+            "apiserver_registered_watchers",
+            "Open watches.",
+            lambda: float(sum(shelf.watchers for shelf in self.cache.shelves)),
+        )
+        self.metrics.gauge(
+            "apiserver_cached_objects",
+            "Objects in the watch cache.",
+            lambda: float(sum(len(shelf.items) for shelf in self.cache.shelves)),
+        )
+
+    def _tokens(self) -> Tokens | None:
+        if not self.config.service_account_key:
+            return None
+        return Tokens(
+            private_key=Path(self.config.service_account_key).read_bytes(),
+            issuer=self.config.issuer,
+            audiences=[self.config.issuer],
+            read=self.registry.read,
+            now=time.time,
+        )
+
+    def _connect(self, url: str) -> Transport:
+        from pybernetes.wire.send import HttpTransport
+
+        if not url.startswith("https:"):
+            return HttpTransport(url)
+        return HttpTransport(
+            url,
+            ca=_read(self.config.kubelet_ca),
+            certificate=_read(self.config.kubelet_client_certificate),
+            key=_read(self.config.kubelet_client_key),
+            insecure=not self.config.kubelet_ca,
+        )
+
+    def trusted(self, user: str, *groups: str) -> Transport:
+        """A transport whose requests are this user's, without any credential: for parts of the same process."""
+        return LoopbackTransport(self.handler, context={"user": User(user, (*groups, AUTHENTICATED))})
+
+    async def ready(self) -> None:
+        """Wait until requests are answered in full: all objects loaded, the defaults there."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises Fatal when the store is broken."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.cache.run())
+                await self._prepare()
+        except* Unavailable as errors:
+            raise Fatal(f"the store is unavailable: {errors.exceptions[0]}") from None
+        finally:
+            self._ready.clear()
+            self.cache.close()
+            await self.kubelets.close()
+
+    async def _prepare(self) -> None:
+        begun = time.perf_counter()
+        await self.cache.fresh()
+        for service in self.registry.select(resources.SERVICES):
+            meta = service["metadata"]
+            self.allocator.settle(resources.SERVICES.key(meta["namespace"], meta["name"]), service)
+        await bootstrap(
+            self.registry,
+            service_ranges=self.config.service_ranges,
+            address=self.config.advertise_address,
+            port=self.config.advertise_port,
+        )
+        self._ready.set()
+        log.info(
+            "ready objects=%d revision=%d seconds=%.3f",
+            sum(len(shelf.items) for shelf in self.cache.shelves),
+            self.cache.revision,
+            time.perf_counter() - begun,
+        )
+
+    async def _dispatch(self, request: Request) -> Response:
+        found = route_of(request)
+        if found.resource is None:
+            if "unroutable" in request.context:
+                raise request.context["unroutable"]
+            return await self._plain(request)
+        if not self.cache.loaded.is_set():
+            await self.cache.loaded.wait()
+        if not found.subresource:
+            if found.verb == "create" and self._reviews.has(found):
+                return await self._reviews.serve(request, found)
+            if found.verb == "create" and found.resource is resources.BINDINGS:
+                return await self._parts.binding(request, found)
+            return await self._objects.serve(request, found)
+        if found.subresource in STREAMING:
+            return await self.kubelets.serve(request, found)
+        return await self._parts.serve(request, found)
+
+    async def _plain(self, request: Request) -> Response:
+        """Paths that are no resource's. Raises NotFound."""
+        path = request.path
+        if request.method not in ("GET", "HEAD"):
+            raise missing()
+        first = path.split("/")[1]
+        if first in ("healthz", "livez", "readyz"):
+            return self._health.serve(request)
+        if first in ("api", "apis"):
+            return self._discovery.serve(request)
+        if path in ("/version", "/version/"):
+            return respond(version())
+        if path == "/openapi/v3" or path.startswith("/openapi/v3/"):
+            return self._openapi.serve(request)
+        if path == "/metrics":
+            return Response(headers={"content-type": "text/plain; version=0.0.4"}, body=self.metrics.text())
+        if self.tokens is not None and path in ("/.well-known/openid-configuration", "/openid/v1/jwks"):
+            return respond(self._issuer(path))
+        if path == "/":
+            return respond({"paths": self._paths()})
+        raise missing()
+
+    def _issuer(self, path: str) -> Obj:
+        """What others need to verify our tokens (OpenID Connect discovery)."""
+        assert self.tokens is not None
+        if path == "/openid/v1/jwks":
+            return {"keys": [self.tokens.jwk]}
+        return {
+            "issuer": self.tokens.issuer,
+            "jwks_uri": f"https://{self.config.advertise_address}:{self.config.advertise_port}/openid/v1/jwks",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [self.tokens.algorithm],
+        }
+
+    def _paths(self) -> list[str]:
+        roots = {row.root for row in self.scheme.resources}
+        groups = {f"/apis/{row.group}" for row in self.scheme.resources if row.group}
+        return sorted(
+            {"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"} | roots | groups
+        )
+
+    def _store_trouble(self) -> str:
+        try:
+            return "" if self._store.revision >= 0 else "no revision"
+        except Unavailable as error:
+            return str(error)
+
+
+def version() -> Obj:
+    """GET /version: the Kubernetes release whose API this is."""
+    release = openapi.release()
+    major, minor, *_ = release.split(".")
+    return {
+        "major": major,
+        "minor": minor,
+        "gitVersion": f"v{release}+pybernetes",
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": platform.python_implementation(),
+        "platform": f"linux/{_machine()}",
+    }
+
+
+def _machine() -> str:
+    found = platform.machine()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(found, found)
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes() if path else b""
