@@ -247,7 +247,7 @@ def _encoded(response: Response) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), _clean(value).encode()) for name, value in response.headers.items()]
 
 
-_CONTROLS = {number: " " for number in (*range(32), 127)}
+_CONTROLS = dict.fromkeys((*range(32), 127), " ")
 
 
 def _clean(value: str) -> str:

@@ -27,6 +27,8 @@ from .message import Handler, Peer
 from .sockets import address_of, bind
 from .tls import TlsFiles
 
+__all__ = ["Limits", "Server", "TlsFiles"]
+
 _library_log = logging.getLogger("pybernetes.wire.library")
 _library_log.setLevel(logging.ERROR)  # uvicorn tells of every handshake at INFO and of every bad peer at WARNING
 

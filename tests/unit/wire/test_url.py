@@ -1,0 +1,42 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pybernetes.wire.url import BadTarget, checked_path, decode_path, decode_query, encode_target
+
+
+def fine(path: str) -> bool:
+    try:
+        checked_path(path)
+        path.encode()
+    except (BadTarget, UnicodeEncodeError):
+        return False
+    return True
+
+
+paths = st.text().map(lambda text: "/" + text).filter(fine)
+queries = st.dictionaries(st.text(), st.lists(st.text(), min_size=1, max_size=3), max_size=5)
+
+
+@given(paths, queries)
+def test_what_is_encoded_is_decoded_to_the_same(path: str, query: dict[str, list[str]]) -> None:
+    try:
+        repr((path, query)).encode()
+        target = encode_target(path, query)
+    except UnicodeEncodeError:
+        return
+    raw_path, _, raw_query = target.partition("?")
+    assert decode_path(raw_path.encode("ascii")) == path
+    assert decode_query(raw_query.encode("ascii")) == query
+
+
+@given(st.binary(max_size=30))
+def test_a_decoded_path_is_clean_whatever_comes(raw: bytes) -> None:
+    try:
+        path = decode_path(b"/" + raw)
+    except BadTarget:
+        return
+    assert path.startswith("/")
+    assert ".." not in path.split("/")
+    assert "." not in path.split("/")
+    assert not any(character < " " or character in "\\\x7f" for character in path)
+    assert path.count("/") == raw.count(b"/") + 1
