@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from .foreign import Reply, aged
 from .message import CD, Query
-from .records import Rcode
+from .question import Rcode
 
 _FAILURE_SECONDS = 5
 

@@ -7,7 +7,7 @@ from .foreign import addresses
 from .forward import FAILED, Forwarder
 from .message import Body, Query, body_of
 from .names import wire_of
-from .records import AXFR, IN, IXFR, Answer, Question, Rcode
+from .question import AXFR, IN, IXFR, Answer, Question, Rcode
 from .table import Table
 
 Result = Body | Awaitable[Body] | None

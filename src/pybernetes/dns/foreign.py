@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .message import AD, HEADER, QR, TC, Body, Query
 from .names import BadName, Name
-from .records import AAAA, CNAME, IN, OPT, SOA, A, Rcode, Record
+from .question import AAAA, CNAME, IN, OPT, SOA, A, Rcode, Record
 
 _RR = Struct("!HHIH")
 _JUMPS = 200

@@ -10,7 +10,7 @@ from .config import DnsConfig
 from .foreign import BadReply, Reply
 from .message import Body, Query
 from .names import packed
-from .records import Rcode
+from .question import Rcode
 from .upstream import Address, Upstream, address_of, nameservers
 
 log = logging.getLogger(__name__)

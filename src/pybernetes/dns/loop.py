@@ -14,7 +14,7 @@ from .chain import Resolver
 from .config import DnsConfig
 from .forward import Forwarder
 from .metrics import Collector, Stats
-from .records import Rules
+from .question import Rules
 from .rows import carrying, pod_row, service_row, slice_row
 from .server import Server
 from .snapshot import Snapshot, Token

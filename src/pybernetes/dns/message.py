@@ -11,7 +11,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from .names import BadName, Name, read_name, wire_of
-from .records import OPT, SOA, TXT, Answer, Question, Rcode, Record, Srv
+from .question import OPT, SOA, TXT, Answer, Question, Rcode, Record, Srv
 
 HEADER = Struct("!HHHHHH")
 _RR = Struct("!HHIH")

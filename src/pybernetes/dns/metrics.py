@@ -2,9 +2,10 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from .records import AAAA, CNAME, IXFR, NS, PTR, SOA, SRV, TXT, A, Rcode
+from .question import AAAA, CNAME, IXFR, NS, PTR, SOA, SRV, TXT, A, Rcode
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -54,52 +55,51 @@ class Stats:
         return found
 
 
+class Counter(NamedTuple):
+    """One counter family: its name without _total, what it counts, its labels, and its values by label values."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    values: Mapping[tuple[str, ...], float]
+
+
+def counters(stats: Stats, resolver: "Resolver", *, server: str) -> Iterator[Counter]:
+    """All counters, in order."""
+    replies = stats.all(resolver.table.tallies).items()
+    by_type = _summed(((server, one.proto, one.type), number) for one, number in replies)
+    by_rcode = _summed(((server, _rcode(one.rcode)), number) for one, number in replies)
+    forwarder = resolver.forwarder
+    cache = forwarder.cache
+    hits: dict[tuple[str, ...], float] = {(server, kind): number for kind, number in cache.hits.items()}
+    asked: dict[tuple[str, ...], float] = {(str(one.address),): one.requests for one in forwarder.upstreams}
+    yield Counter("coredns_dns_requests", "Questions", ("server", "proto", "type"), by_type)
+    yield Counter("coredns_dns_responses", "Replies", ("server", "rcode"), by_rcode)
+    yield Counter("coredns_panics", "Questions that failed by a bug", (), {(): resolver.panics})
+    yield Counter("coredns_cache_hits", "Forwarded questions answered from memory", ("server", "type"), hits)
+    yield Counter("coredns_cache_misses", "Forwarded questions not in memory", ("server",), {(server,): cache.misses})
+    yield Counter("coredns_forward_requests", "Questions sent upstream", ("to",), asked)
+    rejects = "Questions turned away, too many being under way"
+    yield Counter("coredns_forward_max_concurrent_rejects", rejects, (), {(): forwarder.rejected})
+
+
 def families(stats: Stats, resolver: "Resolver", *, server: str) -> Iterator["Metric"]:
     """Metric families for a prometheus_client registry."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-    replies = stats.all(resolver.table.tallies)
-    yield _counter(
-        CounterMetricFamily("coredns_dns_requests", "DNS requests", labels=("server", "proto", "type")),
-        _summed(((server, one.proto, one.type), number) for one, number in replies.items()),
-    )
-    yield _counter(
-        CounterMetricFamily("coredns_dns_responses", "DNS responses", labels=("server", "rcode")),
-        _summed(((server, _rcode(one.rcode)), number) for one, number in replies.items()),
-    )
-    duration = HistogramMetricFamily(
-        "coredns_dns_request_duration_seconds", "Time to answer, without the way there and back", labels=("server",)
-    )
-    total, buckets = 0, []
-    for bound, number in zip([*map(str, _BUCKETS), "+Inf"], stats.buckets, strict=True):
-        total += number
-        buckets.append((bound, float(total)))
-    duration.add_metric([server], buckets, stats.seconds)
-    yield duration
-    yield _counter(CounterMetricFamily("coredns_panics", "Questions that failed by a bug"), {(): resolver.panics})
-    forwarder = resolver.forwarder
-    cache = forwarder.cache
-    yield _counter(
-        CounterMetricFamily(
-            "coredns_cache_hits", "Forwarded questions answered from memory", labels=("server", "type")
-        ),
-        {(server, kind): number for kind, number in cache.hits.items()},
-    )
-    yield _counter(
-        CounterMetricFamily("coredns_cache_misses", "Forwarded questions not in memory", labels=("server",)),
-        {(server,): cache.misses},
-    )
+    for counter in counters(stats, resolver, server=server):
+        family = CounterMetricFamily(counter.name, counter.help, labels=counter.labels)
+        for labels, number in counter.values.items():
+            family.add_metric(labels, number)
+        yield family
     entries = GaugeMetricFamily("coredns_cache_entries", "Forwarded answers in memory", labels=("server",))
-    entries.add_metric([server], len(cache))
+    entries.add_metric((server,), len(resolver.forwarder.cache))
     yield entries
-    yield _counter(
-        CounterMetricFamily("coredns_forward_requests", "Questions sent upstream", labels=("to",)),
-        {(str(upstream.address),): upstream.requests for upstream in forwarder.upstreams},
-    )
-    yield _counter(
-        CounterMetricFamily("coredns_forward_max_concurrent_rejects", "Questions refused, too many being under way"),
-        {(): forwarder.rejected},
-    )
+    help = "Time to answer, without the way there and back"
+    duration = HistogramMetricFamily("coredns_dns_request_duration_seconds", help, labels=("server",))
+    bounds = [*map(str, _BUCKETS), "+Inf"]
+    duration.add_metric((server,), list(zip(bounds, accumulate(stats.buckets), strict=True)), stats.seconds)
+    yield duration
 
 
 class Collector:
@@ -110,12 +110,6 @@ class Collector:
 
     def collect(self) -> Iterable["Metric"]:
         return families(self.stats, self.resolver, server=self.server)
-
-
-def _counter(family: "Metric", values: Mapping[tuple[str, ...], float]) -> "Metric":
-    for labels, number in values.items():
-        family.add_metric(list(labels), number)  # type: ignore[attr-defined]
-    return family
 
 
 def _summed(pairs: Iterable[tuple[tuple[str, ...], int]]) -> dict[tuple[str, ...], float]:

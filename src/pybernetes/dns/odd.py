@@ -4,7 +4,7 @@ dnspython is loaded when the first such packet comes, which in most clusters is 
 """
 
 from .message import HEADER, Edns, Query
-from .records import Question, Rcode
+from .question import Question, Rcode
 
 
 class Wrong(Exception):

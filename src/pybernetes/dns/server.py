@@ -18,7 +18,7 @@ from .config import DnsConfig
 from .message import SMALLEST, Body, Odd, Query, error, opt, read, reply
 from .metrics import Stats
 from .odd import Wrong, reread
-from .records import Rcode
+from .question import Rcode
 
 log = logging.getLogger(__name__)
 

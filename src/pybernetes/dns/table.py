@@ -11,7 +11,8 @@ from itertools import cycle
 from pybernetes.api.objects import Key
 
 from .message import AA, CD, QR, RA, RD, Body, Query, body_of, soa, zone_offset
-from .records import AAAA, IN, PTR, SRV, TXT, A, Answer, Question, Rcode, Rules, answer
+from .question import AAAA, IN, PTR, SRV, TXT, A, Answer, Question, Rcode, Rules
+from .records import answer
 from .snapshot import Snapshot, Token
 
 KEPT_TYPES = frozenset({A, AAAA, SRV, PTR, TXT, 64, 65})

@@ -9,7 +9,7 @@ import pytest
 
 from pybernetes.dns.config import DnsConfig
 from pybernetes.dns.message import read, reply
-from pybernetes.dns.records import Answer, Rules
+from pybernetes.dns.question import Answer, Rules
 from pybernetes.dns.rows import service_row, slice_row
 from pybernetes.dns.snapshot import Snapshot
 from pybernetes.dns.table import Table

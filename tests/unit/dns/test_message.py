@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pybernetes.dns.message import Body, Odd, Query, body_of, read, reply
 from pybernetes.dns.names import name_of
-from pybernetes.dns.records import AAAA, CNAME, SRV, A, Answer, Question, Rcode, Record, Srv
+from pybernetes.dns.question import AAAA, CNAME, SRV, A, Answer, Question, Rcode, Record, Srv
 
 
 def asked(name: str, kind: str = "A", **fields: object) -> Query:

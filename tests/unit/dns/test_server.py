@@ -172,7 +172,7 @@ async def test_large_answers(serve: Serve, api: FakeApi) -> None:
 
 
 async def test_tcp(serve: Serve) -> None:
-    async with serve(tcp_idle_seconds=0.3, tcp_connections=2) as server:
+    async with serve(tcp_idle_seconds=1.0, tcp_connections=2) as server:
         port = server.server.port
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         wire = query().to_wire()

@@ -11,7 +11,7 @@ from pybernetes.api.objects import Key
 from pybernetes.dns import table as table_module
 from pybernetes.dns.message import Query, read, reply
 from pybernetes.dns.names import reverse_name, text_of
-from pybernetes.dns.records import Answer, Rcode, Record, Rules
+from pybernetes.dns.question import Answer, Rcode, Record, Rules
 from pybernetes.dns.rows import Endpoint, Port, Service, Slice
 from pybernetes.dns.snapshot import Snapshot, Token
 from pybernetes.dns.table import Entry, Table, rotations
