@@ -6,12 +6,19 @@ from pathlib import Path
 from pybernetes.aio.logs import setup_logging
 from pybernetes.aio.process import run_forever
 from pybernetes.aio.supervise import supervise
-from pybernetes.client import Client, kubeconfig
+from pybernetes.client import Client
 from pybernetes.dns import Dns, DnsConfig
 from pybernetes.kubelet import Kubelet, KubeletConfig
 from pybernetes.proxy import Proxy, ProxyConfig
+from pybernetes.wire.serve import Server
 
+from . import connect
 from .config import AgentConfig
+from .health import Check, health_handler
+
+
+REQUEST_SECONDS = 10.0
+"""A call that takes longer is tried again on a new connection: a node that was cut off heals this soon."""
 
 
 def run(config: AgentConfig) -> None:
@@ -23,12 +30,17 @@ def run(config: AgentConfig) -> None:
 async def serve(config: AgentConfig) -> None:
     """The three parts of a node; cancel it to stop."""
     clients = {part: client_of(config, part) for part in ("kubelet", "proxy", "dns")}
+    kubelet = Kubelet(clients["kubelet"], kubelet_config(config))
+    proxy = Proxy(clients["proxy"], proxy_config(config))
+    dns = Dns(clients["dns"], dns_config(config))
+    checks: dict[str, Check] = {
+        "kubelet": lambda: kubelet.synced,
+        "proxy": proxy.synced.is_set,
+        "dns": dns.ready.is_set,
+    }
+    health = Server(health_handler(checks), listen=[(config.node_address, config.health_port)])
     try:
-        await supervise(
-            Kubelet(clients["kubelet"], kubelet_config(config)),
-            Proxy(clients["proxy"], proxy_config(config)),
-            Dns(clients["dns"], dns_config(config)),
-        )
+        await supervise(health, kubelet, proxy, dns)
     finally:
         for client in clients.values():
             await client.close()
@@ -37,7 +49,7 @@ async def serve(config: AgentConfig) -> None:
 def client_of(config: AgentConfig, part: str) -> Client:
     """A client with the identity of one part."""
     path = Path(config.identities) / f"{part}.kubeconfig"
-    return Client(kubeconfig.transport(kubeconfig.load(path)), user_agent=f"pybernetes-{part}")
+    return connect.client(path, user_agent=f"pybernetes-{part}", timeout_seconds=REQUEST_SECONDS)
 
 
 def dns_address(config: AgentConfig) -> str:
@@ -75,7 +87,8 @@ def proxy_config(config: AgentConfig) -> ProxyConfig:
 
 def dns_config(config: AgentConfig) -> DnsConfig:
     return DnsConfig(
-        listen=((dns_address(config), 53), (config.node_address, 53)),
+        listen=(dns_address(config), config.node_address),
         cluster_domain=config.cluster_domain,
+        reverse_ranges=(config.cluster_pod_range, config.service_range),
         upstreams=config.dns_upstreams,
     )

@@ -5,7 +5,9 @@ from pathlib import Path
 from pybernetes.client import Client, kubeconfig
 from pybernetes.local import Layout, Node, python_command
 from pybernetes.wire import Request
+from pybernetes.wire.send import HttpTransport
 
+from . import connect
 from .config import AgentConfig, ServerConfig
 from .identities import authority_in, node_identities, server_identities
 
@@ -39,24 +41,30 @@ class LocalHooks:
         return python_command("agent", "--config", f"{node.state}/agent.yaml")
 
     def client(self, layout: Layout) -> Client:
-        return Client(kubeconfig.transport(kubeconfig.load(layout.kubeconfig)), user_agent="pybernetes-up")
+        return connect.client(layout.kubeconfig, user_agent="pybernetes-up")
 
     async def server_ready(self, layout: Layout) -> bool:
-        """Whether /readyz answers 200, asked as anybody may."""
-        transport = kubeconfig.transport(kubeconfig.load(layout.kubeconfig))
-        try:
-            response = await transport.send(Request(path="/readyz"))
-        except (ConnectionError, TimeoutError):
-            return False
-        else:
-            return response.status == 200
-        finally:
-            await transport.close()
+        return await _answers(connect.transport(kubeconfig.load(layout.kubeconfig)))
+
+    async def agent_ready(self, layout: Layout, node: Node) -> bool:
+        return await _answers(HttpTransport(f"http://{node.address}:{agent_config(layout, node).health_port}"))
 
     def end_containers(self, node: Node) -> None:
         from pybernetes.kubelet import remove_everything
 
         remove_everything(Path(node.state), Path(node.run))
+
+
+async def _answers(transport: HttpTransport) -> bool:
+    """Whether /readyz answers 200."""
+    try:
+        response = await transport.send(Request(path="/readyz"))
+    except (ConnectionError, TimeoutError):
+        return False
+    else:
+        return response.status == 200
+    finally:
+        await transport.close()
 
 
 def server_config(layout: Layout) -> ServerConfig:

@@ -56,6 +56,8 @@ def friendly(command: F) -> F:
             return command(*args, **kwargs)
         except (CannotStart, ConfigError) as error:
             raise click.ClickException(str(error)) from error
+        except PermissionError as error:
+            raise click.ClickException(f"{error.filename}: permission denied; run it as root (sudo)") from error
 
     return run  # type: ignore[return-value]
 
@@ -96,6 +98,7 @@ def up(**options: Any) -> None:
             f"{wanted.name!r}: lower-case letters, digits and '-', at most 32", param_hint="--name"
         )
     progress = Progress()
+    local.check_machine(wanted)
     with local.locked(wanted.run_root):
         found = local.find(wanted.name, state_root=wanted.state_root)
         layout = found or local.choose(wanted)

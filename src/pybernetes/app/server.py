@@ -1,6 +1,5 @@
 """Composition of the control plane: store, API server, controllers and scheduler in one process."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
@@ -8,15 +7,16 @@ from pathlib import Path
 
 from pybernetes.aio.logs import setup_logging
 from pybernetes.aio.process import run_forever
-from pybernetes.aio.supervise import supervise
+from pybernetes.aio.supervise import Fatal, supervise
 from pybernetes.apiserver import ApiServer, ApiServerConfig
 from pybernetes.client import Client
 from pybernetes.controllers import Controllers, ControllersConfig
 from pybernetes.scheduler import Scheduler
-from pybernetes.store import Store
+from pybernetes.store import Store, Unavailable
 from pybernetes.store.memory import MemoryStore
 from pybernetes.store.sqlite import SqliteStore
-from pybernetes.wire.serve import Server, TlsFiles
+from pybernetes.wire.serve import Server
+from pybernetes.wire.tls import TlsFiles
 
 from .config import ServerConfig
 from .identities import ServerIdentities, server_identities
@@ -36,14 +36,7 @@ async def serve(config: ServerConfig) -> None:
         api = ApiServer(store, api_config(config, identities))
         tls = TlsFiles(identities.serving.certificate, identities.serving.key, identities.ca)
         server = Server(api.handler, listen=listen, tls=tls)
-        await server.start()
-        control = asyncio.create_task(_control_plane(config, api, identities), name="control-plane")
-        try:
-            await supervise(api, server)
-        finally:
-            control.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await control
+        await supervise(api, server, ControlPlane(config, api, identities))
 
 
 @contextlib.asynccontextmanager
@@ -51,7 +44,10 @@ async def opened(config: ServerConfig) -> AsyncIterator[Store]:
     """The store of the configuration, closed at the end."""
     store: Store
     if config.store == "sqlite":
-        store = await SqliteStore.open(f"{config.state_directory}/state.db")
+        try:
+            store = await SqliteStore.open(f"{config.state_directory}/state.db")
+        except Unavailable as error:
+            raise Fatal(str(error)) from error
     else:
         store = MemoryStore()
     try:
@@ -60,14 +56,20 @@ async def opened(config: ServerConfig) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def _control_plane(config: ServerConfig, api: ApiServer, identities: ServerIdentities) -> None:
-    await api.ready()
-    manager = Client(api.trusted("system:kube-controller-manager"), user_agent="kube-controller-manager")
-    scheduler = Client(api.trusted("system:kube-scheduler"), user_agent="kube-scheduler")
-    await supervise(
-        Controllers(manager, controllers_config(config, identities)),
-        Scheduler(scheduler),
-    )
+class ControlPlane:
+    """Controllers and scheduler, clients of the API server over the loopback transport; started once it is ready."""
+
+    def __init__(self, config: ServerConfig, api: ApiServer, identities: ServerIdentities) -> None:
+        self.config = config
+        self.api = api
+        self.identities = identities
+
+    async def run(self) -> None:
+        await self.api.ready()
+        manager = Client(self.api.trusted("system:kube-controller-manager"), user_agent="kube-controller-manager")
+        scheduler = Client(self.api.trusted("system:kube-scheduler"), user_agent="kube-scheduler")
+        controllers = Controllers(manager, controllers_config(self.config, self.identities))
+        await supervise(controllers, Scheduler(scheduler))
 
 
 def api_config(config: ServerConfig, identities: ServerIdentities) -> ApiServerConfig:
@@ -92,6 +94,7 @@ def controllers_config(config: ServerConfig, identities: ServerIdentities) -> Co
     return ControllersConfig(
         cluster_cidr=config.pod_range,
         root_ca=Path(identities.ca).read_text(),
+        dns_address=dns_address(config),
         node_grace_seconds=config.node_grace_seconds,
     )
 

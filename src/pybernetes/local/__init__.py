@@ -1,6 +1,6 @@
 """A whole cluster on one Linux machine: one server, nodes as network namespaces on one switch."""
 
-from .cluster import CannotStart, Hooks, LocalCluster, all_layouts, choose, find, locked, python_command
+from .cluster import CannotStart, Hooks, LocalCluster, all_layouts, check_machine, choose, find, locked, python_command
 from .layout import NAME_PATTERN, Layout, Node, Wanted
 from .network import connect, isolate
 
@@ -13,6 +13,7 @@ __all__ = [
     "Node",
     "Wanted",
     "all_layouts",
+    "check_machine",
     "choose",
     "connect",
     "find",

@@ -1,13 +1,14 @@
 """Can this machine hold a cluster? Each capability is tried, not guessed, and named when it is missing."""
 
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from pybernetes.netlink import namespaces
 from pybernetes.netlink.links import Links
-from pybernetes.netlink.nft import available as nftables_available
+from pybernetes.netlink.nft import AddChain, AddTable, Hook, KernelNftables, Transaction
 
 
 def missing(run_root: Path) -> list[str]:
@@ -39,9 +40,16 @@ def _try_links(namespace: str) -> None:
 
 
 def _nftables(namespace: str) -> str:
-    return _tried(
-        "nftables (CONFIG_NF_TABLES, CONFIG_NFT_NAT)", lambda: namespaces.run_in(namespace, nftables_available)
-    )
+    return _tried("nftables with NAT (CONFIG_NF_TABLES, CONFIG_NFT_NAT)", lambda: _try_nftables(namespace))
+
+
+def _try_nftables(namespace: str) -> None:
+    nft = KernelNftables(namespace)
+    try:
+        chain = AddChain("probe", Hook("nat", "prerouting", -100))
+        nft.commit(Transaction(socket.AF_INET, "probe", [AddTable(), chain]))
+    finally:
+        nft.close()
 
 
 def _tried(what: str, attempt: Callable[[], object]) -> str:

@@ -10,8 +10,8 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -33,12 +33,7 @@ class CannotStart(Exception):
 class Steps(Protocol):
     """How progress is shown (cli.Progress)."""
 
-    def step(self, title: str) -> "_Step": ...
-
-
-class _Step(Protocol):
-    def __enter__(self) -> None: ...
-    def __exit__(self, *details: object) -> bool | None: ...
+    def step(self, title: str) -> AbstractContextManager[None]: ...
 
 
 class Hooks(Protocol):
@@ -57,6 +52,10 @@ class Hooks(Protocol):
         ...
 
     async def server_ready(self, layout: Layout) -> bool: ...
+
+    async def agent_ready(self, layout: Layout, node: Node) -> bool:
+        """Whether a node's kubelet, proxy and DNS have seen the cluster's state."""
+        ...
 
     def end_containers(self, node: Node) -> None:
         """End all containers of a node and undo the kubelet's mounts."""
@@ -90,6 +89,7 @@ class LocalCluster:
             client = self.hooks.client(layout)
             try:
                 await self._until(lambda: self._nodes_ready(client), [server, *agents], "the nodes", seconds=60)
+                await self._until(self._agents_ready, [server, *agents], "proxy and DNS", seconds=60)
             finally:
                 await client.close()
 
@@ -125,9 +125,11 @@ class LocalCluster:
             return found
         return self.processes.spawn(name, argv, log=Path(self.layout.logs) / f"{name}.log", namespace=namespace)
 
-    async def _until(self, check: Callable[[], "object"], records: list[Record], what: str, *, seconds: float) -> None:
+    async def _until(
+        self, check: Callable[[], Awaitable[bool]], records: list[Record], what: str, *, seconds: float
+    ) -> None:
         deadline = asyncio.get_running_loop().time() + seconds
-        while not await check():  # type: ignore[misc]
+        while not await check():
             for record in records:
                 if not record.alive:
                     raise CannotStart(f"{record.name} ended; its last words, from {record.log}:\n{tail(record.log)}")
@@ -137,8 +139,11 @@ class LocalCluster:
 
     async def _nodes_ready(self, client: Client) -> bool:
         found = await client.list(NODES)
-        ready = {name_of(node) for node in found.get("items", ()) if condition_is(node, "Ready")}
+        ready = {name_of(node) for node in found.items if condition_is(node, "Ready")}
         return ready >= {node.name for node in self.layout.nodes()}
+
+    async def _agents_ready(self) -> bool:
+        return all([await self.hooks.agent_ready(self.layout, node) for node in self.layout.nodes()])
 
 
 def find(name: str, *, state_root: str) -> Layout | None:
@@ -155,10 +160,14 @@ def all_layouts(state_root: str) -> list[Layout]:
     return [msgspec.json.decode(path.read_bytes(), type=Layout) for path in records]
 
 
-def choose(wanted: Wanted) -> Layout:
-    """A layout that fits on this machine. Raises CannotStart with what is missing or in the way."""
+def check_machine(wanted: Wanted) -> None:
+    """Raises CannotStart with all that is wrong with the wishes, or missing on this machine."""
     if wrong := problems(wanted) or checks.missing(Path(wanted.run_root)):
         raise CannotStart("\n".join(wrong))
+
+
+def choose(wanted: Wanted) -> Layout:
+    """A layout that fits beside what is there. Raises CannotStart with what is in the way."""
     used, links = network.used_ranges()
     taken = {layout.slot for layout in all_layouts(wanted.state_root)}
     reasons: list[str] = []

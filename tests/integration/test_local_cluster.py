@@ -1,0 +1,142 @@
+"""`up` and `down` as a user meets them: again, after a crash, side by side, and where they cannot work."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.local import BIN, Local, leftovers
+
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: sleeper}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers: [{name: main, image: host, command: [sleep, "3600"]}]
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("local")
+
+
+@pytest.fixture(scope="module")
+def cluster(root):
+    local = Local("test-local", root)
+    try:
+        local.pybernetes("up", "--nodes", "2")
+        yield local
+    finally:
+        local.pybernetes("down", check=False)
+
+
+def started(local, name):
+    status = local.get("pod", name)["status"]["containerStatuses"][0]
+    return status["containerID"], status["restartCount"]
+
+
+def test_up_twice_is_one_cluster(cluster):
+    before = cluster.processes()
+    again = cluster.pybernetes("up", "--nodes", "2")
+    assert "is known" in again.stderr
+    assert cluster.processes() == before
+
+
+def test_the_kubeconfig_is_printed_again_and_private(cluster):
+    path = Path(cluster.pybernetes("kubeconfig").stdout.strip())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "node-1" in cluster.kubectl("--kubeconfig", str(path), "get", "nodes")
+
+
+def test_private_keys_are_private(cluster):
+    keys = [path for path in Path(cluster.root, "state").rglob("*") if path.suffix == ".key"]
+    assert keys
+    assert [path for path in keys if path.stat().st_mode & 0o077] == []
+
+
+def test_a_crash_of_server_and_agent_loses_nothing_and_up_mends_it(cluster):
+    cluster.kubectl("apply", "-f", "-", text=POD)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=30s")
+    before = started(cluster, "sleeper")
+    node = cluster.get("pod", "sleeper")["spec"]["nodeName"]
+    cluster.kubectl("create", "configmap", "kept", "--from-literal=a=b")
+    pids = cluster.processes()
+    for part in ("server", node):
+        os.kill(pids[part], signal.SIGKILL)
+    cluster.until(lambda: cluster.pybernetes("status", check=False).returncode == 1, what="status shows the crash")
+    cluster.pybernetes("up")
+    assert cluster.get("configmap", "kept")["data"] == {"a": "b"}
+    assert cluster.pybernetes("status").returncode == 0
+    cluster.kubectl("exec", "sleeper", "--", "true")
+    assert started(cluster, "sleeper") == before
+
+
+def test_a_pod_deleted_while_its_agent_was_away_is_ended(cluster):
+    cluster.kubectl("apply", "-f", "-", text=POD.replace("sleeper", "orphan"))
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/orphan", "--timeout=30s")
+    node = cluster.get("pod", "orphan")["spec"]["nodeName"]
+    os.kill(cluster.processes()[node], signal.SIGKILL)
+    cluster.kubectl("delete", "pod", "orphan", "--force", "--grace-period=0")
+    cluster.pybernetes("up")
+    cluster.until(lambda: not processes_of("orphan"), what="the orphan's processes end")
+
+
+def processes_of(pod):
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"HOSTNAME={pod}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_two_clusters_side_by_side(cluster, root):
+    other = Local("test-other", root)
+    try:
+        other.pybernetes("up", "--nodes", "1")
+        mine = cluster.get("service", "kubernetes")["spec"]["clusterIP"]
+        theirs = other.get("service", "kubernetes")["spec"]["clusterIP"]
+        assert mine != theirs
+        assert len(other.get("nodes")["items"]) == 1
+    finally:
+        other.pybernetes("down", check=False)
+    assert len(cluster.get("nodes")["items"]) == 2
+
+
+def test_a_range_in_use_is_named_and_nothing_is_built(cluster, root):
+    other = Local("test-clash", root)
+    done = other.pybernetes("up", "--pod-range", "10.244.0.0/16", "--nodes", "1", check=False)
+    taken = json.loads(Path(root, "state/test-local/cluster.json").read_bytes())["pod_range"]
+    if taken != "10.244.0.0/16":
+        pytest.fail(f"the test's premise is gone: the first cluster has {taken}")
+    assert done.returncode == 1
+    assert "10.244.0.0/16 is in use" in done.stderr
+    assert not Path(root, "state/test-clash").exists()
+
+
+def test_not_root_is_a_message(root):
+    done = subprocess.run(
+        [BIN / "pybernetes", "up"],
+        user=65534, group=65534, extra_groups=[], capture_output=True, text=True, timeout=60, check=False,
+        env={"HOME": "/", "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "root" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_down_leaves_nothing(cluster, root):
+    down = cluster.pybernetes("down")
+    assert "nothing of it is left" in down.stderr
+    assert leftovers(["test-local"], root) == []
+    assert [path for part in ("state", "run", "log") for path in Path(root, part).glob("test-*")] == []
+    assert cluster.pybernetes("down").returncode == 0

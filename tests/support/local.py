@@ -1,0 +1,87 @@
+"""A whole cluster on this machine for a test: the commands a user types, run as a user runs them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+
+
+class Local:
+    """One named cluster with directories of its own; `down` is called by the fixture whatever happens."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.name = name
+        self.root = root
+        self.environment = os.environ | {
+            "PYBERNETES_STATE_ROOT": f"{root}/state",
+            "PYBERNETES_RUN_ROOT": f"{root}/run",
+            "PYBERNETES_LOG_ROOT": f"{root}/log",
+            "HOME": str(root),
+            "KUBECONFIG": f"{root}/state/{name}/kubeconfig",
+        }
+
+    def run(
+        self, *argv: str, check: bool = True, text: str = "", user: int | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            argv, env=self.environment, input=text, capture_output=True, text=True, timeout=120, check=False, user=user
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}")
+        return done
+
+    def pybernetes(self, command: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run(str(BIN / "pybernetes"), *command.split(), *argv, "--name", self.name, check=check)
+
+    def kubectl(self, *argv: str, text: str = "") -> str:
+        return self.run(str(BIN / "kubectl"), *argv, text=text).stdout
+
+    def refused(self, *argv: str, text: str = "") -> str:
+        """What kubectl says of a command that must fail."""
+        done = self.run(str(BIN / "kubectl"), *argv, text=text, check=False)
+        assert done.returncode != 0, done.stdout
+        return done.stderr
+
+    def get(self, *argv: str) -> Any:
+        return json.loads(self.kubectl("get", *argv, "-o", "json"))
+
+    def until(self, holds: Callable[[], Any], *, seconds: float = 30, what: str = "") -> Any:
+        deadline = time.monotonic() + seconds
+        while not (value := holds()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds} s: {what or holds}\n{self.logs()}")
+            time.sleep(0.1)
+        return value
+
+    def processes(self) -> dict[str, int]:
+        """Part -> pid, as recorded."""
+        records = Path(f"{self.root}/run/{self.name}/processes").glob("*.json")
+        return {path.stem: int(json.loads(path.read_bytes())["pid"]) for path in records}
+
+    def logs(self, lines: int = 30) -> str:
+        texts = []
+        for path in sorted(Path(f"{self.root}/log").glob("*/*.log")):
+            tail = path.read_text(errors="replace").splitlines()[-lines:]
+            texts.append(f"--- {path}\n" + "\n".join(tail))
+        return "\n".join(texts)
+
+
+def leftovers(names: Sequence[str], root: Path) -> list[str]:
+    """What of these clusters is still on the machine: mounts, links, routes, cgroups, processes."""
+    found = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(root) in line]
+    found += [f"link {path.name}" for path in Path("/sys/class/net").glob("pyb*")]
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state not in "ZX" and any(f"{root}/" in command for _ in names):
+            found.append(f"process {entry.name}: {command}")
+    return found
