@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pybernetes.wire.url import BadTarget, checked_path, decode_path, decode_query, encode_target
@@ -17,6 +17,7 @@ paths = st.text().map(lambda text: "/" + text).filter(fine)
 queries = st.dictionaries(st.text(), st.lists(st.text(), min_size=1, max_size=3), max_size=5)
 
 
+@settings(deadline=None)
 @given(paths, queries)
 def test_what_is_encoded_is_decoded_to_the_same(path: str, query: dict[str, list[str]]) -> None:
     try:
@@ -29,6 +30,7 @@ def test_what_is_encoded_is_decoded_to_the_same(path: str, query: dict[str, list
     assert decode_query(raw_query.encode("ascii")) == query
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=30))
 def test_a_decoded_path_is_clean_whatever_comes(raw: bytes) -> None:
     try:
