@@ -68,6 +68,11 @@ class Kubelet:
         self.references = References(self.client, self._renew)
         self._problem_text = "container runtime is starting"
 
+    @property
+    def synced(self) -> bool:
+        """Whether the pods of this node are known and cared for."""
+        return self._tools is not None and self.pods_informer.synced.is_set()
+
     # Life
 
     async def run(self) -> None:
@@ -183,8 +188,8 @@ class Kubelet:
 
     async def _follow_runtime(self) -> None:
         async with self.runtime.events() as events:
-            for worker in self.workers.values():
-                worker.wake()
+            for each in self.workers.values():
+                each.wake()
             async for state in events:
                 if (worker := self.workers.get(state.sandbox)) is not None:
                     worker.wake()

@@ -25,7 +25,7 @@ class KubeletConfig:
     client_ca: str = ""
     lease_seconds: float = 10.0
     lease_duration_seconds: float = 40.0
-    status_seconds: float = 60.0
+    status_seconds: float = 10.0
     """How often the node's status is written when nothing changes."""
     labels: Mapping[str, str] = field(default_factory=dict)
     max_pods: int = 110

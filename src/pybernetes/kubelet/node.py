@@ -17,9 +17,9 @@ from pybernetes.api.errors import AlreadyExists, ApiError, NotFound
 from pybernetes.api.objects import Key, Obj, condition, uid_of
 from pybernetes.api.resources import LEASES, NODES
 from pybernetes.client import Client
-from pybernetes.control.status import difference
 
 from .config import KubeletConfig
+from .status import difference
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,8 @@ class NodeKeeper:
 
     async def _renew_lease(self) -> None:
         while True:
-            await self._retrying(self._renew, "lease not renewed")
+            if await self._retrying(self._renew, "lease not renewed"):
+                self.nudge()  # we were cut off; meanwhile somebody may have written that this node is not ready
             await asyncio.sleep(self.config.lease_seconds)
 
     async def _renew(self) -> None:
@@ -133,12 +134,13 @@ class NodeKeeper:
             },
         }
 
-    async def _retrying(self, attempt: Callable[[], Awaitable[None]], what: str) -> None:
+    async def _retrying(self, attempt: Callable[[], Awaitable[None]], what: str) -> bool:
+        """Until it succeeds; says whether it had to be tried again."""
         wait = _FIRST_RETRY
         while True:
             try:
                 await attempt()
-                return
+                return wait > _FIRST_RETRY
             except NotFound as error:
                 log.info("%s node=%s error=%s", what, self.config.node_name, error)
                 if attempt == self._write_status:  # somebody deleted the node: come back

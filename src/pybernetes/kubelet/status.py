@@ -44,6 +44,12 @@ class Facts:
     """Everything has ended and nothing will be started again."""
 
 
+def difference(old: Obj, new: Obj) -> Obj:
+    """The merge patch from one status to another, field by field; {} when they say the same (0, "" and [] are absent)."""
+    fields = (field for field in sorted(old.keys() | new.keys()) if old.get(field) != new.get(field))
+    return {field: new.get(field) for field in fields if old.get(field) or new.get(field)}
+
+
 def pod_status(pod: Obj, facts: Facts, *, now: float) -> Obj:
     """The whole status; fields that others own (conditions of readiness gates, qosClass) are kept."""
     found = newest(facts.containers)

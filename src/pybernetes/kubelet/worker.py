@@ -18,7 +18,6 @@ from pybernetes.api.objects import Key, Obj, is_deleting, key_of, metadata, name
 from pybernetes.api.resources import PODS
 from pybernetes.client import Client
 from pybernetes.control import EventSink
-from pybernetes.control.status import difference
 
 from . import files
 from .config import KubeletConfig
@@ -40,7 +39,7 @@ from .plan import (
 from .probes import Prober, Target
 from .references import Reference, References, references_of
 from .runtime.protocol import ContainerState, ImageMissing, Phase, Runtime, RuntimeFailure
-from .status import SCHEME, Facts, Waiting, pod_status
+from .status import SCHEME, Facts, Waiting, difference, pod_status
 from .tokens import PodTokens
 from .volumes import PodVolumes, VolumeError, mounts
 

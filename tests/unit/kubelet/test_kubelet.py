@@ -1,0 +1,274 @@
+"""A whole kubelet over the fake runtime, network and API: what becomes of pods."""
+
+import asyncio
+
+import pytest
+
+from pybernetes.api.objects import condition_is, decode
+from pybernetes.api.resources import CONFIG_MAPS, LEASES, NODES, PODS
+from pybernetes.kubelet.runtime import Phase
+from pybernetes.wire import Request
+from pybernetes.wire.loopback import LoopbackTransport
+from support.kubelet import NODE, Node, container, pod
+
+READINESS = {"exec": {"command": ["ready?"]}, "periodSeconds": 0.01, "failureThreshold": 1}
+
+
+@pytest.fixture
+async def node(tmp_path):
+    async with Node(tmp_path).running() as node:
+        yield node
+
+
+async def test_the_node_registers_and_renews_its_lease(tmp_path):
+    async with Node(tmp_path, lease_seconds=0.01, labels={"zone": "a"}).running() as node:
+        await node.api.until(lambda: condition_is(node.api.one(NODES, NODE), "Ready"))
+        await node.api.until(lambda: bool(node.api.of(LEASES)))
+        first = node.api.one(LEASES, NODE, "kube-node-lease")["spec"]["renewTime"]
+        await node.api.until(lambda: node.api.one(LEASES, NODE, "kube-node-lease")["spec"]["renewTime"] != first)
+    found = node.api.one(NODES, NODE)
+    assert found["metadata"]["labels"]["kubernetes.io/hostname"] == NODE
+    assert found["metadata"]["labels"]["zone"] == "a"
+    assert found["spec"]["podCIDR"] == "10.244.0.0/24"
+    status = found["status"]
+    assert status["addresses"][0] == {"type": "InternalIP", "address": "192.0.2.1"}
+    assert set(status["capacity"]) == {"cpu", "memory", "pods", "ephemeral-storage"}
+    assert status["daemonEndpoints"]["kubeletEndpoint"]["Port"] == 10250
+    assert {c["type"]: c["status"] for c in status["conditions"]} == {
+        "MemoryPressure": "False",
+        "DiskPressure": "False",
+        "PIDPressure": "False",
+        "Ready": "True",
+    }
+
+
+async def test_a_pod_runs_and_says_so(node):
+    node.put(pod())
+    await node.api.until(lambda: node.conditions().get("Ready") == "True")
+    status = node.status()
+    assert status["phase"] == "Running"
+    assert status["podIP"] == "10.244.0.2"
+    assert status["hostIP"] == "192.0.2.1"
+    await node.api.until(lambda: len(node.events()) >= 3)
+    assert node.events() == [
+        ("Pulled", 'Container image "host" already present on machine'),
+        ("Created", "Created container: web"),
+        ("Started", "Started container web"),
+    ]
+
+
+async def test_a_steady_pod_costs_no_writes(node):
+    node.put(pod())
+    await node.api.until(lambda: node.conditions().get("Ready") == "True")
+    await asyncio.sleep(0.05)
+    before = len(node.api.asked("PATCH", "/status"))
+    for _ in range(3):
+        node.kubelet.workers["uid-p"].wake()
+        await asyncio.sleep(0.02)
+    assert len(node.api.asked("PATCH", "/status")) == before
+
+
+async def test_readiness_reaches_the_api(node):
+    answers = [1]
+
+    async def program(argv, io):
+        return answers[0]
+
+    node.runtime.programs["ready?"] = program
+    node.put(pod("p", container(readinessProbe=READINESS)))
+    await node.api.until(lambda: node.status().get("phase") == "Running")
+    assert node.conditions()["Ready"] == "False"
+    answers[0] = 0
+    await node.api.until(lambda: node.conditions()["Ready"] == "True")
+    answers[0] = 1
+    await node.api.until(lambda: node.conditions()["Ready"] == "False")
+    await node.api.until(lambda: any(reason == "Unhealthy" for reason, _ in node.events()))
+
+
+async def test_what_the_node_controller_said_is_corrected(node):
+    node.put(pod())
+    await node.api.until(lambda: node.conditions().get("Ready") == "True")
+    status = node.status() | {"conditions": [{"type": "Ready", "status": "False", "reason": "NodeNotReady"}]}
+    node.api.edit(PODS, "p", "default", status=status)
+    assert node.conditions()["Ready"] == "False"
+    await node.api.until(lambda: node.conditions()["Ready"] == "True")
+
+
+async def test_an_exit_is_restarted_at_once_then_held_back(node):
+    node.put(pod())
+    await node.api.until(lambda: node.status().get("phase") == "Running")
+    node.runtime.exit(node.runtime.running("web"), 3)
+    await node.api.until(lambda: node.container().get("restartCount") == 1)
+    await node.api.until(lambda: bool(node.container()["lastState"]))
+    assert node.container()["lastState"]["terminated"]["exitCode"] == 3
+    node.runtime.exit(node.runtime.running("web"), 3)
+    await node.api.until(lambda: node.reason() == "CrashLoopBackOff")
+    message = node.container()["state"]["waiting"]["message"]
+    assert message == "back-off 10s restarting failed container=web pod=p_default(uid-p)"
+    await node.api.until(lambda: any(reason == "BackOff" for reason, _ in node.events()))
+
+
+async def test_a_liveness_failure_restarts(node):
+    async def program(argv, io):
+        return 1 if len(node.runtime.states) == 1 else 0
+
+    node.runtime.programs["live?"] = program
+    probe = {"exec": {"command": ["live?"]}, "periodSeconds": 0.01, "failureThreshold": 1}
+    node.put(pod("p", container(livenessProbe=probe)))
+    await node.api.until(lambda: node.container().get("restartCount") == 1)
+    wanted = ("Killing", "Container web failed liveness probe, will be restarted")
+    await node.api.until(lambda: wanted in node.events())
+
+
+async def test_a_job_like_pod_succeeds_and_keeps_its_containers(node):
+    node.runtime.exits_at_once["once"] = 0
+    node.put(pod("p", container(command=["once"]), restartPolicy="Never"))
+    await node.api.until(lambda: node.status().get("phase") == "Succeeded")
+    await node.api.until(lambda: not node.network.addresses)
+    assert [state.phase for state in node.runtime.states.values()] == [Phase.EXITED]
+
+
+async def test_init_containers_come_first(node):
+    node.runtime.exits_at_once["prepare"] = 0
+    node.put(pod("p", initContainers=[container("init", command=["prepare"])]))
+    await node.api.until(lambda: node.conditions().get("Ready") == "True")
+    assert node.status()["initContainerStatuses"][0]["state"]["terminated"]["reason"] == "Completed"
+    assert [state.name for state in node.runtime.states.values()] == ["init", "web"]
+
+
+async def test_deletion_is_graceful_and_then_complete(node):
+    node.put(pod())
+    await node.api.until(lambda: node.status().get("phase") == "Running")
+    node.api.edit(
+        PODS, "p", "default", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 5}
+    )
+    await node.api.until(lambda: not node.exists())
+    assert not node.runtime.states
+    assert not node.network.addresses
+    assert not (node.config.state / "pods" / "uid-p").exists()
+    assert ("Killing", "Stopping container web") in node.events()
+    (asked,) = node.api.asked("DELETE", "/pods/p")
+    assert decode(asked.body)["preconditions"] == {"uid": "uid-p"}
+
+
+async def test_pre_stop_runs_before_the_end(node):
+    hook = {"preStop": {"exec": {"command": ["bye"]}}}
+    node.put(pod("p", container(lifecycle=hook)))
+    await node.api.until(lambda: node.status().get("phase") == "Running")
+    node.api.edit(
+        PODS, "p", "default", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 5}
+    )
+    await node.api.until(lambda: not node.exists())
+    assert ("web", ("bye",)) in node.runtime.execs
+
+
+async def test_a_forced_deletion_cuts_the_grace_short(node):
+    node.runtime.ignores_term.add("web")
+    node.put(pod())
+    await node.api.until(lambda: node.status().get("phase") == "Running")
+    deletion = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 300}
+    node.api.edit(PODS, "p", "default", metadata=deletion)
+    await node.api.until(lambda: ("Killing", "Stopping container web") in node.events())
+    node.api.edit(PODS, "p", "default", metadata=deletion | {"deletionGracePeriodSeconds": 0})
+    await node.api.until(lambda: not node.exists())
+
+
+async def test_a_pod_removed_from_the_api_is_ended(node):
+    node.put(pod())
+    await node.api.until(lambda: node.status().get("phase") == "Running")
+    node.api.drop(PODS, "p", "default")
+    await node.api.until(lambda: not node.runtime.states)
+    await node.api.until(lambda: not node.kubelet.workers)
+
+
+async def test_an_unknown_image_says_what_to_do(node):
+    node.put(pod("p", container(image="nginx:1.27")))
+    await node.api.until(lambda: node.reason() == "ErrImagePull")
+    assert "image: host" in node.container()["state"]["waiting"]["message"]
+    await node.api.until(lambda: node.reason() == "ImagePullBackOff")
+    wanted = ("Failed", "Error: ErrImagePull")
+    await node.api.until(lambda: wanted in node.events())
+
+
+async def test_a_command_that_does_not_exist(node):
+    node.runtime.cannot_start["nope"] = 'exec: "nope": executable file not found in $PATH'
+    node.put(pod("p", container(command=["nope"])))
+    await node.api.until(lambda: node.reason() == "CrashLoopBackOff")
+    ended = node.container()["lastState"]["terminated"]
+    assert (ended["reason"], ended["exitCode"]) == ("StartError", 128)
+    assert 'exec: "nope": executable file not found in $PATH' in ended["message"]
+    await node.api.until(lambda: any(r == "Failed" and "not found in $PATH" in m for r, m in node.events()))
+
+
+async def test_a_container_without_a_command(node):
+    node.put(pod("p", container(command=[])))
+    await node.api.until(lambda: node.reason() == "CreateContainerConfigError")
+
+
+async def test_a_missing_config_map_holds_the_pod_until_it_is_there(node):
+    volume = {"name": "config", "configMap": {"name": "config"}}
+    node.put(pod("p", volumes=[volume]))
+    wanted = ("FailedMount", 'MountVolume.SetUp failed for volume "config" : configmap "config" not found')
+    await node.api.until(lambda: wanted in node.events())
+    assert node.reason() == "ContainerCreating"
+    node.api.put(CONFIG_MAPS, {"metadata": {"name": "config", "namespace": "default"}, "data": {"a": "1"}})
+    await node.api.until(lambda: node.conditions().get("Ready") == "True")
+    file = node.config.state / "pods" / "uid-p" / "volumes" / "config" / "a"
+    assert file.read_text() == "1"
+    node.api.edit(CONFIG_MAPS, "config", "default", data={"a": "2"})
+    await node.api.until(lambda: file.read_text() == "2")
+
+
+async def test_a_missing_secret_in_the_environment(node):
+    source = {"secretKeyRef": {"name": "none", "key": "a"}}
+    node.put(pod("p", container(env=[{"name": "A", "valueFrom": source}])))
+    await node.api.until(lambda: node.reason() == "CreateContainerConfigError")
+    assert node.container()["state"]["waiting"]["message"] == 'secret "none" not found'
+
+
+async def test_a_network_that_fails_is_tried_again(node):
+    node.network.fail = "no room"
+    node.put(pod())
+    await node.api.until(lambda: any(reason == "FailedCreatePodSandBox" for reason, _ in node.events()))
+    node.network.fail = ""
+    await node.api.until(lambda: node.conditions().get("Ready") == "True")
+
+
+async def test_a_restarted_agent_takes_over(tmp_path):
+    node = Node(tmp_path)
+    async with node.running():
+        node.put(pod("stays", container(readinessProbe=READINESS)))
+        node.put(pod("goes"))
+        await node.api.until(lambda: node.conditions("stays").get("Ready") == "True")
+        await node.api.until(lambda: node.conditions("goes").get("Ready") == "True")
+    node.api.drop(PODS, "goes", "default")
+    began = node.runtime.states[node.runtime.running("web")]
+    node.kubelet = node.new_kubelet()
+    async with node.running():
+        await node.api.until(lambda: len(node.runtime.states) == 1)
+        await node.api.until(lambda: len(node.kubelet.workers) == 1)
+        await asyncio.sleep(0.05)
+        assert node.conditions("stays")["Ready"] == "True"
+        assert node.container("stays")["restartCount"] == 0
+        assert node.runtime.states[began.id].phase is Phase.RUNNING
+
+
+async def test_the_server_asks_who_calls(node):
+    node.kubelet.handler.open = False
+    transport = LoopbackTransport(node.kubelet.handler)
+    assert (await transport.send(Request(path="/healthz"))).body == b"ok"
+    for path in ("/pods", "/metrics", "/containerLogs/default/p/web", "/exec/default/p/web"):
+        assert (await transport.send(Request(path=path))).status == 401
+
+
+async def test_the_server_lists_pods_and_reports_what_is_missing(node):
+    node.put(pod())
+    await node.api.until(lambda: node.status().get("phase") == "Running")
+    transport = LoopbackTransport(node.kubelet.handler)
+    listed = decode((await transport.send(Request(path="/pods"))).body)
+    assert [item["metadata"]["name"] for item in listed["items"]] == ["p"]
+    assert (await transport.send(Request(path="/containerLogs/default/none/web"))).status == 404
+    assert (await transport.send(Request(path="/containerLogs/default/p/none"))).status == 404
+    previous = Request(path="/containerLogs/default/p/web", query={"previous": ["true"]})
+    assert (await transport.send(previous)).status == 400
+    assert b"kubelet_running_pods 1" in (await transport.send(Request(path="/metrics"))).body
