@@ -1,13 +1,14 @@
 """Who answers: the handlers in order, the first that has something to say wins."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from .foreign import addresses
-from .forward import FAILED, Forwarder
+from .foreign import BadReply, addresses
+from .forward import Forwarder
 from .message import Body, Query, body_of
 from .names import wire_of
-from .question import AXFR, IN, IXFR, Answer, Question, Rcode
+from .question import AXFR, IN, IXFR, Answer, Question, Rcode, Record
 from .table import Table
 
 Result = Body | Awaitable[Body] | None
@@ -64,8 +65,10 @@ async def _chased(resolver: Resolver, query: Query, found: Answer) -> Body:
     wire = wire_of(found.chase) + kind.to_bytes(2) + cls.to_bytes(2)
     onward = query._replace(wire=wire, question=Question(found.chase, kind, cls))
     reply = resolver.forwarder.cached(onward) or await resolver.forwarder.ask(onward)
-    failed = reply is FAILED or reply.body.rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN)
-    records = () if failed else (*found.records, *addresses(reply, onward))
+    records: tuple[Record, ...] = ()
+    if reply.body.rcode in (Rcode.NOERROR, Rcode.NXDOMAIN):
+        with suppress(BadReply):
+            records = (*found.records, *addresses(reply, onward))
     table = resolver.table
     return body_of(
         query.question,

@@ -12,8 +12,6 @@ from .names import BadName, Name
 from .question import AAAA, CNAME, IN, OPT, SOA, A, Rcode, Record
 
 _RR = Struct("!HHIH")
-_JUMPS = 200
-"""Labels and pointers of one name: 127 labels are the most that fit in 255 bytes."""
 
 
 class BadReply(ValueError):
@@ -130,26 +128,36 @@ def _lasting(data: bytes, records: list[Walked], counts: tuple[int, int, int]) -
 
 
 def addresses(reply: Reply, query: Query) -> list[Record]:
-    """The CNAME and address records of the answer, with their names written out, to be put in another answer."""
+    """The CNAME and address records of the answer, with their names written out, to be put in another answer.
+
+    Raises BadReply when their names make no sense.
+    """
     data = bytes(12) + query.wire + reply.body.tail
-    start = 12 + len(query.wire)
-    found = []
-    for record in _walk(data, start, reply.body.counts[0]):
-        if record.cls != IN or record.type not in (A, AAAA, CNAME):
-            continue
-        ttl = int.from_bytes(data[record.ttl_at : record.ttl_at + 4])
-        owner = expand(data, record.start)
-        if record.type == CNAME:
-            found.append(Record(owner, CNAME, ttl, expand(data, record.data_at)))
-        else:
-            found.append(Record(owner, record.type, ttl, data[record.data_at : record.end]))
-    return found
+    try:
+        walked = _walk(data, 12 + len(query.wire), reply.body.counts[0])
+        return [_written_out(data, record) for record in walked if _wanted(record)]
+    except (IndexError, BadName) as error:
+        raise BadReply(f"malformed: {error}") from None
+
+
+def _wanted(record: Walked) -> bool:
+    length = record.end - record.data_at
+    return record.cls == IN and (record.type == CNAME or (record.type, length) in ((A, 4), (AAAA, 16)))
+
+
+def _written_out(data: bytes, record: Walked) -> Record:
+    ttl = int.from_bytes(data[record.ttl_at : record.ttl_at + 4])
+    owner = expand(data, record.start)
+    if record.type == CNAME:
+        return Record(owner, CNAME, ttl, expand(data, record.data_at))
+    return Record(owner, record.type, ttl, data[record.data_at : record.end])
 
 
 def expand(data: bytes, at: int) -> Name:
-    """The name at an offset with its compression undone; raises BadName for circles and cuts."""
+    """The name at an offset with its compression undone; raises BadName for circles, cuts and excess."""
     labels: list[str] = []
-    for _ in range(_JUMPS):
+    room = 255
+    while True:
         try:
             length = data[at]
             if length >= 0xC0:
@@ -158,10 +166,13 @@ def expand(data: bytes, at: int) -> Name:
                     raise BadName("pointer forward")
                 at = target
                 continue
-            if not length:
-                return tuple(labels)
-            labels.append(data[at + 1 : at + 1 + length].lower().decode("latin-1"))
-            at += 1 + length
         except IndexError:
             raise BadName("name cut off") from None
-    raise BadName("name too long")
+        label = data[at + 1 : at + 1 + length]
+        room -= length + 1
+        if length > 63 or len(label) < length or room < 0:
+            raise BadName("bad label")
+        if not length:
+            return tuple(labels)
+        labels.append(label.lower().decode("latin-1"))
+        at += 1 + length

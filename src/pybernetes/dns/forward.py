@@ -75,8 +75,10 @@ class Forwarder:
                 if self.config.upstreams is None:
                     self.look()
         finally:
-            for task in list(self._under_way.values()):
+            tasks = list(self._under_way.values())
+            for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def cached(self, query: Query) -> Reply | None:
         """What the upstreams have said before and still holds."""
