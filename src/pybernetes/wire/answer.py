@@ -1,7 +1,7 @@
 """What both transports do around a handler, so that the loopback one cannot be told from the socket."""
 
 import logging
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 from typing import Any
 
 from pybernetes.api.errors import ApiError, InternalError
@@ -14,6 +14,18 @@ log = logging.getLogger("pybernetes.wire")
 BODY_BYTES = 3 << 20
 """The largest request body, as in kube-apiserver."""
 JSON = "application/json"
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "expect"})
+"""Headers about one connection, not about the message: each connection makes its own (RFC 9110 7.6.1)."""
+
+
+def end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers that go on to the next connection, with lower-case names. The length is counted anew."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    return {
+        name: value
+        for name, value in lower.items()
+        if name not in HOP_BY_HOP and name != "content-length" and not name.startswith("sec-websocket-")
+    }
 
 
 def error_response(error: ApiError, **headers: str) -> Response:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from pybernetes.api.errors import BadRequest, TooLarge
 
-from .answer import BODY_BYTES, answer, close_body, converse, error_response, whole
+from .answer import BODY_BYTES, answer, close_body, converse, end_to_end, error_response, whole
 from .message import Handler, Peer, Request, Response
 from .url import BadTarget, decode_path, decode_query
 
@@ -141,7 +141,7 @@ class App:
         headers = _encoded(response)
         body = response.body
         if isinstance(body, bytes):
-            if response.status not in (204, 304) and "content-length" not in response.headers:
+            if response.status not in (204, 304):
                 headers.append((b"content-length", str(len(body)).encode()))
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
@@ -244,7 +244,8 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
 
 
 def _encoded(response: Response) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), _clean(value).encode()) for name, value in response.headers.items()]
+    headers = [(name.encode(), _clean(value).encode()) for name, value in end_to_end(response.headers).items()]
+    return [*headers, (b"connection", b"close")] if response.headers.get("connection") == "close" else headers
 
 
 _CONTROLS = dict.fromkeys((*range(32), 127), " ")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pybernetes.api.errors import BadRequest, TooLarge, error_of
 
-from .answer import BODY_BYTES, answer, close_body, converse, error_response, whole
+from .answer import BODY_BYTES, answer, close_body, converse, end_to_end, error_response, whole
 from .message import Channel, Handler, Peer, Request, Response
 from .url import BadTarget, checked_path
 
@@ -41,7 +41,7 @@ class LoopbackTransport:
         if response.upgrade is not None:
             response = error_response(BadRequest("this needs a WebSocket"))
         body = response.body
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        headers = end_to_end(response.headers)
         if request.method == "HEAD":
             await close_body(body)
             body = b""
@@ -79,7 +79,7 @@ class LoopbackTransport:
             checked_path(request.path)
         except BadTarget as error:
             return error_response(BadRequest(str(error)))
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers = end_to_end(request.headers)
         arrived = Request(
             method=request.method,
             path=request.path,

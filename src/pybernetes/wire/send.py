@@ -17,6 +17,7 @@ from yarl import URL
 from pybernetes import __version__
 from pybernetes.api.errors import ApiError, error_of
 
+from .answer import end_to_end
 from .message import Channel, Request, Response
 from .sockets import open_socket
 from .tls import client_context
@@ -111,6 +112,7 @@ class HttpTransport:
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # who asks for an encoding gets it; a proxy passes it on
                 skip_auto_headers=("accept-encoding", "user-agent", "content-type"),
                 raise_for_status=_refused_upgrade,
             )
@@ -120,7 +122,7 @@ class HttpTransport:
         return URL(self.server + encode_target(request.path, request.query), encoded=True)
 
     def _headers(self, request: Request) -> dict[str, str]:
-        headers = {"user-agent": _AGENT, **request.headers}
+        headers = {"user-agent": _AGENT, **end_to_end(request.headers)}
         if self._token is not None and "authorization" not in headers and (token := self._token()):
             headers["authorization"] = f"Bearer {token}"
         return headers

@@ -108,6 +108,22 @@ async def test_a_context_is_not_sent(opened: Open) -> None:
     assert handler.requests[0].context == {}
 
 
+async def test_what_belongs_to_one_connection_is_not_passed_on(opened: Open) -> None:
+    """A proxy may hand on the headers it got, both ways."""
+    headers = {"Connection": "Upgrade", "upgrade": "websocket", "sec-websocket-key": "x", "te": "trailers", "x": "y"}
+    length = {"content-length": "999", "transfer-encoding": "chunked"}
+    handler = Recorder(Response(headers={**headers, **length, "content-encoding": "gzip"}, body=b"as it is"))
+    async with opened(handler) as transport, asyncio.timeout(10):
+        response = await transport.send(Request(method="POST", headers={**headers, **length}, body=b"{}"))
+    request = handler.requests[0]
+    for arrived in (request.headers, response.headers):
+        assert not {"upgrade", "sec-websocket-key", "te", "transfer-encoding", "connection"} & set(arrived)
+        assert arrived.get("content-length") != "999"
+        assert arrived["x"] == "y"
+    assert (request.body, response.body) == (b"{}", b"as it is")
+    assert response.headers["content-encoding"] == "gzip"
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"])
 async def test_methods_and_empty_bodies(opened: Open, method: str) -> None:
     handler = Recorder(Response(body=b"body"))
