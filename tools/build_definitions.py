@@ -32,7 +32,7 @@ _KEPT = {
     "x-kubernetes-map-type": "mapType",
 }
 _DROPPED = ("io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup", "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions")
-_UNION = {
+_UNION: dict[str, Schema] = {
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {
         "format": "int-or-string",
         "oneOf": [{"type": "integer"}, {"type": "string"}],
@@ -67,13 +67,13 @@ def write(target: Path) -> None:
         index[path] = {"file": file, "hash": hashlib.sha256(text).hexdigest()[:32].upper()}
     files["index.json"] = dumped({"release": release, "documents": index})
     target.mkdir(parents=True, exist_ok=True)
-    for file in target.iterdir():
-        if file.name not in files:
-            file.unlink()
+    for stale in target.iterdir():
+        if stale.name not in files:
+            stale.unlink()
     for name, data in files.items():
-        path = target / name
-        if not path.exists() or path.read_bytes() != data:
-            path.write_bytes(data)
+        written = target / name
+        if not written.exists() or written.read_bytes() != data:
+            written.write_bytes(data)
 
 
 def newest() -> tuple[str, dict[str, Schema]]:
@@ -84,8 +84,8 @@ def newest() -> tuple[str, dict[str, Schema]]:
     folder = Path(spec.submodule_search_locations[0]) / "kubernetes-json-schema"
     found = [(tuple(map(int, m[1].split("."))), m[1]) for p in folder.iterdir() if (m := _release(p.name))]
     _, release = max(found)
-    document = json.loads((folder / f"v{release}-local" / "_definitions.json").read_text())
-    return release, document["$defs"]
+    definitions: dict[str, Schema] = json.loads((folder / f"v{release}-local/_definitions.json").read_text())["$defs"]
+    return release, definitions
 
 
 def _release(name: str) -> re.Match[str] | None:
@@ -164,10 +164,12 @@ def plain_type(schema: Schema) -> str:
 
 def described(name: str, schema: Schema) -> Schema:
     """A schema as an OpenAPI v3 document has it."""
-    return published(schema) | _UNION.get(name, {})
+    out: Schema = published(schema)
+    return out | _UNION.get(name, {})
 
 
 def published(schema: Any) -> Any:
+    """A schema as OpenAPI 3.0 readers want it, words and all."""
     if isinstance(schema, list):
         return [published(value) for value in schema]
     if not isinstance(schema, dict):

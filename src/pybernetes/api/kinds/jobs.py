@@ -54,7 +54,7 @@ class JobStrategy(Strategy):
     def default(self, obj: Obj) -> None:
         default_job(obj)
         labels = (obj["spec"]["template"].get("metadata") or {}).get("labels")
-        if labels and not metadata(obj).get("labels"):
+        if labels and UID_LABEL not in labels and not metadata(obj).get("labels"):
             obj.setdefault("metadata", {})["labels"] = dict(labels)
 
     def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:

@@ -82,7 +82,7 @@ class WorkloadStrategy(Strategy):
             yield from checks.not_negative(status.get(field), f"status.{field}")
         total = status.get("replicas")
         for field in ("updatedReplicas", "readyReplicas", "availableReplicas", "fullyLabeledReplicas"):
-            if total is not None and status.get(field, 0) > total:
+            if total is not None and field in status and status[field] > total:
                 detail = "cannot be greater than status.replicas"
                 yield FieldError.invalid(f"status.{field}", status[field], detail)
 
