@@ -11,8 +11,8 @@ def bind(listen: Sequence[tuple[str, int]]) -> list[socket.socket]:
     try:
         for host, port in listen:
             infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            family, kind, _, _, address = infos[0]
-            listener = socket.socket(family, kind)
+            family, kind, protocol, _, address = infos[0]
+            listener = socket.socket(family, kind, protocol)  # asyncio sets TCP_NODELAY only where this says TCP
             found.append(listener)
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
