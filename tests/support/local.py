@@ -5,11 +5,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pybernetes.local.layout import SLOTS, Wanted, layout_at
+from pybernetes.netlink.links import Links
+
 BIN = Path(sys.executable).parent
+RANGES = {text for slot in range(SLOTS) for text in layout_at(Wanted(name="any"), slot).ranges}
 
 
 class Local:
@@ -72,16 +76,32 @@ class Local:
         return "\n".join(texts)
 
 
-def leftovers(names: Sequence[str], root: Path) -> list[str]:
-    """What of these clusters is still on the machine: mounts, links, routes, cgroups, processes."""
+def container_processes() -> set[int]:
+    """Zygotes and shims (they bear its command line), and what runs in pods (it knows the API server's address)."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+            ours = b"zygote.py" in command or b"KUBERNETES_SERVICE_HOST=" in (entry / "environ").read_bytes()
+            if ours and (entry / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+                found.add(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def leftovers(root: Path) -> list[str]:
+    """What of the clusters under a root is still on the machine: mounts, links, routes, processes."""
     found = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(root) in line]
     found += [f"link {path.name}" for path in Path("/sys/class/net").glob("pyb*")]
+    with Links() as host:
+        found += [f"route {route.destination}" for route in host.routes() if route.destination in RANGES]
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if state not in "ZX" and any(f"{root}/" in command for _ in names):
+        if state not in "ZX" and f"{root}/" in command:
             found.append(f"process {entry.name}: {command}")
     return found

@@ -16,7 +16,6 @@ from . import connect
 from .config import AgentConfig
 from .health import Check, health_handler
 
-
 REQUEST_SECONDS = 10.0
 """A call that takes longer is tried again on a new connection: a node that was cut off heals this soon."""
 

@@ -49,10 +49,11 @@ class LocalHooks:
     async def agent_ready(self, layout: Layout, node: Node) -> bool:
         return await _answers(HttpTransport(f"http://{node.address}:{agent_config(layout, node).health_port}"))
 
-    def end_containers(self, node: Node) -> None:
+    def end_containers(self, layout: Layout, node: Node) -> None:
         from pybernetes.kubelet import remove_everything
 
-        remove_everything(Path(node.state), Path(node.run))
+        agent = agent_config(layout, node)
+        remove_everything(Path(agent.state_directory), Path(agent.run_directory))
 
 
 async def _answers(transport: HttpTransport) -> bool:

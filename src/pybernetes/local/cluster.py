@@ -57,7 +57,7 @@ class Hooks(Protocol):
         """Whether a node's kubelet, proxy and DNS have seen the cluster's state."""
         ...
 
-    def end_containers(self, node: Node) -> None:
+    def end_containers(self, layout: Layout, node: Node) -> None:
         """End all containers of a node and undo the kubelet's mounts."""
         ...
 
@@ -101,12 +101,15 @@ class LocalCluster:
             stop([r for r in records if r.name == "server"], grace_seconds=10)
         with steps.step("Pods ended"):
             for node in self.layout.nodes():
-                self.hooks.end_containers(node)
+                self.hooks.end_containers(self.layout, node)
                 stop(inhabitants(node.namespace), grace_seconds=0)
         with steps.step("Network and files removed"):
             network.remove(self.layout)
             for directory in (self.layout.run, self.layout.logs, self.layout.state):
                 remove_tree(Path(directory))
+            for root in (Path(self.layout.logs).parent, Path(self.layout.state).parent):
+                if root.is_dir() and not any(root.iterdir()):
+                    root.rmdir()
 
     def status(self) -> Mapping[str, Record | None]:
         """The process of each part, None where it has never been started."""
@@ -187,12 +190,28 @@ def choose(wanted: Wanted) -> Layout:
 
 @contextmanager
 def locked(run_root: str) -> Iterator[None]:
-    """One `up` or `down` at a time on this machine."""
-    path = Path(run_root)
-    path.mkdir(parents=True, exist_ok=True)
-    with (path / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    """One `up` or `down` at a time on this machine. The last to leave takes the lock's file with it."""
+    path = Path(run_root) / "lock"
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(file.fileno(), path):
+                continue  # whoever had it removed the file: it locks nothing any more
+            try:
+                yield
+            finally:
+                if [entry.name for entry in path.parent.iterdir()] == ["lock"]:
+                    path.unlink()
+                    path.parent.rmdir()
+            return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def remove_tree(directory: Path) -> None:
