@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pybernetes.apiserver import ApiServer, ApiServerConfig
+from pybernetes.apiserver.kubelets import Connect
 from pybernetes.client import Client
 from pybernetes.store import Store
 from pybernetes.store.memory import MemoryStore
 
 
 @contextlib.asynccontextmanager
-async def api_server(store: Store | None = None, config: ApiServerConfig | None = None) -> AsyncIterator[ApiServer]:
-    """A running server, ready."""
-    server = ApiServer(store or MemoryStore(), config)
+async def api_server(
+    store: Store | None = None, config: ApiServerConfig | None = None, *, connect: Connect | None = None
+) -> AsyncIterator[ApiServer]:
+    """A running server, ready. `connect` gives the transports to kubelets and proxied pods."""
+    server = ApiServer(store or MemoryStore(), config, connect=connect)
     running = asyncio.create_task(server.run())
     ready = asyncio.create_task(server.ready())
     try:

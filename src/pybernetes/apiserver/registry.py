@@ -4,10 +4,12 @@ A write is: decode, default, admit, prepare, allocate, validate, encode, compare
 cache. What kinds differ in is in their strategies (api.kinds) and in the admission steps.
 """
 
+import asyncio
 import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,7 +26,7 @@ from pybernetes.api.errors import (
     TooLarge,
 )
 from pybernetes.api.kinds import Strategy
-from pybernetes.api.objects import Obj, copied, is_deleting, metadata, name_of, uid_of
+from pybernetes.api.objects import Obj, copied, decode, is_deleting, metadata, name_of, uid_of
 from pybernetes.api.resources import EVENTS, SERVICES, Resource
 from pybernetes.api.scheme import Scheme
 from pybernetes.store import Record, Revision, Stale, Store
@@ -103,6 +105,8 @@ class Registry:
         self._admission = admission
         self._rng = rng or random.Random()
         self._served: dict[tuple[str, str, str], Served] = {}
+        self._services = asyncio.Lock()
+        cache.observe(SERVICES.prefix, self._observe_service)
         scheme.changed.append(self._served.clear)
 
     def served(self, row: Resource) -> Served:
@@ -149,13 +153,15 @@ class Registry:
         _place(obj, row, namespace)
         await self.cache.fresh()
         if meta.get("name") or not meta.get("generateName"):
-            return await self._create(row, obj, namespace, write)
+            async with self._turn(row):
+                return await self._create(row, obj, namespace, write)
         base = str(meta["generateName"])
         for attempt in range(_TRIES):
             again = copied(obj)
             again["metadata"]["name"] = names.generated(base, self._rng)
             try:
-                return await self._create(row, again, namespace, write)
+                async with self._turn(row):
+                    return await self._create(row, again, namespace, write)
             except AlreadyExists:
                 if attempt == _TRIES - 1:
                     raise
@@ -172,13 +178,11 @@ class Registry:
             if write.dry_run:
                 return Written(Record(key, value, 0, 0), created=True)
             ttl = EVENT_SECONDS if row.storage is EVENTS else None
-            record = await self._store.create(key, value, ttl=ttl)
+            record = await self._seen(await self._store.create(key, value, ttl=ttl))
         except Stale:
             raise AlreadyExists.of(row.plural, name_of(obj), group=row.group) from None
         finally:
             self._settle(row, key)
-        if row is SERVICES:
-            self.allocator.settle(key, obj)
         return Written(record, created=True)
 
     async def update(
@@ -207,7 +211,8 @@ class Registry:
                     raise NotFound.of(row.plural, name, group=row.group)
                 return await self.create(row, absent(), namespace=namespace, write=write)
             try:
-                return await self._update(served, item.record, edit, write, part=part, patch=patch)
+                async with self._turn(row):
+                    return await self._update(served, item.record, edit, write, part=part, patch=patch)
             except Stale as error:
                 if attempt == _TRIES * 2 - 1:
                     raise Conflict.of(row.plural, name, group=row.group) from error
@@ -224,23 +229,25 @@ class Registry:
         try:
             self._ready(served, new, old, write, key=record.key, part=part)
             if deletion.finished(new) and not write.dry_run:
-                return await self._remove(row, record)
+                return await self._remove(record)
             new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
             if new == old:
                 return Written(record)
             value = _checked(stored(self.scheme.to_storage(new, row), row.storage))
             if write.dry_run:
                 return Written(record._replace(value=value))
-            written = await self._store.update(record.key, value, expect=record.revision)
+            written = await self._seen(await self._store.update(record.key, value, expect=record.revision))
         except Stale:
             if expected and not patch:
                 raise Conflict.of(row.plural, name_of(old), group=row.group) from None
             raise
         finally:
             self._settle(row, record.key)
-        if row is SERVICES:
-            self.allocator.settle(record.key, new)
         return Written(written)
+
+    def _turn(self, row: Resource) -> AbstractAsyncContextManager[None]:
+        """Services are written one at a time: between a claim and its settling nobody else's is undone."""
+        return self._services if row is SERVICES else nullcontext()
 
     def _match(self, row: Resource, new: Obj, old: Obj, *, required: bool) -> None:
         """The preconditions that an object brings. Raises Conflict, Invalid, BadRequest."""
@@ -291,10 +298,13 @@ class Registry:
         meta["creationTimestamp"] = times.stamp(self.now())
 
     def _settle(self, row: Resource, key: str) -> None:
-        """Give back what a failed write claimed: the Service is what the store says."""
+        """Give back what a failed write claimed: the Service is what the cache says, now and at its next change."""
         if row is SERVICES:
             item = self.shelf(row).get(key)
-            self.allocator.settle(key, self.served(row).codec.obj(item.record) if item else None)
+            self._observe_service(key, item.record if item else None)
+
+    def _observe_service(self, key: str, record: Record | None) -> None:
+        self.allocator.settle(key, decode(record.value) if record else None)
 
     async def delete(
         self, row: Resource, name: str, options: DeleteOptions, *, namespace: str, write: Write
@@ -322,15 +332,17 @@ class Registry:
         if write.dry_run or options.dry_run or act == "keep":
             return Written(record, deleted=act == "remove")
         if act == "remove":
-            return await self._remove(row, record)
+            return await self._remove(record)
         value = _checked(stored(self.scheme.to_storage(marked, row), row.storage))
-        return Written(await self._store.update(record.key, value, expect=record.revision))
+        return Written(await self._seen(await self._store.update(record.key, value, expect=record.revision)))
 
-    async def _remove(self, row: Resource, record: Record) -> Written:
-        gone = await self._store.delete(record.key, expect=record.revision)
-        if row is SERVICES:
-            self.allocator.settle(record.key, None)
-        return Written(gone, deleted=True)
+    async def _remove(self, record: Record) -> Written:
+        return Written(await self._seen(await self._store.delete(record.key, expect=record.revision)), deleted=True)
+
+    async def _seen(self, record: Record) -> Record:
+        """A write is answered when the cache has it: what its author does next finds it, authorization included."""
+        await self.cache.reached(record.revision)
+        return record
 
     async def delete_all(
         self, row: Resource, records: Sequence[Record], options: DeleteOptions, *, write: Write

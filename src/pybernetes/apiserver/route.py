@@ -72,6 +72,8 @@ def route(method: str, path: str, *, find: Find, watch: bool = False) -> Route:
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 2 and not (len(rest) == 3 and rest[2] in _NAMESPACE_PARTS):
         namespace, rest = rest[1], rest[2:]
+        if not namespace:
+            raise missing()
     resource = find(group, version, rest[0])
     if resource is None or "" in rest[1:3] or (namespace and not resource.namespaced):
         raise missing()

@@ -183,9 +183,6 @@ class ApiServer:
     async def _prepare(self) -> None:
         begun = time.perf_counter()
         await self.cache.fresh()
-        for service in self.registry.select(resources.SERVICES):
-            meta = service["metadata"]
-            self.allocator.settle(resources.SERVICES.key(meta["namespace"], meta["name"]), service)
         await bootstrap(
             self.registry,
             service_ranges=self.config.service_ranges,
@@ -232,6 +229,8 @@ class ApiServer:
             return respond(version())
         if path == "/openapi/v3" or path.startswith("/openapi/v3/"):
             return self._openapi.serve(request)
+        if path == "/openapi/v2":
+            return self._openapi.serve_v2(request)
         if path == "/metrics":
             return Response(headers={"content-type": "text/plain; version=0.0.4"}, body=self.metrics.text())
         if self.tokens is not None and path in ("/.well-known/openid-configuration", "/openid/v1/jwks"):

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from pybernetes.aio.fanout import Inbox
@@ -31,6 +31,8 @@ QUEUE = 4000
 """Changes that may wait for one watcher; past that it is closed."""
 
 Kind = Literal["ADDED", "MODIFIED", "DELETED"]
+Observer = Callable[[str, Record | None], None]
+"""Told of every record under a prefix, and of None for one that is gone, before any watcher is."""
 
 
 class Item:
@@ -69,8 +71,9 @@ Watcher = Inbox[Event | None]
 class Shelf:
     """The objects of one storage prefix, in key order, with the ring of their last changes."""
 
-    def __init__(self, prefix: str, *, loaded: Revision) -> None:
+    def __init__(self, prefix: str, *, loaded: Revision, observers: Sequence[Observer] = ()) -> None:
         self.prefix = prefix
+        self._observers = observers
         self.items: dict[str, Item] = {}
         self.changed: Revision = 0
         """The revision of the last change here."""
@@ -86,6 +89,8 @@ class Shelf:
             self.items[record.key] = Item(record)
             self._keys.append(record.key)
             self.changed = max(self.changed, record.revision)
+            for observer in self._observers:
+                observer(record.key, record)
         self._keys.sort()
 
     def get(self, key: str) -> Item | None:
@@ -116,6 +121,8 @@ class Shelf:
         self._remember(event)
         if not known:
             self.changed = change.revision
+            for observer in self._observers:
+                observer(record.key, change.now)
             for watcher in (*self._watchers.get("", ()), *self._watchers.get(namespace, ())):
                 watcher.offer((event,))
 
@@ -184,14 +191,20 @@ class WatchCache:
         self._store = store
         self._base: Revision = 0
         self._shelves: dict[str, Shelf] = {}
+        self._observers: dict[str, list[Observer]] = {}
         self._waiting: list[tuple[Revision, asyncio.Future[None]]] = []
 
     def shelf(self, prefix: str) -> Shelf:
         """The shelf of a storage prefix; empty for one with no objects yet."""
         found = self._shelves.get(prefix)
         if found is None:
-            found = self._shelves[prefix] = Shelf(prefix, loaded=self._base)
+            observers = self._observers.get(prefix, ())
+            found = self._shelves[prefix] = Shelf(prefix, loaded=self._base, observers=observers)
         return found
+
+    def observe(self, prefix: str, observer: Observer) -> None:
+        """Call `observer` for all records of a prefix, from the first load on. Before `run`."""
+        self._observers.setdefault(prefix, []).append(observer)
 
     @property
     def shelves(self) -> Sequence[Shelf]:

@@ -1,0 +1,126 @@
+"""Discovery, OpenAPI, version, metrics, and answers to what is not there."""
+
+import gzip
+from typing import Any
+
+import pytest
+
+from pybernetes.api.objects import decode
+from pybernetes.api.resources import RESOURCES
+from pybernetes.apiserver import ApiServer
+from pybernetes.wire import Request
+
+from .conftest import Call
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList,application/json"
+
+
+async def test_legacy_discovery_names_every_resource(call: Call) -> None:
+    _, core = await call("GET", "/api")
+    assert core["versions"] == ["v1"]
+    _, groups = await call("GET", "/apis")
+    found = {("", "v1", one["name"]) for one in (await call("GET", "/api/v1"))[1]["resources"]}
+    for group in groups["groups"]:
+        for version in group["versions"]:
+            _, listing = await call("GET", f"/apis/{version['groupVersion']}")
+            found |= {(group["name"], version["version"], one["name"]) for one in listing["resources"]}
+    assert {(row.group, row.version, row.plural) for row in RESOURCES} <= found
+    assert ("apps", "v1", "deployments/scale") in found
+    scaler = next(one for one in groups["groups"] if one["name"] == "autoscaling")
+    assert scaler["preferredVersion"]["version"] == "v2"
+    assert (await call("GET", "/apis/apps"))[1]["kind"] == "APIGroup"
+
+
+@pytest.mark.parametrize("version", ["v2", "v2beta1"])
+async def test_aggregated_discovery(call: Call, version: str) -> None:
+    code, core = await call("GET", "/api", accept=AGGREGATED.format(version))
+    headers: dict[str, str] = call.headers  # type: ignore[attr-defined]
+    assert (code, core["kind"]) == (200, "APIGroupDiscoveryList")
+    assert headers["content-type"] == f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+    pods = next(one for one in core["items"][0]["versions"][0]["resources"] if one["resource"] == "pods")
+    assert pods["scope"] == "Namespaced"
+    assert {one["subresource"] for one in pods["subresources"]} >= {"log", "exec", "status"}
+    assert (await call("GET", "/api", accept=AGGREGATED.format(version), if_none_match=headers["etag"]))[0] == 304
+    _, apis = await call("GET", "/apis", accept=AGGREGATED.format(version))
+    assert all(item["metadata"]["name"] for item in apis["items"])
+
+
+async def test_version(call: Call) -> None:
+    _, version = await call("GET", "/version")
+    assert (version["major"], version["minor"]) == ("1", "37")
+    assert version["gitVersion"].startswith("v1.37.")
+
+
+async def test_openapi(call: Call, server: ApiServer) -> None:
+    _, index = await call("GET", "/openapi/v3")
+    url = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+    code, document = await call("GET", url)
+    assert (code, document["openapi"]) == (200, "3.0.0")
+    assert "immutable" in call.headers["cache-control"]  # type: ignore[attr-defined]
+    patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
+    assert any(one["name"] == "fieldValidation" for one in patch["parameters"])
+    assert (await call("GET", "/openapi/v3/apis/apps/v9"))[0] == 404
+    request = Request(path="/openapi/v3/api/v1", headers={"accept-encoding": "gzip"})
+    response = await server.trusted("a", "system:masters").send(request)
+    assert response.headers["content-encoding"] == "gzip"
+    assert isinstance(response.body, bytes)
+    assert decode(gzip.decompress(response.body))["info"]["title"] == "Kubernetes"
+
+
+async def test_metrics(call: Call) -> None:
+    await call("GET", "/api/v1/pods")
+    _, text = await call("GET", "/metrics")
+    assert b'apiserver_request_total{code="200",group="",resource="pods"' in text
+    assert b"apiserver_request_duration_seconds_bucket" in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/apis/nothing/v1/x", 404),
+        ("GET", "/apis/nothing", 404),
+        ("GET", "/api/v7", 404),
+        ("POST", "/version", 404),
+        ("PUT", "/api/v1/namespaces/default/pods", 405),
+        ("POST", "/api/v1/pods", 405),
+        ("GET", "/api/v1/namespaces/default/pods/x/exec", 404),
+    ],
+)
+async def test_every_refusal_is_a_status(call: Call, method: str, path: str, code: int) -> None:
+    got, status = await call(method, path)
+    assert got == code
+    assert status["kind"] == "Status"
+    assert status["status"] == "Failure"
+
+
+async def test_an_unexpected_error_is_a_500_without_a_traceback(
+    server: ApiServer, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(server.registry, "get", broken)
+    code, status = await call("GET", "/api/v1/namespaces/default/pods/x")
+    assert code == 500
+    assert "secret" not in str(status)
+
+
+async def test_a_request_has_an_id(call: Call) -> None:
+    await call("GET", "/version", audit_id="abc")
+    assert call.headers["audit-id"] == "abc"  # type: ignore[attr-defined]
+    await call("GET", "/nothing")
+    assert len(call.headers["audit-id"]) == 36  # type: ignore[attr-defined]
+
+
+async def test_what_is_there_from_the_start(call: Call) -> None:
+    _, namespaces = await call("GET", "/api/v1/namespaces")
+    names = [one["metadata"]["name"] for one in namespaces["items"]]
+    assert names == ["default", "kube-node-lease", "kube-public", "kube-system"]
+    _, service = await call("GET", "/api/v1/namespaces/default/services/kubernetes")
+    assert service["spec"]["clusterIP"] == "10.96.0.1"
+    _, classes = await call("GET", "/apis/scheduling.k8s.io/v1/priorityclasses")
+    assert len(classes["items"]) == 2
+    code, _ = await call("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin")
+    assert code == 200

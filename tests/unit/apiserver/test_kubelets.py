@@ -1,0 +1,164 @@
+"""Logs, exec and proxied requests reach the kubelet or the pod, and its answer comes back."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from pybernetes.api.errors import ApiError, BadRequest
+from pybernetes.apiserver import ApiServer
+from pybernetes.apiserver.kubelets import chosen_container, kubelet_address
+from pybernetes.store.memory import MemoryStore
+from pybernetes.wire import Channel, Request, Response, Transport, Upgrade
+from pybernetes.wire.loopback import LoopbackTransport
+from support.server import api_server
+
+from .conftest import call_of
+
+PODS = "/api/v1/namespaces/default/pods"
+
+
+class FakeNode:
+    """A kubelet, and every pod behind it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def connect(self, url: str) -> Transport:
+        async def handler(request: Request) -> Response:
+            return await self.answer(url, request)
+
+        return LoopbackTransport(handler)
+
+    async def answer(self, url: str, request: Request) -> Response:
+        query = "&".join(f"{name}={value}" for name, values in request.query.items() for value in values)
+        self.asked.append(f"{request.method} {url}{request.path}" + (f"?{query}" if query else ""))
+        if request.headers.get("upgrade") == "websocket":
+            offered = request.headers["sec-websocket-protocol"].split(", ")
+            return Response(upgrade=Upgrade(protocol=offered[0], run=self.echo))
+        if "broken" in request.path:
+            raise BadRequest("no such thing")
+        return Response(headers={"content-type": "text/plain"}, body=self.lines())
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        yield b"one\n"
+        yield b"two\n"
+
+    async def echo(self, channel: Channel) -> None:
+        while (message := await channel.receive()) is not None:
+            await channel.send(message.upper())
+
+
+@asynccontextmanager
+async def with_pod(node: FakeNode) -> AsyncIterator[ApiServer]:
+    async with api_server(connect=node.connect) as server:
+        call = call_of(server)
+        await call("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+        addresses = [{"type": "Hostname", "address": "h"}, {"type": "InternalIP", "address": "10.0.0.9"}]
+        ports = {"kubeletEndpoint": {"Port": 10255}}
+        status = {"addresses": addresses, "daemonEndpoints": ports}
+        await call("POST", "/api/v1/nodes", {"metadata": {"name": "n"}, "status": status})
+        container = {"name": "c", "image": "i", "ports": [{"name": "web", "containerPort": 8080}]}
+        await call("POST", PODS, {"metadata": {"name": "p"}, "spec": {"containers": [container]}})
+        await call("POST", f"{PODS}/p/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}})
+        body = {"status": {"podIP": "10.244.0.5", "podIPs": [{"ip": "10.244.0.5"}]}}
+        await call("PATCH", f"{PODS}/p/status", body, "application/merge-patch+json")
+        yield server
+
+
+async def test_logs() -> None:
+    node = FakeNode()
+    async with with_pod(node) as server:
+        assert await call_of(server)("GET", f"{PODS}/p/log?tailLines=3&follow=true") == (200, b"one\ntwo\n")
+    assert node.asked == ["GET https://10.0.0.9:10255/containerLogs/default/p/c?follow=true&tailLines=3"]
+
+
+async def test_exec() -> None:
+    node = FakeNode()
+    async with with_pod(node) as server:
+        query = {"command": ["ls", "-l"], "stdin": ["true"], "stdout": ["true"], "tty": ["false"]}
+        transport = server.trusted("admin", "system:masters")
+        protocols = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
+        channel = await transport.connect(Request(path=f"{PODS}/p/exec", query=query), protocols=protocols)
+        assert channel.protocol == "v5.channel.k8s.io"
+        await channel.send(b"hello")
+        assert await channel.receive() == b"HELLO"
+        await channel.close()
+        assert (await call_of(server)("GET", f"{PODS}/p/exec"))[0] == 400
+        assert (await call_of(server)("POST", f"{PODS}/p/exec"))[0] == 400
+    assert node.asked == ["GET https://10.0.0.9:10255/exec/default/p/c?input=1&output=1&command=ls&command=-l"]
+
+
+async def test_refusals_come_back() -> None:
+    async with with_pod(FakeNode()) as server:
+        call = call_of(server)
+        assert (await call("GET", f"{PODS}/q/log"))[0] == 404
+        code, status = await call("GET", f"{PODS}/p/log?container=x")
+        assert (code, status["message"]) == (400, "container x is not valid for pod p")
+
+
+async def test_proxies() -> None:
+    node = FakeNode()
+    async with with_pod(node) as server:
+        call = call_of(server)
+        assert await call("GET", f"{PODS}/p/proxy/a/b?x=1") == (200, b"one\ntwo\n")
+        await call("GET", f"{PODS}/p:web/proxy/")
+        await call("GET", f"{PODS}/https:p:9090/proxy/")
+        await call("GET", "/api/v1/nodes/n/proxy/pods")
+        ports = [{"name": "w", "port": 80}]
+        await call("POST", "/api/v1/namespaces/default/services", {"metadata": {"name": "s"}, "spec": {"ports": ports}})
+        assert (await call("GET", "/api/v1/namespaces/default/services/s/proxy/"))[0] == 503
+        piece = {
+            "metadata": {"name": "s-1", "labels": {"kubernetes.io/service-name": "s"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.244.0.5"]}],
+            "ports": [{"name": "w", "port": 8080}],
+        }
+        code, _ = await call("POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", piece)
+        assert code == 201
+        await call("POST", "/api/v1/namespaces/default/services/s:w/proxy/x")
+    assert node.asked == [
+        "GET http://10.244.0.5:8080/a/b?x=1",
+        "GET http://10.244.0.5:8080/",
+        "GET https://10.244.0.5:9090/",
+        "GET https://10.0.0.9:10255/pods",
+        "POST http://10.244.0.5:8080/x",
+    ]
+
+
+async def test_a_node_that_is_not_there() -> None:
+    def unreachable(url: str) -> Transport:
+        async def handler(request: Request) -> Response:
+            raise ConnectionRefusedError(url)
+
+        class Nobody(LoopbackTransport):
+            async def send(self, request: Request) -> Response:
+                raise ConnectionRefusedError(url)
+
+        return Nobody(handler)
+
+    node = FakeNode()
+    async with with_pod(node) as server:
+        server.kubelets._connect = unreachable
+        code, status = await call_of(server)("GET", f"{PODS}/p/log")
+    assert code == 500
+    assert "error dialing backend" in status["message"]
+
+
+def test_the_container_that_is_meant() -> None:
+    two = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}]}}
+    assert chosen_container(two, "b") == "b"
+    with pytest.raises(BadRequest, match=r"choose one of: \[a b\]"):
+        chosen_container(two, "")
+
+
+def test_a_node_without_an_address() -> None:
+    with pytest.raises(ApiError):
+        kubelet_address({"status": {}})
+
+
+async def test_stores_are_not_shared() -> None:
+    """Two servers over two stores know nothing of each other."""
+    async with api_server(MemoryStore()) as one, api_server(MemoryStore()) as two:
+        await call_of(one)("POST", "/api/v1/namespaces", {"metadata": {"name": "x"}})
+        assert (await call_of(two)("GET", "/api/v1/namespaces/x"))[0] == 404
