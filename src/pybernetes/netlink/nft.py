@@ -422,7 +422,7 @@ class KernelNftables:
         if size * 2 > self._room:
             self._room = grow_send_buffer(self.netlink.socket, max(size * 2, 1 << 20))
         limit = max(self._room // 2, 1 << 16)
-        for batch in _batches(encoded, limit):
+        for batch in batches(encoded, limit):
             self._send(batch)
 
     def _send(self, batch: Sequence[Encoded]) -> None:
@@ -526,7 +526,8 @@ class KernelNftables:
         return found
 
 
-def _batches(encoded: Sequence[Encoded], limit: int) -> Iterator[Sequence[Encoded]]:
+def batches(encoded: Sequence[Encoded], limit: int) -> Iterator[Sequence[Encoded]]:
+    """Messages in as few batches as the limit (bytes) allows, in order."""
     remaining = iter(encoded)
     batch: list[Encoded] = []
     size = 0

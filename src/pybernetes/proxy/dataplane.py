@@ -43,6 +43,7 @@ class NftDataplane:
         """How many operations the kernel has been sent; a sync that changes nothing adds none."""
         self._worker = Worker("proxy")
         self._books: list[Book] = []
+        self._owed: list[Match] = []
         self._known = False
         self._generation = _UNKNOWN
 
@@ -70,9 +71,10 @@ class NftDataplane:
         self._known = False
         for book in self._books:
             change = book.update(updates)
+            self._owed += change.stale
             self._commit(book.planner, change.operations)
-            self._forget(change.stale)
         self._known = True
+        self._forget()
 
     def _replace(self, desired: Desired) -> None:
         """The whole truth, whatever the kernel holds: an older run's table is brought up to date in place if it has
@@ -84,13 +86,14 @@ class NftDataplane:
         books = []
         for planner in self.planners:
             book = Book(planner)
-            book.update(desired)
-            self._commit(planner, self._repairs(book))
+            fresh = book.update(desired).operations
             if planner in before:
-                self._forget(_stale(before[planner], book))
+                self._owed += _stale(before[planner], book)
+            self._commit(planner, self._repairs(book, fresh))
             books.append(book)
         self._books = books
         self._known = True
+        self._forget()
 
     def _check(self) -> int:
         """Nothing to read while nobody else has changed anything: the kernel counts transactions."""
@@ -104,8 +107,8 @@ class NftDataplane:
             self._commit(book.planner, operations)
         return found
 
-    def _repairs(self, book: Book) -> list[Operation]:
-        """From what is in the kernel to what the book says."""
+    def _repairs(self, book: Book, fresh: list[Operation] | None = None) -> list[Operation]:
+        """From what is in the kernel to what the book says; `fresh` is all of the book, if it is at hand."""
         layout = book.planner.layout
         skeleton = layout.skeleton()
         comment = skeleton[0].comment if isinstance(skeleton[0], AddTable) else ""
@@ -114,7 +117,7 @@ class NftDataplane:
         wanted = sorted(each for each in book.chains if chains.get(each.chain) != layout.class_size(each))
         if not intact:
             begin: list[Operation] = [AddTable(), DeleteTable(), *skeleton]
-            return [*begin, *_chains(book, book.chains), *book.repair({})]
+            return [*begin, *(fresh if fresh is not None else [*_chains(book, book.chains), *book.repair({})])]
         return [*_chains(book, wanted), *book.repair(self._observed(layout.family))]
 
     def _intact(self, book: Book, chains: Mapping[str, int]) -> bool:
@@ -139,8 +142,12 @@ class NftDataplane:
         after = self.nft.generation()
         self._generation = after if before == self._generation and after == before + 1 else _UNKNOWN
 
-    def _forget(self, stale: Iterable[Match]) -> None:
-        for match in stale:
+    def _forget(self) -> None:
+        """After the rules, the connections: one that is made anew must meet the new rules. Owed ones survive a failed
+        commit, for the next try finds no difference that would tell of them.
+        """
+        owed, self._owed = dict.fromkeys(self._owed), []
+        for match in owed:
             try:
                 self.connections.delete(match)
             except OSError as error:

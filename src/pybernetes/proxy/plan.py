@@ -173,15 +173,16 @@ class Planner:
 
     def _endpoints(self, placement: Placement, home: bytes, found: Elements) -> None:
         groups = ((placement.cluster, 0, "members"), (placement.local, LOCAL_SLOTS, "local-members"))
-        endpoints = found["endpoints"]
+        endpoints, family, packed_address = found["endpoints"], self._family, socket.inet_pton
+        pack_slot, pack_port = _SLOT.pack, _PORT.pack
         for group, offset, members in groups:
-            for slot, backend in enumerate(group, offset):
-                packed = self._packed(backend.address)
-                endpoint = packed + _PORT.pack(backend.port)
-                endpoints[home + _SLOT.pack(slot)] = endpoint
+            for slot, (address, port, local) in enumerate(group, offset):
+                packed = packed_address(family, address)
+                endpoint = packed + pack_port(port)
+                endpoints[home + pack_slot(slot)] = endpoint
                 if placement.front.affinity_seconds:
                     found[members][home + endpoint] = None
-                if backend.local:
+                if local:
                     found["hairpin"][packed + packed] = None
 
     def flows(self, placement: Placement) -> dict[Address, frozenset[Backend]]:

@@ -1,0 +1,208 @@
+"""The proxy under change in kernel namespaces: no connection is lost by an update, flows leave endpoints that went."""
+
+import asyncio
+import itertools
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from pybernetes.netlink import namespaces
+from pybernetes.netlink.nft import IP, DeleteTable, KernelNftables, Transaction
+from pybernetes.proxy.dataplane import NftDataplane
+from pybernetes.proxy.layout import TABLE
+from pybernetes.proxy.loop import cleanup, kernel_dataplane
+from pybernetes.proxy.model import Desired
+from support import kernel
+from support.proxy_cases import FAMILIES, FOUR, NODES, Addresses, desired, endpoints, port, service
+from support.proxy_net import Net, network
+
+pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(kernel.missing()), reason=f"needs {kernel.missing()}")]
+
+POD_SETS = (("pod-1a",), ("pod-1a", "pod-1b", "pod-2a"), ("pod-1b", "pod-2a"), ("pod-1a", "pod-2a"))
+STICKY = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}}}
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Net]:
+    with network() as made:
+        yield made
+
+
+def web(at: Addresses, pods: tuple[str, ...], **spec: object) -> Desired:
+    made = service(at, "web", 20, port(80, name="http", node_port=30080), **spec)
+    return desired(at, "node-1", [(made, [endpoints(at, "web", pods, ("http", 8080))])])
+
+
+def names(at: Addresses, pods: tuple[str, ...]) -> Desired:
+    made = service(at, "names", 21, port(53, name="dns", protocol="UDP", node_port=30053))
+    return desired(at, "node-1", [(made, [endpoints(at, "names", pods, ("dns", 5353), protocol="UDP")])])
+
+
+def on_node(net: Net, at: Addresses, body: Callable[[NftDataplane], object]) -> None:
+    """Run a coroutine function with node-1's data plane, from a fresh start to a closed end."""
+
+    async def run() -> None:
+        dataplane = kernel_dataplane(net.config(at, "node-1"))
+        try:
+            await dataplane.sync({})
+            await body(dataplane)  # type: ignore[misc]
+        finally:
+            await dataplane.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("spec", [{}, STICKY], ids=["plain", "affinity"])
+@pytest.mark.parametrize("target", ["cluster IP", "node port"])
+def test_no_connection_is_lost_while_endpoints_come_and_go(net: Net, target: str, spec: dict[str, object]) -> None:
+    """Endpoints change as fast as the kernel takes it; all of them live, so every connection must be answered."""
+    at = FOUR
+    to = (at.service(20), 80) if target == "cluster IP" else (at.hosts["node-1"], 30080)
+    caller = "pod-1b" if target == "cluster IP" else "outside"
+    lost: list[str] = []
+    done = threading.Event()
+    counts = [0, 0]
+
+    def call() -> None:
+        while not done.is_set():
+            name, _ = net.call(caller, *to)
+            counts[0] += 1
+            if name in ("refused", "dropped"):
+                lost.append(name)
+
+    async def body(dataplane: NftDataplane) -> None:
+        truths = [web(at, pods, **spec) for pods in POD_SETS]
+        keys = frozenset(truths[0])
+        await dataplane.sync(truths[0])
+        callers = [threading.Thread(target=call) for _ in range(2)]
+        for thread in callers:
+            thread.start()
+        try:
+            async with asyncio.timeout(30):
+                for truth in itertools.cycle(truths):
+                    await dataplane.sync(truth, changed=keys)
+                    counts[1] += 1
+                    if counts[0] >= 1500:
+                        break
+        finally:
+            done.set()
+            for thread in callers:
+                thread.join()
+
+    on_node(net, at, body)
+    assert lost == []
+    assert counts[0] >= 1500
+    assert counts[1] >= 100
+
+
+@pytest.mark.parametrize("at", FAMILIES, ids=lambda at: f"ipv{at.version}")
+@pytest.mark.parametrize("target", ["cluster IP", "node port"])
+def test_a_udp_flow_leaves_an_endpoint_that_went(net: Net, at: Addresses, target: str) -> None:
+    """One socket, one flow: without deleting the tracked connection it would stick to the pod that went."""
+    to = (at.service(21), 53) if target == "cluster IP" else (at.hosts["node-1"], 30053)
+    caller = "pod-1b" if target == "cluster IP" else "outside"
+    family = socket.AF_INET6 if at.version == 6 else socket.AF_INET
+
+    async def body(dataplane: NftDataplane) -> None:
+        await dataplane.sync(names(at, ("pod-1a",)))
+        with namespaces.run_in(net.paths[caller], lambda: socket.socket(family, socket.SOCK_DGRAM)) as flow:
+            flow.settimeout(2)
+            flow.connect(to)
+
+            def ask() -> str:
+                flow.send(b"?")
+                return flow.recv(100).decode().split()[0]
+
+            assert ask() == "pod-1a"
+            await dataplane.sync(names(at, ("pod-1a", "pod-2a")), changed=frozenset(names(at, ())))
+            assert ask() == "pod-1a"  # a flow stays while its endpoint is there
+            await dataplane.sync(names(at, ("pod-2a",)), changed=frozenset(names(at, ())))
+            assert ask() == "pod-2a"
+
+    on_node(net, at, body)
+
+
+def test_affinity_holds_and_moves_only_when_it_must(net: Net) -> None:
+    async def body(dataplane: NftDataplane) -> None:
+        truth = web(FOUR, ("pod-1a", "pod-1b", "pod-2a"), **STICKY)
+        await dataplane.sync(truth)
+        caller, address = "outside", FOUR.hosts["node-1"]
+        (stays,) = {net.call(caller, address, 30080)[0] for _ in range(15)}
+        await dataplane.sync(web(FOUR, (stays,), **STICKY), changed=frozenset(truth))
+        await dataplane.sync(truth, changed=frozenset(truth))
+        assert {net.call(caller, address, 30080)[0] for _ in range(15)} == {stays}
+        rest = tuple(pod for pod in ("pod-1a", "pod-1b", "pod-2a") if pod != stays)
+        await dataplane.sync(web(FOUR, rest, **STICKY), changed=frozenset(truth))
+        (moved,) = {net.call(caller, address, 30080)[0] for _ in range(15)}
+        assert moved in rest
+        await dataplane.sync(truth, changed=frozenset(truth))
+        assert {net.call(caller, address, 30080)[0] for _ in range(15)} == {moved}
+
+    on_node(net, FOUR, body)
+
+
+def test_affinity_ends_after_its_time(net: Net) -> None:
+    short = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 1}}}
+
+    async def body(dataplane: NftDataplane) -> None:
+        await dataplane.sync(web(FOUR, ("pod-1a", "pod-1b", "pod-2a"), **short))
+        (first,) = {net.call("outside", FOUR.hosts["node-1"], 30080)[0] for _ in range(10)}
+        found = {first}
+        async with asyncio.timeout(30):
+            while len(found) == 1:
+                await asyncio.sleep(1.1)
+                found.add(net.call("outside", FOUR.hosts["node-1"], 30080)[0])
+
+    on_node(net, FOUR, body)
+
+
+def test_a_restart_takes_over_what_an_older_run_left(net: Net) -> None:
+    async def body(dataplane: NftDataplane) -> None:
+        await dataplane.sync(web(FOUR, ("pod-1a", "pod-2a")))
+        again = kernel_dataplane(net.config(FOUR, "node-1"))
+        await again.sync(web(FOUR, ("pod-1a", "pod-2a")))
+        assert again.operations == 0  # nothing differs, nothing is touched
+        await again.sync(web(FOUR, ("pod-1b",)))
+        await again.close()
+        assert {net.call("outside", FOUR.hosts["node-1"], 30080)[0] for _ in range(10)} == {"pod-1b"}
+
+    on_node(net, FOUR, body)
+
+
+def test_other_settings_replace_the_table(net: Net) -> None:
+    async def body(dataplane: NftDataplane) -> None:
+        await dataplane.sync(web(FOUR, ("pod-1a",)))
+        other = kernel_dataplane(replace(net.config(FOUR, "node-1"), cluster_cidr="10.244.0.0/20"))
+        await other.sync(web(FOUR, ("pod-1a",)))
+        assert other.operations > 0
+        await other.close()
+        assert net.call("outside", FOUR.hosts["node-1"], 30080)[0] == "pod-1a"
+
+    on_node(net, FOUR, body)
+
+
+def test_what_others_destroy_is_put_right(net: Net) -> None:
+    async def body(dataplane: NftDataplane) -> None:
+        truth = web(FOUR, ("pod-1a",))
+        await dataplane.sync(truth)
+        assert await dataplane.check(truth) == 0
+        vandal = KernelNftables(net.paths["node-1"])
+        vandal.commit(Transaction(IP, TABLE, [DeleteTable()]))
+        vandal.close()
+        assert await dataplane.check(truth) > 0
+        assert net.call("outside", FOUR.hosts["node-1"], 30080)[0] == "pod-1a"
+        assert await dataplane.check(truth) == 0
+
+    on_node(net, FOUR, body)
+
+
+def test_cleanup_leaves_nothing(net: Net) -> None:
+    on_node(net, FOUR, lambda dataplane: dataplane.sync(web(FOUR, ("pod-1a",))))
+    for node in NODES:
+        asyncio.run(cleanup(net.config(FOUR, node)))
+        nft = KernelNftables(net.paths[node])
+        assert nft.comment(IP, TABLE) is None
+        nft.close()

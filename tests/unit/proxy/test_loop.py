@@ -1,0 +1,266 @@
+"""The proxy over the model of the API and the model of nftables: what it makes of changes, failures and restarts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from pybernetes.api.objects import Obj
+from pybernetes.api.resources import ENDPOINT_SLICES, SERVICES
+from pybernetes.client import Client
+from pybernetes.netlink.conntrack import UDP, Match
+from pybernetes.netlink.fake import FakeNftables
+from pybernetes.netlink.nft import IP, AddTable, DeleteTable, Transaction
+from pybernetes.proxy.dataplane import NftDataplane
+from pybernetes.proxy.layout import TABLE
+from pybernetes.proxy.loop import Proxy, planners
+from support.fake_api import FakeApi
+from support.proxy_cases import DNS, FOUR, config, endpoints, port, service
+from support.tracer import Packet, Tracer
+
+HTTP = port(80, name="http", node_port=30080)
+DNS_PORT = port(53, name="dns", protocol="UDP", node_port=30053)
+
+
+class Connections:
+    def __init__(self) -> None:
+        self.deleted: list[Match] = []
+
+    def delete(self, match: Match) -> None:
+        self.deleted.append(match)
+
+    def close(self) -> None:
+        return
+
+
+class Node:
+    """A proxy of node-1 over the models."""
+
+    def __init__(self, api: FakeApi, nft: FakeNftables) -> None:
+        self.nft = nft
+        self.connections = Connections()
+        self.config = config(FOUR, "node-1")
+        self.dataplane = NftDataplane(nft, self.connections, planners(self.config))
+        self.proxy = Proxy(Client(api), self.config, dataplane=self.dataplane)
+        own = frozenset({FOUR.hosts["node-1"], FOUR.service(DNS)})
+        self.tracer = Tracer(nft, own=own)
+
+    def answers(self, number: int, number_port: int = 80, tries: int = 40, protocol: int = 6) -> set[str]:
+        """Who is reached by a pod that calls a service."""
+        packets = (Packet("10.244.9.9", FOUR.service(number), number_port, protocol) for _ in range(tries))
+        outcomes = [self.tracer.receive(packet) for packet in packets]
+        return {outcome.destination or outcome.kind for outcome in outcomes}
+
+
+@asynccontextmanager
+async def running(api: FakeApi, nft: FakeNftables | None = None) -> AsyncIterator[Node]:
+    node = Node(api, nft or FakeNftables())
+    task = asyncio.create_task(node.proxy.run())
+    try:
+        await asyncio.wait_for(node.proxy.synced.wait(), 5)
+        yield node
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await node.dataplane.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+def put_web(api: FakeApi, *pods: str) -> None:
+    api.put(SERVICES, service(FOUR, "web", 20, HTTP))
+    api.put(ENDPOINT_SLICES, slice_of("web", *pods))
+
+
+def slice_of(name: str, *pods: str, port_name: str = "http", number: int = 8080, protocol: str = "TCP") -> Obj:
+    return endpoints(FOUR, name, pods, (port_name, number), protocol=protocol)
+
+
+A, B, C = (FOUR.hosts[pod] for pod in ("pod-1a", "pod-1b", "pod-2a"))
+
+
+async def test_what_is_there_at_the_start_is_applied() -> None:
+    api = FakeApi()
+    put_web(api, "pod-1a", "pod-2a")
+    async with running(api) as node:
+        assert node.answers(20) == {A, C}
+        assert node.proxy.healthy
+        assert node.proxy.applied.services
+
+
+async def test_changes_follow() -> None:
+    api = FakeApi()
+    async with running(api) as node:
+        assert node.answers(20) == {"refused"}
+        api.put(SERVICES, service(FOUR, "web", 20, HTTP))
+        api.put(ENDPOINT_SLICES, slice_of("web", "pod-1a"))
+        await until(lambda: node.answers(20) == {A})
+        api.put(ENDPOINT_SLICES, slice_of("web", "pod-1a", "pod-1b", "pod-2a"))
+        await until(lambda: node.answers(20) == {A, B, C})
+        api.put(ENDPOINT_SLICES, slice_of("web", "pod-2a"))
+        await until(lambda: node.answers(20) == {C})
+        api.put(ENDPOINT_SLICES, slice_of("web"))
+        await until(lambda: node.answers(20) == {"refused"})
+        api.drop(SERVICES, "web", "default")
+        await until(lambda: not node.proxy.tracker.desired)
+        assert node.answers(20) == {"refused"}
+
+
+async def test_the_applied_revision_follows() -> None:
+    api = FakeApi()
+    put_web(api, "pod-1a")
+    async with running(api) as node:
+        changed = api.put(ENDPOINT_SLICES, slice_of("web", "pod-1b"))
+        revision = changed["metadata"]["resourceVersion"]
+        await until(lambda: node.proxy.applied.endpoint_slices == revision)
+        assert node.answers(20) == {B}
+
+
+async def test_a_burst_is_few_transactions() -> None:
+    api = FakeApi()
+    async with running(api) as node:
+        before = node.nft.commits
+        for number in range(30, 130):
+            api.put(SERVICES, service(FOUR, f"s{number}", number, port(80, name="http")))
+            api.put(ENDPOINT_SLICES, slice_of(f"s{number}", "pod-1a"))
+        await until(lambda: all(node.answers(number, tries=1) == {A} for number in range(30, 130)))
+        assert node.nft.commits - before <= 10
+
+
+async def test_nothing_is_sent_to_the_kernel_for_a_change_that_changes_nothing() -> None:
+    api = FakeApi()
+    put_web(api, "pod-1a")
+    async with running(api) as node:
+        before = node.nft.commits
+        changed = slice_of("web", "pod-1a") | {"extra": "field"}
+        revision = api.put(ENDPOINT_SLICES, changed)["metadata"]["resourceVersion"]
+        await until(lambda: node.proxy.applied.endpoint_slices == revision)
+        assert node.nft.commits == before
+
+
+async def test_a_removed_udp_endpoint_is_forgotten_by_the_connections() -> None:
+    api = FakeApi()
+    api.put(SERVICES, service(FOUR, "names", 21, DNS_PORT))
+    udp = {"port_name": "dns", "number": 5353, "protocol": "UDP"}
+    api.put(ENDPOINT_SLICES, slice_of("names", "pod-1a", "pod-2a", **udp))
+    async with running(api) as node:
+        assert node.answers(21, 53, protocol=17) == {A, C}
+        node.connections.deleted.clear()
+        api.put(ENDPOINT_SLICES, slice_of("names", "pod-1a", **udp))
+        await until(lambda: bool(node.connections.deleted))
+        vip = Match(protocol=UDP, destination=FOUR.service(21), port=53, backend=C, backend_port=5353)
+        at_node = Match(protocol=UDP, destination=FOUR.hosts["node-1"], port=30053, backend=C, backend_port=5353)
+        assert set(node.connections.deleted) == {vip, at_node}
+
+
+async def test_the_first_udp_endpoint_ends_connections_that_were_not_translated() -> None:
+    api = FakeApi()
+    api.put(SERVICES, service(FOUR, "names", 21, port(53, name="dns", protocol="UDP")))
+    async with running(api) as node:
+        node.connections.deleted.clear()
+        api.put(ENDPOINT_SLICES, slice_of("names", "pod-1a", port_name="dns", number=5353, protocol="UDP"))
+        await until(lambda: bool(node.connections.deleted))
+        vip = FOUR.service(21)
+        assert node.connections.deleted == [Match(protocol=UDP, destination=vip, port=53, backend=vip)]
+
+
+async def test_tcp_connections_are_left_to_themselves() -> None:
+    api = FakeApi()
+    put_web(api, "pod-1a", "pod-2a")
+    async with running(api) as node:
+        api.put(ENDPOINT_SLICES, slice_of("web", "pod-1a"))
+        await until(lambda: node.answers(20) == {A})
+        assert node.connections.deleted == []
+
+
+async def test_stopping_leaves_the_rules_and_a_restart_takes_them_over() -> None:
+    api, nft = FakeApi(), FakeNftables()
+    put_web(api, "pod-1a", "pod-2a")
+    async with running(api, nft) as node:
+        pass
+    assert node.answers(20) == {A, C}
+    commits = nft.commits
+    async with running(api, nft) as node:
+        assert node.answers(20) == {A, C}
+        assert nft.commits == commits  # nothing differed, nothing was touched
+    api.put(ENDPOINT_SLICES, slice_of("web", "pod-1b"))
+    async with running(api, nft) as node:
+        assert node.answers(20) == {B}
+
+
+async def test_a_table_of_another_layout_is_replaced_in_one_transaction() -> None:
+    api, nft = FakeApi(), FakeNftables()
+    nft.commit(Transaction(IP, TABLE, [AddTable("pybernetes service proxy, layout of old")]))
+    put_web(api, "pod-1a")
+    async with running(api, nft) as node:
+        assert node.answers(20) == {A}
+        assert nft.commits == 2
+
+
+async def test_what_others_destroy_is_put_right() -> None:
+    api, nft = FakeApi(), FakeNftables()
+    put_web(api, "pod-1a")
+    async with running(api, nft) as node:
+        nft.commit(Transaction(IP, TABLE, [DeleteTable()]))
+        assert await node.dataplane.check({}) > 0
+        assert node.answers(20) == {A}
+        assert await node.dataplane.check({}) == 0
+        nft.commit(Transaction(IP, TABLE, [DeleteTable()]))
+        put_web(api, "pod-1b")
+        await until(lambda: (IP, TABLE) in nft.tables and node.answers(20) == {B})
+        await until(lambda: node.proxy.healthy)
+
+
+async def test_a_refused_sync_is_tried_again_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    api, nft = FakeApi(), FakeNftables()
+    put_web(api, "pod-1a")
+    async with running(api, nft) as node:
+        commit, failures = nft.commit, [3]
+
+        def failing(transaction: Transaction) -> None:
+            if failures[0]:
+                failures[0] -= 1
+                raise OSError(105, "no buffer space")
+            commit(transaction)
+
+        monkeypatch.setattr(nft, "commit", failing)
+        put_web(api, "pod-2a")
+        await until(lambda: node.answers(20) == {C})
+        assert failures == [0]
+        await until(lambda: node.proxy.healthy)
+
+
+async def test_a_refused_sync_still_owes_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    api, nft = FakeApi(), FakeNftables()
+    api.put(SERVICES, service(FOUR, "names", 21, port(53, name="dns", protocol="UDP")))
+    udp = {"port_name": "dns", "number": 5353, "protocol": "UDP"}
+    api.put(ENDPOINT_SLICES, slice_of("names", "pod-1a", "pod-2a", **udp))
+    async with running(api, nft) as node:
+        commit, failures = nft.commit, [2]
+
+        def failing(transaction: Transaction) -> None:
+            if failures[0]:
+                failures[0] -= 1
+                raise OSError(105, "no buffer space")
+            commit(transaction)
+
+        monkeypatch.setattr(nft, "commit", failing)
+        api.put(ENDPOINT_SLICES, slice_of("names", "pod-1a", **udp))
+        await until(lambda: node.answers(21, 53, protocol=17) == {A})
+        await until(lambda: bool(node.connections.deleted))
+        assert {match.backend for match in node.connections.deleted} == {C}
+
+
+async def test_clear_takes_everything_away() -> None:
+    api, nft = FakeApi(), FakeNftables()
+    put_web(api, "pod-1a")
+    async with running(api, nft) as node:
+        await node.dataplane.clear()
+        assert nft.tables == {}
+        await node.dataplane.clear()
