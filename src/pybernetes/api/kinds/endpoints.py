@@ -7,7 +7,7 @@ from ..errors import FieldError
 from ..objects import Obj
 from . import checks, meta
 from .pod_defaults import fill
-from .services import unusual
+from .service_checks import unusual
 from .strategy import Strategy
 
 Problems = Iterator[FieldError]
