@@ -38,6 +38,14 @@ server.serve_forever()
 """
 
 
+def exists(path):
+    return os.path.exists(path)
+
+
+def mounts():
+    return Path("/proc/self/mountinfo").read_text()
+
+
 class Story:
     """One node, one API, and what the tests do with them."""
 
@@ -192,14 +200,15 @@ def story(tmp_path):
 def test_pods_run_talk_log_and_end(story):
     async def tell(s):
         async with s.agent() as kubelet:
-            assert condition_is(await s.client.get(NODES, Key("", "node-1")), "Ready")
+            await s.until(lambda: node_ready(s))
             for name in ("one", "two"):
                 await s.client.create(PODS, s.server(name))
             one, two = await s.ready("one"), await s.ready("two")
             assert one["status"]["podIP"] != two["status"]["podIP"]
             assert await s.logs("one") == f"listening {one['status']['podIP']}\n"
 
-            fetch = f"import urllib.request as u; print(u.urlopen('http://{two['status']['podIP']}:8080', timeout=5).read())"
+            url = f"http://{two['status']['podIP']}:8080"
+            fetch = f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).read())"
             output, status = await s.exec("one", "python3", "-c", fetch)
             assert (output, '"Success"' in status) == ("b'hello'\n", True)
             output, status = await s.exec(
@@ -222,6 +231,9 @@ def test_pods_run_talk_log_and_end(story):
             assert os.listdir(s.directory / "state" / "pods") == []
             with Links() as links:
                 await s.until(lambda: [link.name for link in links.list()] == ["lo"])
+
+    async def node_ready(s):
+        return condition_is(await s.client.get(NODES, Key("", "node-1")), "Ready")
 
     async def changed(s):
         return (await s.exec("one", "cat", "/etc/web/file.txt"))[0] == "two"
@@ -258,7 +270,7 @@ def test_pods_survive_the_agent_and_those_deleted_meanwhile_are_ended(story):
                 await s.ready(name)
             pids = {state.sandbox: state.pid for state in await kubelet.runtime.list()}
         stays = await s.pod("stays")
-        assert all(os.path.exists(f"/proc/{pid}") for pid in pids.values())
+        assert all(exists(f"/proc/{pid}") for pid in pids.values())
         await s.client.delete(PODS, Key("default", "goes"), grace_seconds=0)
         async with s.agent() as kubelet:
             await s.gone("goes")
@@ -322,9 +334,9 @@ def test_everything_is_removed_after_a_crash(story):
             assert state.phase is Phase.RUNNING
         for _ in range(2):
             remove_everything(s.directory / "state", s.directory / "run")
-        assert not os.path.exists(f"/proc/{state.pid}")
+        assert not exists(f"/proc/{state.pid}")
         assert not (s.directory / "state").exists()
         assert not (s.directory / "run").exists()
-        assert str(s.directory) not in Path("/proc/self/mountinfo").read_text()
+        assert str(s.directory) not in mounts()
 
     story(tell)

@@ -88,7 +88,8 @@ class NodeKeeper:
     async def _keep_status(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self.config.status_seconds)
+                async with asyncio.timeout(self.config.status_seconds):
+                    await self._changed.wait()
             self._changed.clear()
             await self._retrying(self._write_status, "node status not written")
 

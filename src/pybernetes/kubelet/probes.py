@@ -6,7 +6,6 @@ readiness or startup probe is also tried quickly, without counting failures, so 
 """
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -180,14 +179,6 @@ async def _http(action: Obj, target: Target) -> Outcome:
         return Outcome(False, f'Get "{url}": {_why(error)}')
     finally:
         writer.close()
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            await asyncio.shield(_closed(writer))
-
-
-async def _closed(writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(0.2):
-            await writer.wait_closed()
 
 
 def _request(action: Obj, path: str, host: str) -> bytes:

@@ -45,7 +45,7 @@ class Facts:
 
 
 def difference(old: Obj, new: Obj) -> Obj:
-    """The merge patch from one status to another, field by field; {} when they say the same (0, "" and [] are absent)."""
+    """The merge patch from one status to another, by field; {} when both say the same (0, "" and [] are absent)."""
     fields = (field for field in sorted(old.keys() | new.keys()) if old.get(field) != new.get(field))
     return {field: new.get(field) for field in fields if old.get(field) or new.get(field)}
 

@@ -185,7 +185,8 @@ class PodWorker:
         if again:
             seconds = min(seconds, max(again - self.tools.clock(), 0.0))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of Python 3.11 can swallow a cancellation
+                await self._wake.wait()
 
     async def _steps(self, group: asyncio.TaskGroup) -> float:
         """Plan and act until nothing is left to do now; returns when to come again."""

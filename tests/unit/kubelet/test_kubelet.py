@@ -11,6 +11,7 @@ from pybernetes.wire import Request
 from pybernetes.wire.loopback import LoopbackTransport
 from support.kubelet import NODE, Node, container, pod
 
+DELETION = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 5}
 READINESS = {"exec": {"command": ["ready?"]}, "periodSeconds": 0.01, "failureThreshold": 1}
 
 

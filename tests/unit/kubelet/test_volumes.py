@@ -100,7 +100,7 @@ def test_build_and_remove(tmp_path):
 
 def test_what_cannot_be_mounted_names_the_volume(tmp_path):
     the_pod = pod(volumes=[{"name": "x", "secret": {"secretName": "none"}}])
-    with pytest.raises(VolumeError, match='MountVolume.SetUp failed for volume "x" : secret "none" not found'):
+    with pytest.raises(VolumeError, match=r'MountVolume\.SetUp failed for volume "x" : secret "none" not found'):
         PodVolumes(tmp_path).build(the_pod, lookup=lookup, token=lambda source: "", status={}, allocatable={})
 
 

@@ -46,6 +46,8 @@ class ProcessRuntime:
     ) -> None:
         self.containers = directory / "containers"
         self.sandboxes = directory / "sandboxes"
+        self.base = directory / "base"
+        """Where each container mounts its root, in a mount namespace of its own: always empty here."""
         self.hidden = tuple(hidden)
         self.log_max_bytes, self.log_files = log_max_bytes, log_files
         self.zygote = Zygote()
@@ -62,7 +64,7 @@ class ProcessRuntime:
 
     async def open(self) -> None:
         """Find out what this node can do, and take over the containers of an earlier run."""
-        for path in (self.containers, self.sandboxes):
+        for path in (self.containers, self.sandboxes, self.base):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self._probe()
         if self.cgroups.missing:
@@ -75,9 +77,7 @@ class ProcessRuntime:
                 self._watch(record)
 
     async def _probe(self) -> None:
-        base = self.containers.parent / "probe"
-        base.mkdir(exist_ok=True)
-        with self.zygote.request("probe", directory=str(base)) as answers:
+        with self.zygote.request("probe", directory=str(self.base)) as answers:
             values = (await answers.next()).values
         self.overlay = bool(values.get("overlay"))
         if not self.overlay:
@@ -118,10 +118,10 @@ class ProcessRuntime:
             )
         container = secrets.token_hex(32)
         path = self.containers / container
-        (path / "base").mkdir(parents=True, mode=0o700)
+        path.mkdir(parents=True, mode=0o700)
         group = self.cgroups.create(sandbox, container[:16], spec.limits)
         place = specs.Place(
-            base=str(path / "base"),
+            base=str(self.base),
             netns=read(self.sandboxes / f"{sandbox}.json").get("netns", ""),
             overlay=bool(self.overlay),
             hidden=self.hidden,
@@ -166,7 +166,8 @@ class ProcessRuntime:
         if grace > 0:
             record.signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), grace)
+                async with asyncio.timeout(grace):
+                    await ended.wait()
                 return
         record.kill()
         await ended.wait()

@@ -120,9 +120,8 @@ class Record:
         for name in _FILES:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path / name)
-        for directory in (self.path / "base", self.path):
-            with contextlib.suppress(OSError):
-                os.rmdir(directory)
+        with contextlib.suppress(OSError):
+            os.rmdir(self.path)
 
 
 def all_records(directory: Path) -> Iterator[Record]:
