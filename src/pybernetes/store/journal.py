@@ -58,21 +58,23 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        self._opened = contextlib.ExitStack()
+        self._opened.callback(os.close, lock)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise Unavailable(f"{path} is in use by another process") from error
-        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._db = self._connect(path)
             self._version(path)
             self._db.executescript(_SCHEMA)
             self._checkpointer = self._connect(path)
-        except sqlite3.Error as error:
-            os.close(self._lock)
-            raise Unavailable(f"{path}: {error}") from error
+        except BaseException as error:
+            self.close()
+            if isinstance(error, BlockingIOError):
+                raise Unavailable(f"{path} is in use by another process") from error
+            if isinstance(error, sqlite3.Error):
+                raise Unavailable(f"{path}: {error}") from error
+            raise
         _sync_directory(path.parent)
 
     def oldest(self) -> Revision:
@@ -111,14 +113,12 @@ class Journal:
             raise Failed(error) from error
 
     def close(self) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self._checkpointer.close()
-        with contextlib.suppress(sqlite3.Error):
-            self._db.close()  # the last connection also empties the write-ahead log
-        os.close(self._lock)
+        """Release the file; the last connection to go empties the write-ahead log into it."""
+        self._opened.close()
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
+        self._opened.callback(db.close)
         db.execute(f"PRAGMA page_size={_PAGE_BYTES}")
         (mode,) = db.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":

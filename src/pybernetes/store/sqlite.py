@@ -93,8 +93,10 @@ class SqliteStore(MemoryStore):
             await asyncio.wait([entry.done for entry in self._under_way.values()])
         await super().close()
         await self._checkpointer.close()
-        await self._writer.call(self._journal.close)
-        await self._writer.close()
+        try:
+            await self._writer.call(self._journal.close)
+        finally:
+            await self._writer.close()
 
     async def _write(self, write: Write) -> Record:
         while True:
