@@ -98,6 +98,12 @@ def test_an_autoscaler_survives_the_old_version():
     assert scheme.to_storage(old, HORIZONTAL_POD_AUTOSCALERS_V1) == stored
 
 
+def test_an_autoscaler_without_a_target_aims_at_80_percent():
+    old = {"apiVersion": "autoscaling/v1", "metadata": {}, "spec": {"maxReplicas": 3}}
+    spec = Scheme.builtin().to_storage(old, HORIZONTAL_POD_AUTOSCALERS_V1)["spec"]
+    assert spec["metrics"][0]["resource"]["target"]["averageUtilization"] == 80
+
+
 def test_stored_versions_need_no_conversion():
     obj = {"metadata": {"name": "p"}}
     assert Scheme.builtin().to_storage(obj, PODS) is obj

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from ..objects import Obj, decode, encode
 
+_CPU_TARGET = 80
+"""What autoscaling/v1 aims at when it says nothing."""
 _METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 _BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
 _CONDITIONS = "autoscaling.alpha.kubernetes.io/conditions"
@@ -47,8 +49,7 @@ def _scaler_to_v2(obj: Obj) -> Obj:
     metrics = _decoded(kept.get(_METRICS))
     if cpu is not None:
         metrics = [_cpu({"type": "Utilization", "averageUtilization": cpu}), *metrics]
-    if metrics:
-        spec["metrics"] = metrics
+    spec["metrics"] = metrics or [_cpu({"type": "Utilization", "averageUtilization": _CPU_TARGET})]
     if behavior := kept.get(_BEHAVIOR):
         spec["behavior"] = decode(behavior)
     current = _decoded(kept.get(_CURRENT))

@@ -23,8 +23,10 @@ def label_name(text: str) -> Iterator[str]:
     return names.label(text)
 
 
-def label_1035_name(text: str) -> Iterator[str]:
-    return names.label_1035(text)
+def ip_name(text: str) -> Iterator[str]:
+    found = names.address(text)
+    if found is None or str(found) != text:
+        yield "must be a valid IP address in its canonical form, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 
 
 def path_name(text: str) -> Iterator[str]:

@@ -108,7 +108,7 @@ def _backend(backend: Obj, path: str) -> Problems:
         yield FieldError.required(path, "resource or service backend is required")
     else:
         if name := service.get("name"):
-            yield from checks.named(name, f"{path}.service.name", names.label_1035)
+            yield from checks.named(name, f"{path}.service.name", names.label)
         else:
             yield FieldError.required(f"{path}.service.name")
         port: Obj = service.get("port") or {}
@@ -226,11 +226,10 @@ def _within(inner: str, outer: str) -> bool:
 
 
 class IpAddressStrategy(Strategy):
+    name_rule = staticmethod(meta.ip_name)
     generation = True
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        name = (new.get("metadata") or {}).get("name", "")
-        yield from checks.named(name.replace("-", ":") if ":" in name else name, "metadata.name", names.ip)
         parent = (new.get("spec") or {}).get("parentRef")
         if not parent:
             yield FieldError.required("spec.parentRef")

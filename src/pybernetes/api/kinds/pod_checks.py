@@ -82,8 +82,6 @@ def _policies(spec: Obj, path: str, *, template_of: str) -> Problems:
                 f"{path}.activeDeadlineSeconds", f"activeDeadlineSeconds in {template_of} is not Supported"
             )
         yield from checks.in_range(deadline, f"{path}.activeDeadlineSeconds", 1, _MOST_SECONDS)
-    if (grace := spec.get("terminationGracePeriodSeconds")) is not None and grace < 0:
-        yield FieldError.invalid(f"{path}.terminationGracePeriodSeconds", grace, checks.NOT_NEGATIVE)
 
 
 def _names(spec: Obj, path: str) -> Problems:

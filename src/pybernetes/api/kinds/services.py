@@ -21,7 +21,7 @@ Problems = Iterator[FieldError]
 
 
 class ServiceStrategy(Strategy):
-    name_rule = staticmethod(meta.label_1035_name)
+    name_rule = staticmethod(meta.label_name)  # may start with a digit since 1.37 (KEP-5311)
     status = True
     create_on_update = True
 

@@ -12,6 +12,7 @@ Problems = Iterator[FieldError]
 
 
 class CertificateSigningRequestStrategy(Strategy):
+    name_rule = staticmethod(meta.path_name)  # a kubelet's request is named after its key, capitals and all
     status = True
 
     def default(self, obj: Obj) -> None:

@@ -213,7 +213,7 @@ class StatefulSetStrategy(WorkloadStrategy):
             yield FieldError.invalid(f"{path}.rollingUpdate", found, detail)
         yield from checks.not_negative((found or {}).get("partition"), f"{path}.rollingUpdate.partition")
         if service := spec.get("serviceName"):
-            yield from checks.named(service, "spec.serviceName", names.label_1035)
+            yield from checks.named(service, "spec.serviceName", names.label)
         retention: Obj = spec.get("persistentVolumeClaimRetentionPolicy") or {}
         for field in ("whenDeleted", "whenScaled"):
             where = f"spec.persistentVolumeClaimRetentionPolicy.{field}"

@@ -156,6 +156,20 @@ def test_what_is_wrong_is_named_by_its_field(text, was, now, wrong):
     assert admit(text.replace(was, now)).fields == wrong
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("10.0.0.1", []), ("fd00::1", []), ("fd00:0::1", ["metadata.name"]), ("x", ["metadata.name"])],
+)
+def test_an_ip_address_is_named_after_itself(name, wrong):
+    obj = {"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress", "metadata": {"name": name}}
+    parent = {"parentRef": {"resource": "services", "name": "web", "namespace": "default"}}
+    assert admit(obj | {"spec": parent}).fields == wrong
+
+
+def test_a_kubelets_request_may_have_capitals():
+    assert admit(SIGNING.replace("name: x", "name: node-csr-AbC_1")).fields == []
+
+
 def test_what_stays():
     old = accepted(CLAIM)
     assert admit(changed(old, accessModes=["ReadOnlyMany"]), old).fields == ["spec"]

@@ -287,6 +287,7 @@ def test_resize_changes_resources_only():
         ({"nodeName": "n"}, "Running", 0, 0),
         ({"nodeName": "n"}, "Running", 5, 5),
         ({"nodeName": "n"}, "Succeeded", None, 0),
+        ({"nodeName": "n", "terminationGracePeriodSeconds": -5}, "Running", None, 1),
     ],
 )
 def test_how_long_a_pod_may_take_to_go(spec, phase, asked, wanted):

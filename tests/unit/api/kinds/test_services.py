@@ -142,3 +142,8 @@ def test_the_load_balancers_status_is_checked():
     found = admit(new, old, part="status")
     assert found.obj["status"]["loadBalancer"]["ingress"][0]["ipMode"] == "VIP"
     assert found.fields == ["status.loadBalancer.ingress[1].ip", "status.loadBalancer.ingress[2].ipMode"]
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("1web", []), ("web.x", ["metadata.name"]), ("Web", ["metadata.name"])])
+def test_names(name, wrong):
+    assert admit(service() | {"metadata": {"name": name}}).fields == wrong
