@@ -24,6 +24,7 @@ from support.proxy_cases import DNS, FAMILIES, HOSTS, NODES, PODS, Addresses, co
 
 TCP_PORTS = (8080, 8081)
 UDP_PORTS = (5353,)
+GATEWAYS = ("169.254.1.1", "fd00:169::1")
 _WAIT_SECONDS = 2.0
 _DROPPED_SECONDS = 0.3
 
@@ -199,18 +200,19 @@ def _pod_range(at: Addresses, node: str) -> str:
 
 
 def _pod(paths: dict[str, str], pod: str) -> None:
+    """Wired as the kubelet does it: one link-local gateway for all pods, on the node's end of each pair."""
     with Links(paths[node_of(pod)]) as node, Links(paths[pod]) as inside:
         node.add_veth(pod, "eth0", peer_namespace=paths[pod])
         inside.up("lo")
         inside.up("eth0")
-        for at in FAMILIES:
+        for at, gateway in zip(FAMILIES, GATEWAYS, strict=True):
             full = 32 if at.version == 4 else 128
-            gateway = str(ip_network(_pod_range(at, node_of(pod)))[1])
+            host = node_of(pod)
             node.add_address(pod, f"{gateway}/{full}")
-            node.add_route(f"{at.hosts[pod]}/{full}", link=pod)
+            node.add_route(f"{at.hosts[pod]}/{full}", link=pod, source=at.hosts[host])
             inside.add_address("eth0", f"{at.hosts[pod]}/{full}")
             inside.add_route(f"{gateway}/{full}", link="eth0")
-            inside.add_route("default" if at.version == 4 else "::/0", via=gateway, link="eth0")
+            inside.add_route("default" if at.version == 4 else "::/0", via=gateway, link="eth0", onlink=True)
 
 
 def _answers(paths: dict[str, str], answers: Answers) -> None:
