@@ -51,14 +51,20 @@ async def test_a_store_is_found_again_as_it_was(path: Path) -> None:
 
 async def test_revisions_are_not_reused_when_nothing_is_left(path: Path) -> None:
     store = await SqliteStore.open(path, window=Window(changes=1))
-    for index in range(600):
-        made = await store.create(f"/{index}", b"")
-        gone = await store.delete(f"/{index}", expect=made.revision)
-    await store.compact(gone.revision)
+    made = await asyncio.gather(*(store.create(f"/{index}", b"") for index in range(600)))
+    await asyncio.gather(*(store.delete(record.key, expect=record.revision) for record in made))
+    last = store.revision
+    await store.compact(last)
+    await store.create("/a", b"")  # the removal is under way before this
+    await store.delete("/a", expect=last + 1)
     await store.close()
+    with sqlite3.connect(path) as db:
+        (rows,) = db.execute("SELECT count(*) FROM log").fetchone()
+    db.close()
+    assert rows < 600
     again = await SqliteStore.open(path)
-    assert again.revision == gone.revision
-    assert (await again.create("/a", b"")).revision == gone.revision + 1
+    assert again.revision == last + 2
+    assert (await again.create("/a", b"")).revision == last + 3
     await again.close()
 
 
@@ -67,7 +73,10 @@ async def test_what_left_the_ring_is_removed_from_the_file(path: Path) -> None:
     record = await store.create("/a", b"0")
     kept = await store.create("/kept", b"kept")
     first = record.revision
-    for index in range(2000):
+    for _ in range(20):
+        others = await asyncio.gather(*(store.create(f"/other/{index}", b"") for index in range(50)))
+        await asyncio.gather(*(store.delete(other.key, expect=other.revision) for other in others))
+    for index in range(20):
         record = await store.update("/a", b"%d" % index, expect=record.revision)
     await store.close()
     with sqlite3.connect(path) as db:
@@ -251,7 +260,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(path: Path) -> None:
     journal.close()
 
 
-# --- kill -9
+# --- kill -9, and what it can leave
 
 WRITER = """
 import asyncio, sys
@@ -303,3 +312,23 @@ async def test_every_acknowledged_write_survives_kill_9(path: Path) -> None:
             # One more write may have been under way, made on top of the acknowledged one
             assert record.revision == revision or record.value.split() == [b"after", b"%d" % revision]
         await store.close()
+
+
+async def test_a_removal_that_was_cut_short_is_made_up_for(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    a = await store.create("/a", b"1")
+    b = await store.create("/b", b"1")
+    a2 = await store.update("/a", b"2", expect=a.revision)
+    gone = await store.delete("/b", expect=b.revision)
+    a3 = await store.update("/a", b"3", expect=a2.revision)
+    await store.close()
+    with sqlite3.connect(path) as db:  # the mark is there, the rows it makes superfluous are too
+        db.execute("INSERT OR REPLACE INTO oldest VALUES (1, ?)", (gone.revision,))
+    db.close()
+    again = await SqliteStore.open(path)
+    assert list((await again.scan("/")).records) == [a3]
+    assert list((await again.scan("/", at=gone.revision)).records) == [a2]
+    with pytest.raises(Compacted):
+        await again.get("/a", at=a2.revision)
+    assert sorted(again._garbage) == [a.revision, b.revision, gone.revision]
+    await again.close()
