@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from pybernetes.api.errors import ApiError
@@ -80,3 +80,10 @@ class Stage:
             results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             assert isinstance(result, asyncio.CancelledError), result
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+    """Wait for a condition that has to be asked for."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A small working model of the API behind a Transport, with switches for trouble: clients and controllers are tested on it.
+"""A small working model of the API behind a Transport, with switches for trouble: for client and controller tests.
 
 It knows revisions, conflicts, merge patches, status subresources, bindings, finalizers, watches with bookmarks and
 streamed lists. It knows no schema, no defaults and no admission: those are the API server's, tests/support/server.py.

@@ -45,7 +45,7 @@ class Delta(NamedTuple):
 
 Handler = Callable[[Delta], None]
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.05, 10.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 5.0
 _WATCH_SECONDS = (300, 600)
 _KEEP = (Unauthorized, Forbidden, TooManyRequests)
 

@@ -13,7 +13,7 @@ from time import time, time_ns
 from typing import NamedTuple, Protocol, TypeVar
 
 from pybernetes.api import times
-from pybernetes.api.errors import ApiError, Forbidden, NotFound
+from pybernetes.api.errors import AlreadyExists, ApiError, Forbidden, NotFound
 from pybernetes.api.objects import Key, Obj, name_of, namespace_of, revision_of, uid_of
 from pybernetes.api.resources import EVENTS
 from pybernetes.client import Client
@@ -143,6 +143,9 @@ class Recorder:
                 if same in self._known and await self._again(same, pending, 1):
                     return True
                 self._remember(same, await self.client.create(EVENTS, pending.event))
+                return True
+            except AlreadyExists:  # an answer to an earlier try was lost
+                self._remember(same, pending.event)
                 return True
             except (Forbidden, NotFound) as error:
                 log.debug("event refused reason=%s why=%s", same.sort.reason, error)  # its namespace is going away

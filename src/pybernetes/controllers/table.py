@@ -11,6 +11,7 @@ from .deployment import DeploymentController
 from .endpoints import EndpointsController
 from .endpointslice import EndpointSliceController
 from .garbage import GarbageCollector
+from .job import JobController
 from .mirroring import MirroringController
 from .namespace import NamespaceController
 from .nodeipam import NodeIpamController
@@ -19,6 +20,7 @@ from .podgc import PodCollector
 from .replicaset import ReplicaSetController
 from .serviceaccount import root_ca, service_accounts
 from .shared import ControllersConfig, Shared
+from .statefulset import StatefulSetController
 from .tainteviction import TaintEvictionController
 
 CONTROLLERS: Mapping[str, Callable[[Shared], Service | None]] = {
@@ -31,6 +33,8 @@ CONTROLLERS: Mapping[str, Callable[[Shared], Service | None]] = {
     "deployment": DeploymentController,
     "replicaset": ReplicaSetController,
     "daemonset": DaemonSetController,
+    "statefulset": StatefulSetController,
+    "job": JobController,
     "endpointslice": EndpointSliceController,
     "endpoints": EndpointsController,
     "endpointslice-mirroring": MirroringController,

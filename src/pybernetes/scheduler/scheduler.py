@@ -106,7 +106,7 @@ class Scheduler:
         self.snapshot.set_pod(pod)
         if node_of(pod) or is_terminal(pod):
             self._settled(key)
-            if is_terminal(pod) or delta.was is None or not assumed or is_deleting(pod):
+            if delta.was is None or _place(delta.was) != _place(pod):
                 self.pending.wake_all()
         elif self._is_ours(pod) and not assumed and (delta.was is None or _asks(delta.was) != _asks(pod)):
             self._since.setdefault(key, asyncio.get_running_loop().time())
@@ -214,6 +214,11 @@ def _offer(node: Obj) -> tuple[object, ...]:
     """What of a node can make a pod fit that did not."""
     spec, status = node.get("spec") or {}, node.get("status") or {}
     return labels_of(node), taints_of(node), spec.get("unschedulable"), status.get("allocatable"), name_of(node)
+
+
+def _place(pod: Obj) -> tuple[object, ...]:
+    """What of a placed pod can make another fit: where it is, what it is, and whether it is going."""
+    return node_of(pod), labels_of(pod), is_deleting(pod), is_terminal(pod)
 
 
 def _asks(pod: Obj) -> tuple[object, ...]:
