@@ -104,17 +104,25 @@ def selector(found: Obj | None, path: str) -> Problems:
 
 
 def _expression(expression: Obj, path: str) -> Problems:
-    operator, values = expression.get("operator"), expression.get("values") or []
-    if operator not in _SELECTOR_OPERATORS:
-        yield FieldError.invalid(f"{path}.operator", operator or "", "not a valid selector operator")
-    elif operator in ("In", "NotIn") and not values:
+    yield from operator(expression, path, known=_SELECTOR_OPERATORS)
+    yield from named(expression.get("key", ""), f"{path}.key", names.qualified)
+    for index, value in enumerate(expression.get("values") or ()):
+        yield from named(value, f"{path}.values[{index}]", names.label_value)
+
+
+def operator(expression: Obj, path: str, *, known: Collection[str]) -> Problems:
+    """A known operator, with values or without as it wants."""
+    found, values = expression.get("operator"), expression.get("values") or []
+    if found not in known:
+        yield FieldError.invalid(f"{path}.operator", found or "", "not a valid selector operator")
+    elif found in ("In", "NotIn") and not values:
         yield FieldError.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-    elif operator in ("Exists", "DoesNotExist") and values:
+    elif found in ("Exists", "DoesNotExist") and values:
         detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
         yield FieldError.forbidden(f"{path}.values", detail)
-    yield from named(expression.get("key", ""), f"{path}.key", names.qualified)
-    for index, value in enumerate(values):
-        yield from named(value, f"{path}.values[{index}]", names.label_value)
+    elif found in ("Gt", "Lt") and len(values) != 1:
+        detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
+        yield FieldError.required(f"{path}.values", detail)
 
 
 def workload_selector(spec: Obj, path: str, *, kind: str) -> Problems:

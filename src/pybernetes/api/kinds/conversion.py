@@ -67,17 +67,11 @@ def _scaler_from_v2(obj: Obj) -> Obj:
     metadata, spec, status = dict(obj["metadata"]), dict(obj.get("spec") or {}), dict(obj.get("status") or {})
     notes: dict[str, str] = {}
     metrics = list(spec.pop("metrics", None) or ())
-    for metric in metrics:
-        if (percent := _utilization(metric, "target")) is not None:
-            spec["targetCPUUtilizationPercentage"] = percent
-            metrics.remove(metric)
-            break
+    if (percent := _take_cpu(metrics, "target")) is not None:
+        spec["targetCPUUtilizationPercentage"] = percent
     current = list(status.pop("currentMetrics", None) or ())
-    for metric in current:
-        if (percent := _utilization(metric, "current")) is not None:
-            status["currentCPUUtilizationPercentage"] = percent
-            current.remove(metric)
-            break
+    if (percent := _take_cpu(current, "current")) is not None:
+        status["currentCPUUtilizationPercentage"] = percent
     rest = {_METRICS: metrics, _BEHAVIOR: spec.pop("behavior", None), _CURRENT: current}
     rest[_CONDITIONS] = status.pop("conditions", None)
     notes |= {name: encode(value).decode() for name, value in rest.items() if value}
@@ -88,6 +82,15 @@ def _scaler_from_v2(obj: Obj) -> Obj:
 
 def _cpu(target: Obj) -> Obj:
     return {"type": "Resource", "resource": {"name": "cpu", "target": target}}
+
+
+def _take_cpu(metrics: list[Obj], field: str) -> int | None:
+    """The first utilization of CPU, taken out of the list."""
+    for metric in metrics:
+        if (percent := _utilization(metric, field)) is not None:
+            metrics.remove(metric)
+            return percent
+    return None
 
 
 def _utilization(metric: Obj, field: str) -> int | None:

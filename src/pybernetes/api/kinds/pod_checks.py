@@ -189,17 +189,7 @@ def node_term(term: Obj, path: str) -> Problems:
     """A NodeSelectorTerm."""
     for index, expression in enumerate(term.get("matchExpressions") or ()):
         where = f"{path}.matchExpressions[{index}]"
-        operator, values = expression.get("operator"), expression.get("values") or []
-        if operator not in _NODE_OPERATORS:
-            yield FieldError.invalid(f"{where}.operator", operator or "", "not a valid selector operator")
-        elif operator in ("In", "NotIn") and not values:
-            yield FieldError.required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-        elif operator in ("Exists", "DoesNotExist") and values:
-            detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            yield FieldError.forbidden(f"{where}.values", detail)
-        elif operator in ("Gt", "Lt") and len(values) != 1:
-            detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-            yield FieldError.required(f"{where}.values", detail)
+        yield from checks.operator(expression, where, known=_NODE_OPERATORS)
         yield from checks.named(expression.get("key") or "", f"{where}.key", names.qualified)
     for index, expression in enumerate(term.get("matchFields") or ()):
         where = f"{path}.matchFields[{index}]"
