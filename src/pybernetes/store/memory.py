@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from pybernetes.aio.supervise import Fatal
+
 from . import Change, Page, Record, Revision, Stale, Unavailable
 from .expiry import Expiry
 from .history import History, Window
@@ -35,6 +37,7 @@ class MemoryStore:
         self._ttls: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed: Exception | None = None
+        self._broken = asyncio.Event()
 
     @property
     def revision(self) -> Revision:
@@ -74,6 +77,11 @@ class MemoryStore:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def run(self) -> None:
+        """As a service beside those that use the store: Fatal once it is broken, for nothing goes on without it."""
+        await self._broken.wait()
+        raise Fatal(str(self._closed))
 
     async def _write(self, write: Write) -> Record:
         """Decide and apply in one breath. Raises Stale."""

@@ -170,6 +170,7 @@ class SqliteStore(MemoryStore):
         failure = Unavailable(f"the write failed: {error}")
         if fatal:
             self._shut(failure)
+            self._broken.set()
         undone = [*batch, *self._queue]
         self._queue.clear()
         self._under_way.clear()

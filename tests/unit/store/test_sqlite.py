@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pybernetes.aio.supervise import Fatal
 from pybernetes.store import Compacted, Unavailable
 from pybernetes.store.history import Window
 from pybernetes.store.journal import Failed, Journal, Row
@@ -239,9 +240,12 @@ async def test_an_error_of_unknown_outcome_closes_the_store(
     a = await store.create("/a", b"1")
     breaking = Breaking(store, monkeypatch)
     breaking.code = sqlite3.SQLITE_IOERR_FSYNC
+    service = asyncio.create_task(store.run())
     async with store.watch("/", after=a.revision) as batches:
         with pytest.raises(Unavailable):
             await store.create("/b", b"1")
+        with pytest.raises(Fatal, match="write failed"):
+            await service
         breaking.code = 0
         for call in (store.create("/c", b""), store.get("/a")):
             with pytest.raises(Unavailable, match="write failed"):
