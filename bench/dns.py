@@ -2,7 +2,8 @@
 
     python bench/dns.py [--seconds 5]
 
-One server process on CPU 1 with a generated cluster, dnsperf on CPU 0. Each figure is one JSON line on standard output.
+One server process on the last CPU with a generated cluster, dnsperf on CPU 0. Each figure is one JSON line on standard
+output. Where unbound is installed it serves the same names in the same run, and `cpu_ratio_to_unbound` compares.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import platform
 import random
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -32,6 +34,7 @@ from pybernetes.wire import Channel, Request, Response
 
 Z = "cluster.local"
 PER_NAMESPACE = 100
+SERVER_CPU = (os.cpu_count() or 1) - 1
 _END = {"metadata": {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}}
 
 
@@ -132,7 +135,7 @@ def line(kind: str, obj: Obj) -> bytes:
 
 async def serve(size: int) -> None:
     """Say when it is ready, answer until standard input ends; a line "change" measures one change."""
-    os.sched_setaffinity(0, {os.cpu_count() - 1 if os.cpu_count() else 0})  # type: ignore[operator]
+    os.sched_setaffinity(0, {SERVER_CPU})
     transport = Generated(size)
     dns = Dns(Client(transport), DnsConfig(listen=("127.0.0.1",), port=0, upstreams=()))
     async with asyncio.TaskGroup() as group:
@@ -217,21 +220,85 @@ def pss_mb(pid: int) -> float:
     return int(re.findall(r"^Pss:\s+(\d+) kB", text, re.M)[0]) / 1024
 
 
+# -- unbound with the same names, as a measure of the machine ---
+
+
+class Unbound:
+    """One thread, a static zone, on the server's CPU."""
+
+    def __init__(self, size: int, scratch: Path) -> None:
+        self.port = free_port()
+        conf = scratch / f"unbound-{size}.conf"
+        conf.write_text(unbound_conf(size, self.port, scratch))
+        argv = ["taskset", "-c", str(SERVER_CPU), "unbound", "-d", "-c", str(conf)]
+        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        name = f"svc-0.{namespace(0)}.svc.{Z}"
+        deadline = time.monotonic() + 30
+        while not asked(self.port, name):
+            if time.monotonic() > deadline:
+                raise SystemExit("unbound does not answer")
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def unbound_conf(size: int, port: int, scratch: Path) -> str:
+    lines = [
+        "server:", f"  port: {port}", "  interface: 127.0.0.1", "  num-threads: 1", '  chroot: ""', '  username: ""',
+        f'  directory: "{scratch}"', '  pidfile: ""', "  do-ip6: no", f'  local-zone: "{Z}." static', "  verbosity: 0",
+    ]  # fmt: skip
+    for number in range(size):
+        below = f"{namespace(number)}.svc.{Z}."
+        addresses = {f"svc-{number}": service(number, headless=False)["spec"]["clusterIP"]}
+        addresses[f"headless-{number}"] = endpoint_slice(number)["endpoints"][0]["addresses"][0]
+        lines += [f'  local-data: "{name}.{below} 5 IN A {address}"' for name, address in addresses.items()]
+        lines.append(f'  local-data: "_http._tcp.svc-{number}.{below} 5 IN SRV 0 100 80 svc-{number}.{below}"')
+    return "\n".join(lines) + "\nremote-control:\n  control-enable: no\n"
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def asked(port: int, name: str) -> bool:
+    """Whether a server answers at all."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.3)
+        sock.connect(("127.0.0.1", port))
+        try:
+            sock.send(packet(name))
+            return bool(sock.recv(512))
+        except OSError:
+            return False
+
+
+def load(port: int, pid: int, file: Path, *, seconds: float) -> tuple[float, float]:
+    """Queries a second and CPU microseconds a query: the medians of three runs after a first that is not counted."""
+    dnsperf(port, file, seconds=2)
+    rates, costs = [], []
+    for _ in range(3):
+        before = cpu_seconds(pid)
+        run = dnsperf(port, file, seconds=seconds)
+        rates.append(run["qps"])
+        costs.append((cpu_seconds(pid) - before) / run["completed"] * 1e6)
+    return statistics.median(rates), statistics.median(costs)
+
+
 def measure(size: int, label: str, *, seconds: float, scratch: Path) -> None:
+    """All figures of one size; half of the services are headless."""
+    half = size // 2
     file = scratch / f"questions-{size}"
-    file.write_text("\n".join(questions(size // 2, 40_000)) + "\n")
-    child = Child(size // 2)
+    file.write_text("\n".join(questions(half, 40_000)) + "\n")
+    child = Child(half)
     try:
         port, pid = child.ready["port"], child.ready["pid"]
-        dnsperf(port, file, seconds=2)  # every answer has been made once
-        runs, costs = [], []
-        for _ in range(3):
-            before = cpu_seconds(pid)
-            run = dnsperf(port, file, seconds=seconds)
-            runs.append(run["qps"])
-            costs.append((cpu_seconds(pid) - before) / run["completed"] * 1e6)
-        figure(f"qps_{label}", statistics.median(runs), "1/s", 3)
-        figure(f"cpu_us_per_query_{label}", statistics.median(costs), "us", 3)
+        rate, cost = load(port, pid, file, seconds=seconds)
+        figure(f"qps_{label}", rate, "1/s", 3)
+        figure(f"cpu_us_per_query_{label}", cost, "us", 3)
         slow = dnsperf(port, file, seconds=seconds, rate=3000)
         figure(f"p99_ms_at_3000_{label}", slow["p99_ms"], "ms", int(slow["completed"]))
         figure(f"index_{label}_s", child.ready["synced"], "s", 1)
@@ -239,6 +306,14 @@ def measure(size: int, label: str, *, seconds: float, scratch: Path) -> None:
         figure(f"one_change_ms_{label}", child.change_ms(), "ms", 200)
     finally:
         child.close()
+    if shutil.which("unbound"):
+        other = Unbound(half, scratch)
+        try:
+            rate, reference = load(other.port, other.process.pid, file, seconds=seconds)
+        finally:
+            other.close()
+        figure(f"unbound_qps_{label}", rate, "1/s", 3)
+        figure(f"cpu_ratio_to_unbound_{label}", cost / reference, "", 3)
 
 
 def main() -> None:

@@ -61,6 +61,7 @@ class Cluster:
         roots = {f"PYBERNETES_{kind.upper()}_ROOT": f"{root}/{kind}" for kind in ("state", "run", "log")}
         self.kubeconfig = Path(root) / "state" / NAME / "kubeconfig"
         self.environment = os.environ | roots | {"KUBECONFIG": str(self.kubeconfig), "HOME": root}
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a warm install has its bytecode
 
     def start(self) -> subprocess.Popen[str]:
         argv = [str(BIN / "pybernetes"), "up", "--nodes", "3", "--name", NAME]

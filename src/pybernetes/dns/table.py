@@ -10,7 +10,7 @@ from itertools import cycle
 
 from pybernetes.api.objects import Key
 
-from .message import AA, CD, QR, RA, RD, Body, Query, body_of, soa, zone_offset
+from .message import AA, AD, CD, HEADER, QR, RA, RD, Body, Query, body_of, soa, zone_offset
 from .question import AAAA, IN, PTR, SRV, TXT, A, Answer, Question, Rcode, Rules
 from .records import answer
 from .snapshot import Snapshot, Token
@@ -23,18 +23,19 @@ _NEGATIVES = 20_000
 _LONGEST_ROTATED = 4096
 
 
+Heads = dict[bytes, bytes]
+"""The header of a reply after its id, by that of the plain query (ten bytes each)."""
+
+
 class Entry:
     """One answer. `tails` turns through the rotations of the addresses; None stands for the SOA at `zone_at`."""
 
-    __slots__ = ("counts", "counts_opt", "ends", "flags", "rcode", "sections", "tails", "tally", "zone_at")
+    __slots__ = ("ends", "heads", "rcode", "sections", "tails", "tally", "zone_at")
 
-    def __init__(self, rcode: int, sections: tuple[int, int, int], *, flags: dict[bytes, bytes]) -> None:
+    def __init__(self, rcode: int, sections: tuple[int, int, int], *, heads: Heads) -> None:
         self.rcode = rcode
         self.sections = sections
-        answers, authority, additional = (number.to_bytes(2) for number in sections)
-        self.counts = b"\0\x01" + answers + authority + additional
-        self.counts_opt = b"\0\x01" + answers + authority + (sections[2] + 1).to_bytes(2)
-        self.flags = flags
+        self.heads = heads
         self.tails: Iterator[bytes] | None = None
         self.ends: tuple[int, ...] = ()
         self.zone_at = 0
@@ -58,13 +59,16 @@ class SoaTails(dict[int, bytes]):
         self.clear()
 
 
-def header_flags(rcode: int, *, recursion: bool) -> dict[bytes, bytes]:
-    """The flag bytes of a reply by those of a plain query: RD and CD come back, AD and Z do not."""
+def heads(rcode: int, sections: tuple[int, int, int], *, recursion: bool) -> Heads:
+    """Replies to all plain queries: RD and CD come back, AD does not; one OPT record is answered with one."""
     table = {}
-    for bits in range(8):
-        asked = (RD if bits & 1 else 0) | (CD if bits & 2 else 0) | (0x0020 if bits & 4 else 0)
+    answers, authority, additional = sections
+    for bits in range(16):
+        opt = bits >> 3
+        asked = (RD if bits & 1 else 0) | (CD if bits & 2 else 0) | (AD if bits & 4 else 0)
         given = QR | AA | asked & (RD | CD) | (RA if recursion else 0) | rcode
-        table[asked.to_bytes(2)] = given.to_bytes(2)
+        query = HEADER.pack(0, asked, 1, 0, 0, opt)[2:]
+        table[query] = HEADER.pack(0, given, 1, answers, authority, additional + opt)[2:]
     return table
 
 
@@ -81,9 +85,9 @@ class Table:
         """Questions answered, by type and rcode: entries hold the lists, the fast path counts in them."""
         self._owned: dict[Token, list[bytes]] = {}
         self._denials = 0
-        self._flags = {
-            rcode: header_flags(rcode, recursion=recursion) for rcode in (Rcode.NOERROR, Rcode.NXDOMAIN, Rcode.REFUSED)
-        }
+        self._recursion = recursion
+        self._heads: dict[tuple[int, tuple[int, int, int]], Heads] = {}
+        """Shared by the entries with as many records: there are few different ones."""
 
     def find(self, query: Query) -> Entry | Answer | None:
         """The entry for a question of the cluster's; an Answer to chase a CNAME for; None when it is not ours."""
@@ -154,17 +158,23 @@ class Table:
     def _make(self, question: Question, found: Answer, wire_length: int) -> Entry:
         tally = self.tallies.setdefault((question.type, found.rcode), [0])
         if found.rcode != Rcode.REFUSED and not found.records and not found.soa:
-            entry = Entry(found.rcode, (0, 1, 0), flags=self._flags[found.rcode])
+            entry = self._entry(found.rcode, (0, 1, 0))
             entry.zone_at = zone_offset(question.name, found.zone)
         else:
             bodies = [self._body(question, turned, wire_length) for turned in rotations(found)]
-            entry = Entry(found.rcode, bodies[0].counts, flags=self._flags[found.rcode])
+            entry = self._entry(found.rcode, bodies[0].counts)
             entry.ends = bodies[0].ends
             if len(bodies[0].tail) > _LONGEST_ROTATED:
                 del bodies[2:]
             entry.tails = cycle([body.tail for body in bodies])
         entry.tally = tally
         return entry
+
+    def _entry(self, rcode: int, sections: tuple[int, int, int]) -> Entry:
+        found = self._heads.get((rcode, sections))
+        if found is None:
+            found = self._heads[rcode, sections] = heads(rcode, sections, recursion=self._recursion)
+        return Entry(rcode, sections, heads=found)
 
     def _body(self, question: Question, found: Answer, wire_length: int) -> Body:
         return body_of(question, found, wire_length=wire_length, ttl=self.rules.ttl, serial=self.soa.serial)

@@ -138,6 +138,12 @@ async def test_odd_but_right_packets(serve: Serve) -> None:
         trailing = query().to_wire() + b"junk"
         reply = dns.message.from_wire(await one.ask(trailing))
         assert [r.address for r in reply.answer[0]] == ["10.96.0.20"]
+        uncounted = query(use_edns=0).to_wire()
+        uncounted = uncounted[:11] + b"\0" + uncounted[12:]
+        for _ in range(2):
+            reply = dns.message.from_wire(await one.ask(uncounted))
+            assert reply.edns == -1
+            assert [r.address for r in reply.answer[0]] == ["10.96.0.20"]
         escaped = query(r"w\000b.default.svc.cluster.local")
         reply = dns.message.from_wire(await one.ask(escaped.to_wire()))
         assert reply.rcode() == dns.rcode.NXDOMAIN
