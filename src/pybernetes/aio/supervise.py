@@ -38,7 +38,7 @@ async def supervise(*services: Service, backoff: Callable[[], Backoff] = Backoff
 
 async def keep_running(service: Service, *, backoff: Backoff) -> None:
     """One service, started again whenever it ends. Raises Fatal."""
-    loop = asyncio.get_running_loop()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
     while True:
         started = loop.time()
         try:
@@ -46,6 +46,10 @@ async def keep_running(service: Service, *, backoff: Backoff) -> None:
             log.error("service ended by itself service=%s", _name(service))
         except Fatal:
             raise
+        except asyncio.CancelledError:
+            if task is None or task.cancelling():
+                raise
+            log.exception("service awaited what was cancelled service=%s", _name(service))
         except Exception:
             log.exception("service failed service=%s", _name(service))
         if loop.time() - started > _WELL_SECONDS:

@@ -57,6 +57,17 @@ async def test_what_fails_or_returns_is_started_again(caplog: pytest.LogCaptureF
     assert steady.ended
 
 
+async def test_a_cancellation_of_its_own_making_does_not_end_a_service(caplog: pytest.LogCaptureFixture) -> None:
+    failing = Failing(asyncio.CancelledError())
+    task = asyncio.create_task(supervise(failing, backoff=quick))
+    async with asyncio.timeout(10):
+        await failing.steady.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert failing.runs == 2
+
+
 async def test_fatal_ends_all() -> None:
     steady = Steady()
     with pytest.raises(Fatal, match="port in use"):
