@@ -5,7 +5,6 @@ A wrong type is a BadRequest in the words of Go's decoder; unknown fields are re
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Callable
 from typing import Any
@@ -148,7 +147,7 @@ class _Walk:
         text = value.replace("\n", "").replace("\r", "")
         try:
             base64.b64decode(text, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error, or text outside ASCII
             raise _Wrong(f"illegal base64 data at input byte {_bad_base64(text)}") from error
         return text
 

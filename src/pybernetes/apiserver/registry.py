@@ -276,8 +276,8 @@ class Registry:
         strategy.default(new)
         call = Call(row=row, part=part, new=new, old=old, user=write.user, registry=self, warnings=write.warnings)
         if old is None:
-            strategy.prepare(new, None)
             self._born(new)
+            strategy.prepare(new, None)  # a Job's selector holds its uid
             call.run(self._admission)
             strategy.default(new)
         else:

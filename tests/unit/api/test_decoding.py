@@ -111,6 +111,13 @@ def test_times_become_canonical():
         ({"metadata": {"creationTimestamp": "now"}}, PODS, 'parsing time "now"'),
         ({"data": {"a": "?"}}, SECRETS, "illegal base64 data at input byte 0"),
         (
+            {"data": {"a": "YQ=="}, "stringData": {}, "type": "x", "immutable": 1},
+            SECRETS,
+            "number into Go struct field",
+        ),
+        ({"data": {"a": "YWÄ="}}, SECRETS, "illegal base64 data at input byte 2"),
+        ({"data": {"a": "YWE"}}, SECRETS, "illegal base64 data at input byte 0"),
+        (
             {"spec": {"ports": [{"targetPort": True}]}},
             SERVICES,
             "cannot unmarshal bool into Go value of type int32",
