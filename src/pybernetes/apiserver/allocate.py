@@ -83,7 +83,9 @@ class Allocator:
             spec["clusterIP"], spec["clusterIPs"] = "None", given
             spec["ipFamilies"] = families if spec.get("selector") else (spec.get("ipFamilies") or families)
             return []
-        problems = []
+        problems = self._foreign(families)
+        if problems is None:
+            return []  # no families at all: the validation of the Service says it better
         for address in given:
             problem = self._claim_ip(key, address)
             if problem:
@@ -97,6 +99,17 @@ class Allocator:
             spec["clusterIP"], spec["clusterIPs"] = given[0], given
             spec["ipFamilies"] = [_family(one) for one in given] if all(map(_valid, given)) else families
         return []
+
+    def _foreign(self, families: Sequence[str]) -> list[FieldError] | None:
+        """What is wrong with families that this cluster has no range of; None for what is no family."""
+        ours = {f"IPv{network.version}" for network in self.ranges}
+        if not {"IPv4", "IPv6"}.issuperset(families):
+            return None
+        return [
+            FieldError.invalid(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
+            for index, family in enumerate(families)
+            if family not in ours
+        ]
 
     def _families(self, spec: Obj) -> list[str]:
         """The families it is to have, and its policy filled in."""

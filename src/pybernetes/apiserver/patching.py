@@ -89,16 +89,14 @@ def _apply(request: Request, registry: Registry, served: Served, *, name: str, n
 
     def body() -> Obj:
         wanted = parse_yaml(request.body)
-        typed(wanted, row.api_version, row.kind)
+        wanted = conformed(request, registry, served, wanted)
         meta = wanted["metadata"]
-        if meta.get("managedFields"):
-            raise BadRequest("metadata.managedFields must be nil")
         meta.setdefault("name", name)
         if row.namespaced:
             meta.setdefault("namespace", namespace)
         if meta["name"] != name:
             raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
-        return conformed(request, registry, served, wanted)
+        return wanted
 
     def edit(old: Obj | None) -> Obj:
         return applied(old, body(), served, manager=manager, force=force, part=part, now=registry.now())

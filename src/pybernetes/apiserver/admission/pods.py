@@ -81,10 +81,10 @@ def priority(call: Call) -> None:
             raise call.forbidden(f"no PriorityClass with name {name} was found")
     else:
         classes = call.registry.select(resources.PRIORITY_CLASSES)
-        found = min((one for one in classes if one.get("globalDefault")), key=lambda one: one["value"], default=None)
+        found = min((one for one in classes if one.get("globalDefault")), key=_value, default=None)
         if found is not None:
             spec["priorityClassName"] = name_of(found)
-    value = found["value"] if found else 0
+    value = _value(found) if found else 0
     if spec.get("priority", value) != value:
         raise call.forbidden(
             f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; "
@@ -116,3 +116,8 @@ def default_tolerations(call: Call) -> None:
 
 def _tolerates(toleration: Obj, key: str) -> bool:
     return toleration.get("key") in (key, "", None) and toleration.get("effect") in ("NoExecute", "", None)
+
+
+def _value(priority_class: Obj) -> int:
+    found: int = priority_class.get("value", 0)
+    return found
