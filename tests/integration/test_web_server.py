@@ -27,7 +27,11 @@ def manifest(file: str) -> Any:
 def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     program = tmp_path / "app.py"
     program.write_text(manifest("configmap.yaml")["data"]["app.py"])
-    environment = os.environ | {"PORT": "0", "POD_NAME": "web-0", "NODE_NAME": "node-1", "POD_IP": "127.0.0.1"}
+    environment = (
+        os.environ
+        | {"PORT": "0", "POD_NAME": "web-0", "NODE_NAME": "node-1", "POD_IP": "127.0.0.1"}
+        | {"DRAIN_SECONDS": "3"}
+    )
     with subprocess.Popen(
         [sys.executable, "-u", program], env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -73,7 +77,7 @@ def test_ends_without_losing_a_call(server: tuple[subprocess.Popen[str], int]) -
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     before = len(answers)
-    while len(answers) < before + 50:
+    while len(answers) < before + 20:
         time.sleep(0.01)
     stop.set()
     for caller in callers:
