@@ -60,6 +60,7 @@ class PodStrategy(Strategy):
             case "binding":
                 pass
             case _:
+                yield from pod_spec(spec, "spec")
                 yield from _updated(spec, before)
 
     def grace_seconds(self, obj: Obj, asked: int | None) -> int:
@@ -97,9 +98,6 @@ def _updated(new: Obj, old: Obj) -> Problems:
         if len(new.get(field) or ()) != len(old.get(field) or ()):
             yield FieldError.forbidden(f"spec.{field}", "pod updates may not add or remove containers")
             return
-        for index, container in enumerate(new.get(field) or ()):
-            if not container.get("image"):
-                yield FieldError.required(f"spec.{field}[{index}].image")
     yield from _deadline(new.get("activeDeadlineSeconds"), old.get("activeDeadlineSeconds"))
     kept = old.get("tolerations") or []
     tolerations = new.get("tolerations") or []

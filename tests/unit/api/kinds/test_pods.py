@@ -236,6 +236,14 @@ def test_containers_may_not_come_or_go():
     assert admit(new, old).texts == ["spec.containers: Forbidden: pod updates may not add or remove containers"]
 
 
+def test_what_an_update_brings_is_checked_like_anything_new():
+    old = accepted(pod())
+    new = copied(old)
+    new["spec"]["containers"][0]["image"] = ""
+    new["spec"]["tolerations"] = [{"operator": "Equal"}]
+    assert admit(new, old).fields == ["spec.containers[0].image", "spec.tolerations[0].operator"]
+
+
 def test_labels_may_change_without_a_new_generation():
     old = accepted(pod())
     new = copied(old)
