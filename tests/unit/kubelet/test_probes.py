@@ -1,6 +1,7 @@
 """Probes against real sockets of this process, and exec against the fake runtime."""
 
 import asyncio
+import contextlib
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,22 +12,39 @@ from support.kubelet import container, pod
 
 
 @asynccontextmanager
-async def server(answer: bytes = b"HTTP/1.1 200 OK\r\n\r\n", requests=None):
-    async def serve(reader, writer):
+async def listening(serve):
+    """A port on which `serve(reader, writer)` answers; all its connections are closed at the end."""
+    tasks = set()
+
+    async def one(reader, writer):
+        tasks.add(asyncio.current_task())
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            if requests is not None:
-                requests.append(head.decode())
-            writer.write(answer)
-            await writer.drain()
-        except asyncio.IncompleteReadError:
+            await serve(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
-    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    listener = await asyncio.start_server(one, "127.0.0.1", 0)
     async with listener:
         yield listener.sockets[0].getsockname()[1]
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
+
+
+@asynccontextmanager
+async def server(answer: bytes = b"HTTP/1.1 200 OK\r\n\r\n", requests=None):
+    async def serve(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        if requests is not None:
+            requests.append(head.decode())
+        writer.write(answer)
+        await writer.drain()
+
+    async with listening(serve) as port:
+        yield port
 
 
 def target(port=0):
@@ -79,12 +97,10 @@ async def test_a_port_name_that_is_not_there():
 
 async def test_timeout():
     async def silent(reader, writer):
-        await reader.read()
-        await reader.read()
-        writer.close()
+        while await reader.read(1000):
+            pass
 
-    async with await asyncio.start_server(silent, "127.0.0.1", 0) as listener:
-        port = listener.sockets[0].getsockname()[1]
+    async with listening(silent) as port:
         outcome = await check({"httpGet": {"port": port}, "timeoutSeconds": 0.05}, target())
     assert outcome == Outcome(False, f'Get "http://127.0.0.1:{port}/": context deadline exceeded')
 
