@@ -86,7 +86,7 @@ def admit(obj, row, old=None, part=""):
 
 
 @pytest.mark.parametrize("row", RESOURCES, ids=lambda row: f"{row.qualified}.{row.version}")
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_fits_the_schema_gets_an_answer(row, data):
     obj, other = data.draw(objects(row)), data.draw(objects(row))
@@ -105,7 +105,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(RESOURCES), st.data())
 def test_any_json_fits_or_is_refused(row, data):
     type_ = SCHEME.type(row)
@@ -123,7 +123,7 @@ def test_any_json_fits_or_is_refused(row, data):
 
 @given(json_values)
 def test_a_document_written_by_us_has_no_duplicates(value):
-    assert decoding.duplicates(encode({"a": value})) == []
+    assert not decoding.duplicates(encode({"a": value}))
 
 
 def test_metadata_is_the_same_everywhere():

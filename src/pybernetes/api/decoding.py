@@ -234,32 +234,45 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def duplicates(body: bytes) -> list[str]:
-    """What strict decoding says of keys that stand twice in one JSON object; quick when there are none."""
+def duplicates(body: bytes) -> bool:
+    """Whether a key stands twice in one JSON object; quick, for it looks at every body."""
     try:
         json.loads(body, object_pairs_hook=_pairs)
     except _Duplicated:
-        found: list[str] = []
-        _collect(json.loads(body, object_pairs_hook=_Pairs), "", found)
-        return found
+        return True
     except ValueError:
-        return []
-    return []
+        return False
+    return False
+
+
+def strict_problems(body: bytes, type_: Type) -> list[str]:
+    """What strict decoding says of unknown and of doubled fields, in the order of the document.
+
+    The slow way, for a body that has duplicates: `conform` alone sees only the last of each.
+    """
+    found: dict[str, None] = {}
+    _collect(json.loads(body, object_pairs_hook=_Pairs), type_, "", found)
+    return list(found)[:_MOST_PROBLEMS]
 
 
 class _Pairs(list[tuple[str, Any]]):
     """The members of a JSON object, doubles and all."""
 
 
-def _collect(value: Any, path: str, found: list[str]) -> None:
+def _collect(value: Any, type_: Type | None, path: str, found: dict[str, None]) -> None:
     if isinstance(value, _Pairs):
         seen: set[str] = set()
+        known = type_.fields if type_ is not None and type_.kind == "struct" else None
         for key, inner in value:
             where = f"{path}.{key}" if path else key
-            if key in seen and (text := f'duplicate field "{where}"') not in found:
-                found.append(text)
+            field = known.get(key) if known is not None else type_.items if type_ is not None else None
+            if known is not None and field is None and type_ is not None and not type_.preserve:
+                found[f'unknown field "{where}"'] = None
+                continue
+            if key in seen:
+                found[f'duplicate field "{where}"'] = None
             seen.add(key)
-            _collect(inner, where, found)
+            _collect(inner, field, where, found)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            _collect(inner, f"{path}[{index}]", found)
+            _collect(inner, type_.items if type_ is not None else None, f"{path}[{index}]", found)

@@ -97,7 +97,7 @@ def read_object(request: Request, scheme: Scheme, row: Resource, *, part: str = 
     """The body as an object of a row or of one of its subresources. Raises BadRequest, UnsupportedMediaType."""
     media = media_type(request)
     validation = field_validation(request)
-    doubled: list[str] = []
+    doubled = False
     if media == PROTOBUF:
         obj = _protobuf(request.body)
     elif media == JSON or media in _YAML:
@@ -112,7 +112,9 @@ def read_object(request: Request, scheme: Scheme, row: Resource, *, part: str = 
     version = (found.version if found else "") or row.version
     group = (found.group if found else "") or row.group
     typed(obj, f"{group}/{version}" if group else version, found.kind if found else row.kind)
-    problems = doubled + scheme.conform(obj, row, part=part)
+    problems = scheme.conform(obj, row, part=part)
+    if doubled:
+        problems = decoding.strict_problems(request.body, scheme.type(row, part))
     report(request, problems, validation, version=version, kind=obj["kind"])
     return obj
 

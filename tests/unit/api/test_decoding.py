@@ -146,15 +146,22 @@ def test_a_subresources_body_has_its_own_type():
     assert SCHEME.conform({"deleteOptions": {"gracePeriodSeconds": 1}}, PODS, part="eviction") == []
 
 
-def test_duplicate_fields_are_named():
-    body = b'{"a": 1, "spec": {"b": [{"c": 1, "c": 2}], "b": 3, "b": 4}, "a": {}}'
-    assert decoding.duplicates(body) == [
-        'duplicate field "spec.b[0].c"',
-        'duplicate field "spec.b"',
-        'duplicate field "a"',
+def test_unknown_and_doubled_fields_are_named_in_the_order_of_the_document():
+    body = b"""{"spec": {
+      "unknown1": 1, "twice": 1, "twice": 2, "paused": true, "paused": false,
+      "template": {"metadata": {"labels": {"a": "b", "a": "c"}},
+                   "spec": {"containers": [{"name": "a", "nested": 1, "image": "x", "image": "y", "image": "z"}]}}}}"""
+    assert decoding.duplicates(body)
+    assert decoding.strict_problems(body, SCHEME.type(DEPLOYMENTS)) == [
+        'unknown field "spec.unknown1"',
+        'unknown field "spec.twice"',
+        'duplicate field "spec.paused"',
+        'duplicate field "spec.template.metadata.labels.a"',
+        'unknown field "spec.template.spec.containers[0].nested"',
+        'duplicate field "spec.template.spec.containers[0].image"',
     ]
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"a": {"b": 1}, "c": {"b": 1}}', b'[{"a": 1}, {"a": 1}]', b"not json"])
 def test_no_duplicates(body):
-    assert decoding.duplicates(body) == []
+    assert not decoding.duplicates(body)
