@@ -14,7 +14,7 @@ from typing import Literal
 
 from pybernetes.aio.fanout import Inbox
 from pybernetes.api.objects import Obj
-from pybernetes.store import Change, Compacted, Lagged, Record, Revision, Store
+from pybernetes.store import Change, Compacted, Lagged, Page, Record, Revision, Store
 
 from .fields import view_of
 
@@ -171,6 +171,13 @@ class Shelf:
             if not watchers:
                 del self._watchers[namespace]
 
+    def retire(self, successor: "Shelf") -> None:
+        """Another shelf has taken over: observers hear of what is gone, watchers list again."""
+        for key in self.items.keys() - successor.items.keys():
+            for observer in self._observers:
+                observer(key, None)
+        self.close()
+
     @property
     def watchers(self) -> int:
         return sum(len(group) for group in self._watchers.values())
@@ -188,6 +195,8 @@ class WatchCache:
         self.revision: Revision = 0
         """Everything up to here is in the cache and in the queues of the watchers."""
         self.loaded = asyncio.Event()
+        self.loads = 0
+        """How often everything was loaded: 1 in a life without trouble."""
         self._store = store
         self._base: Revision = 0
         self._shelves: dict[str, Shelf] = {}
@@ -212,12 +221,11 @@ class WatchCache:
 
     async def run(self) -> None:
         while True:
-            await self._load()
+            self._take_over(await self._store.scan(ROOT))
             try:
                 await self._follow()
             except (Lagged, Compacted) as error:
                 log.warning("store watch lost, loading again error=%r", error)
-            self._forget()
 
     async def fresh(self) -> Revision:
         """Wait until all writes acknowledged so far are in the cache; returns its revision."""
@@ -236,14 +244,18 @@ class WatchCache:
         self._waiting.append((revision, waiting))
         await waiting
 
-    async def _load(self) -> None:
-        page = await self._store.scan(ROOT)
+    def _take_over(self, page: Page) -> None:
+        """Everything as the store has it, in one breath; readers see the old state until then, watches end."""
+        before, self._shelves = self._shelves, {}
         self._base = page.revision
+        self.loads += 1
         groups: dict[str, list[Record]] = {}
         for record in page.records:
             groups.setdefault(prefix_of(record.key), []).append(record)
         for prefix, records in groups.items():
             self.shelf(prefix).load(records)
+        for prefix, shelf in before.items():
+            shelf.retire(self.shelf(prefix))
         self.loaded.set()
         self._advance(page.revision)
 
@@ -285,13 +297,6 @@ class WatchCache:
                 elif not waiting.done():
                     waiting.set_result(None)
             self._waiting = kept
-
-    def _forget(self) -> None:
-        """The watch of the store broke: everybody lists again."""
-        self.loaded.clear()
-        for shelf in self._shelves.values():
-            shelf.close()
-        self._shelves.clear()
 
     def close(self) -> None:
         """End all watches."""

@@ -114,3 +114,20 @@ def test_health_check_port() -> None:
     found = service("LoadBalancer", 0, externalTrafficPolicy="Local")
     allocator().claim("a", found, None)
     assert found["spec"]["healthCheckNodePort"] != found["spec"]["ports"][0]["nodePort"]
+
+
+def test_a_second_family_comes_later() -> None:
+    pool = allocator("10.96.0.0/24", "fd00::/112")
+    found = service()
+    pool.claim("a", found, None)
+    first = found["spec"]["clusterIP"]
+    wanted = service(**{key: value for key, value in found["spec"].items() if key not in ("type", "ports")})
+    wanted["spec"]["ipFamilyPolicy"] = "RequireDualStack"
+    pool.claim("a", wanted, found)
+    assert wanted["spec"]["clusterIPs"][0] == first
+    assert len(wanted["spec"]["clusterIPs"]) == 2
+
+
+def test_a_family_without_a_range() -> None:
+    with pytest.raises(Invalid, match=r"spec.ipFamilies\[0\]: Invalid value: \"IPv6\": not configured on this cluster"):
+        allocator().claim("a", service(ipFamilies=["IPv6"]), None)

@@ -1,16 +1,20 @@
 """Discovery, OpenAPI, version, metrics, and answers to what is not there."""
 
 import gzip
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pybernetes.api.objects import decode
 from pybernetes.api.resources import RESOURCES
-from pybernetes.apiserver import ApiServer
+from pybernetes.apiserver import ApiServer, ApiServerConfig
+from pybernetes.store.memory import MemoryStore
+from pybernetes.store.sqlite import SqliteStore
 from pybernetes.wire import Request
+from support.server import api_server
 
-from .conftest import Call
+from .conftest import Call, call_of
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList,application/json"
 
@@ -124,3 +128,36 @@ async def test_what_is_there_from_the_start(call: Call) -> None:
     assert len(classes["items"]) == 2
     code, _ = await call("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin")
     assert code == 200
+
+
+async def test_the_server_is_found_at_its_address_also_when_that_changes() -> None:
+    store = MemoryStore()
+    for address in ("10.0.0.1", "10.0.0.2"):
+        config = ApiServerConfig(advertise_address=address, advertise_port=7443)
+        async with api_server(store, config) as server:
+            admin = call_of(server)
+            _, endpoints = await admin("GET", "/api/v1/namespaces/default/endpoints/kubernetes")
+            assert endpoints["subsets"][0]["addresses"] == [{"ip": address}]
+            _, piece = await admin("GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")
+            assert piece["endpoints"][0]["addresses"] == [address]
+            assert piece["ports"][0]["port"] == 7443
+            _, service = await admin("GET", "/api/v1/namespaces/default/services/kubernetes")
+            assert service["spec"]["ports"][0]["targetPort"] == 7443
+    await store.close()
+
+
+async def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
+    made = {}
+    for turn in range(3):
+        store = await SqliteStore.open(str(tmp_path / "state.db"))
+        async with api_server(store) as server:
+            admin = call_of(server)
+            for name, before in made.items():
+                assert (await admin("GET", f"/api/v1/namespaces/default/services/{name}"))[1] == before
+            body = {"metadata": {"name": f"s{turn}"}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}}
+            code, made[f"s{turn}"] = await admin("POST", "/api/v1/namespaces/default/services", body)
+            assert code == 201
+            port = made["s0"]["spec"]["ports"][0]["nodePort"]
+            taken = {"metadata": {"name": "x"}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}}
+            assert (await admin("POST", "/api/v1/namespaces/default/services", taken))[0] == 422
+        await store.close()

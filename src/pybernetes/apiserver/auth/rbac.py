@@ -137,7 +137,7 @@ class Rbac:
         return [rule for grant in self.grants(user, namespace) for rule in grant.rules]
 
     def _refresh(self) -> None:
-        seen = tuple(self._cache.shelf(row.prefix).changed for row in _ROWS)
+        seen = (self._cache.loads, *(self._cache.shelf(row.prefix).changed for row in _ROWS))
         if seen == self._seen:
             return
         self._seen = seen
