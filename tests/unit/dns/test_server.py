@@ -198,13 +198,12 @@ async def test_tcp(serve: Serve) -> None:
 
 async def test_stop_leaves_nothing(serve: Serve) -> None:
     async with serve() as server:
-        port = server.server.port
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.server.port)
+        listeners = server.server.udp
+    assert await asyncio.wait_for(reader.read(), 5) == b"", "the open connection has ended"
     writer.close()
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-        with socket.socket(socket.AF_INET, kind) as again:
-            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            again.bind(("127.0.0.1", port))
+    assert [listener.sock.fileno() for listener in listeners] == [-1]
+    assert not server.server.started.is_set()
 
 
 async def test_address_in_use(api: FakeApi) -> None:
