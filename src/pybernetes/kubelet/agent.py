@@ -79,7 +79,6 @@ class Kubelet:
         """Run until cancelled; pods go on without us. May be run again."""
         self._assemble()
         self._prepare_directories()
-        await self.runtime.open()
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -89,6 +88,7 @@ class Kubelet:
                 group.create_task(self.node.run(), name="node")
                 if self.config.certificate:
                     group.create_task(self._serve(), name="server")
+                await self.runtime.open()
                 await self.node.registered.wait()
                 self.network = self.network or await self._make_network()
                 self._tools = self._make_tools(self.network)

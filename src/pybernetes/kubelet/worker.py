@@ -459,7 +459,8 @@ class PodWorker:
         except RuntimeFailure as error:
             log.warning("stop failed key=%s container=%s error=%s", self.key, action.name, error)
         finally:
-            self._memory.stopping.pop(action.id, None)
+            if self._memory.stopping.get(action.id) is asyncio.current_task():
+                del self._memory.stopping[action.id]
             self.wake()
 
     async def _pre_stop(self, hook: Obj, action: StopContainer, container: Obj, grace: float) -> float:

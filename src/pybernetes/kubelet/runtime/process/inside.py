@@ -97,7 +97,7 @@ def build_root(spec: "dict[str, Any]") -> None:
     os.mkdir(root)
     if spec["overlay"]:
         overlay(base, "0", "/", root)
-        _further_file_systems(base, root)
+        _further_file_systems(base, root, [*_OWN, *spec["hidden"]])
     else:
         _bound_root(root)
     _system_mounts(root, privileged=spec["privileged"])
@@ -136,12 +136,13 @@ def overlay(base: str, name: str, lower: str, target: str) -> None:
     kernel.mount("overlay", target, "overlay", 0, f"lowerdir={escaped},upperdir={upper},workdir={work}")
 
 
-def _further_file_systems(base: str, root: str) -> None:
-    """The node's other file systems (/home, /usr on a disk of its own): private too where possible, else read-only."""
+def _further_file_systems(base: str, root: str, without: "list[str]") -> None:
+    """The node's other file systems (/home, /usr on a disk of its own): private too where possible, else read-only.
+
+    Nothing below `without`: a volume of another pod that is held here would outlive that pod.
+    """
     for number, (path, kind) in enumerate(_mounts(), 1):
-        if kind in _PSEUDO or path == "/" or any(path == own or path.startswith(own + "/") for own in _OWN):
-            continue
-        if path.startswith(base):
+        if kind in _PSEUDO or path in ("/", base) or any(path == own or path.startswith(own + "/") for own in without):
             continue
         target = root + path
         with contextlib.suppress(OSError):
