@@ -84,7 +84,7 @@ class FakeApi:
         self.history.clear()
         self.oldest = self.revision
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
         """Wait for a condition on the stored objects."""
         async with asyncio.timeout(seconds):
             while not condition():
@@ -203,7 +203,8 @@ class FakeApi:
                 patch["metadata"]["finalizers"] = finalizers
             if entry[0] == "namespaces":
                 patch["status"] = {"phase": "Terminating"}
-            return self._store(entry, merge(copied(found), patch))
+            marked = merge(copied(found), patch)
+            return found if marked == found else self._store(entry, marked)
         self._remove(entry)
         return {"kind": "Status", "status": "Success"}
 

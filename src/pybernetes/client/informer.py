@@ -215,7 +215,7 @@ class Informer:
             self._forget(failure)  # "Too large resource version": the store is a younger one than ours
         elif failure is not None and not isinstance(failure, (ConnectionError, TimeoutError, ApiError)):
             log.warning("watch failed resource=%s", self.resource.qualified, exc_info=failure)
-        if self._failures in (3, 30):
+        if self._failures in (6, 30):
             log.warning("watch keeps failing resource=%s error=%r", self.resource.qualified, failure)
         limit = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(self._failures - 1, 10))
         await asyncio.sleep(limit * random.uniform(0.5, 1.0))
@@ -235,6 +235,7 @@ class Informers:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._informers: dict[_Selection, Informer] = {}
+        self._tasks: dict[Informer, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
 
     def of(
@@ -255,8 +256,7 @@ class Informers:
                 self.client, resource, namespace=namespace, labels=labels, fields=fields, slim=slim, indexes=indexes
             )
             self._informers[selection] = informer
-            if self._group is not None:
-                self._group.create_task(informer.run(), name=repr(informer))
+            self._start(informer)
         else:
             for name, function in (indexes or {}).items():
                 informer.cache.add_index(name, function)
@@ -265,6 +265,16 @@ class Informers:
     @property
     def all(self) -> Sequence[Informer]:
         return list(self._informers.values())
+
+    def drop(self, informer: Informer) -> None:
+        """Stop an informer that nobody needs any more (its resource is no longer served)."""
+        self._informers = {key: held for key, held in self._informers.items() if held is not informer}
+        if (task := self._tasks.pop(informer, None)) is not None:
+            task.cancel()
+
+    def _start(self, informer: Informer) -> None:
+        if self._group is not None:
+            self._tasks[informer] = self._group.create_task(informer.run(), name=repr(informer))
 
     async def synced(self) -> None:
         """Wait until every informer asked for so far has its first list."""
@@ -277,7 +287,8 @@ class Informers:
             self._group = group
             try:
                 for informer in self.all:
-                    group.create_task(informer.run(), name=repr(informer))
+                    self._start(informer)
                 await asyncio.get_running_loop().create_future()
             finally:
                 self._group = None
+                self._tasks.clear()

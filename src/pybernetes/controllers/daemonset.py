@@ -4,28 +4,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from pybernetes.api import selectors
 from pybernetes.api.errors import ApiError
 from pybernetes.api.objects import Key, Obj, is_deleting, key_of, labels_of, name_of
-from pybernetes.api.resources import DAEMON_SETS, PODS
+from pybernetes.api.resources import DAEMON_SETS
 from pybernetes.client import Delta
-from pybernetes.control import (
-    OWNER_INDEXES,
-    Again,
-    Claimer,
-    Controller,
-    Writes,
-    enqueue,
-    enqueue_owner,
-    write_status,
-)
-from pybernetes.control.owners import candidates
-from pybernetes.control.pods import available_in, node_of, phase_of
+from pybernetes.control import Again, enqueue_owner, write_status
+from pybernetes.control.pods import node_of, phase_of
 from pybernetes.control.taints import taints_of
 
 from .daemonset_plan import Work, by_target, is_rolling, limits, manage, pinned, rolling_update, should, status_of
-from .pods import NamespaceTerminating, OwnedPods, pod_of, slow_start
-from .replicaset import enqueue_matching
+from .owns_pods import OwnsPods
+from .pods import NamespaceTerminating, pod_of, slow_start
 from .revisions import HASH, Revisions, hash_of
 from .shared import Shared
 
@@ -35,69 +24,45 @@ _ENDED = {"Failed": ("FailedDaemonPod", "Found failed"), "Succeeded": ("Succeede
 _FIRST_ENDED_SECONDS, _LAST_ENDED_SECONDS = 1.0, 900.0
 
 
-class DaemonSetController:
+class DaemonSetController(OwnsPods):
     def __init__(self, shared: Shared) -> None:
-        self.client, self.now = shared.client, shared.now
-        self.sets = shared.informers.of(DAEMON_SETS, indexes=OWNER_INDEXES)
-        self.pods = shared.pods()
         self.nodes = shared.nodes()
-        self.events = shared.recorder(COMPONENT)
-        self.writes: Writes[Key] = Writes(self.pods)
-        self.making = OwnedPods(self.client, self.events, self.writes)
-        self.claimer = Claimer(self.client, PODS, owners=DAEMON_SETS)
-        self.revisions = Revisions(self.client, shared.informers, DAEMON_SETS)
+        self.revisions = Revisions(shared.client, shared.informers, DAEMON_SETS)
+        informers = (self.nodes, self.revisions.informer)
+        super().__init__(shared, DAEMON_SETS, name="daemonset", component=COMPONENT, informers=informers)
         self.endings: dict[tuple[Key, str], tuple[float, float]] = {}
         """By set and node: when a pod that ended may be replaced, and the wait after the next one."""
-        informers = (self.sets, self.pods, self.nodes, self.revisions.informer)
-        self.controller = Controller("daemonset", self.reconcile, workers=2, informers=informers)
-        self.sets.subscribe(enqueue(self.controller.queue))
-        self.pods.subscribe(enqueue_owner(self.controller.queue, "DaemonSet"))
-        self.pods.subscribe(enqueue_matching(self.controller.queue.add, self.sets.cache.select))
-        self.revisions.informer.subscribe(enqueue_owner(self.controller.queue, "DaemonSet"))
+        self.revisions.informer.subscribe(enqueue_owner(self.controller.queue, DAEMON_SETS.kind))
         self.nodes.subscribe(self._node_changed)
-
-    async def run(self) -> None:
-        await self.controller.run()
 
     def _node_changed(self, delta: Delta) -> None:
         was, now = (_place(node) for node in delta)
         if was == now:
             return
-        for daemon_set in self.sets.cache.select():
+        for daemon_set in self.owners.cache.select():
             before, after = (should(daemon_set, node) if node is not None else None for node in delta)
             if before != after:
                 self.controller.queue.add(key_of(daemon_set))
 
-    async def reconcile(self, key: Key) -> Again | None:
-        daemon_set = self.sets.cache.get(key)
-        if daemon_set is None:
-            self._forget(key)
-            return None
-        if is_deleting(daemon_set):
-            return None
-        if not self.writes.seen(key):
-            return Again(1.0)  # the pod's own event comes sooner
-        history = await self.revisions.sync(daemon_set, collisions=_collisions(daemon_set))
-        if history is None:
-            return Again(1.0)
-        pods = await self._claimed(daemon_set)
-        self.writes.keep(key, pods)
-        digest, nodes, here = hash_of(history.current), self.nodes.cache.select(), by_target(pods)
-        again = await self._work(daemon_set, nodes, here, digest)
-        if not self.writes.seen(key):
-            return again  # its pods' events bring it back with true counts
-        await self.revisions.clean(daemon_set, history, (labels_of(pod).get(HASH, "") for pod in pods))
-        await self._write_status(daemon_set, nodes, here, digest)
-        return _sooner(again, self._when_available(daemon_set, pods))
-
-    def _forget(self, key: Key) -> None:
-        self.writes.forget(key)
+    async def forget(self, key: Key) -> Again | None:
         self.revisions.writes.forget(key)
         self.endings = {held: value for held, value in self.endings.items() if held[0] != key}
+        return None
 
-    async def _claimed(self, daemon_set: Obj) -> list[Obj]:
-        matches = selectors.of(daemon_set["spec"].get("selector")).matches_object
-        return await self.claimer.claim(daemon_set, candidates(self.pods, daemon_set), matches)
+    async def look(self, key: Key, owner: Obj) -> Again | None:
+        if is_deleting(owner):
+            return None
+        history = await self.revisions.sync(owner, collisions=_collisions(owner))
+        if history is None:
+            return Again(1.0)
+        pods = await self.claimed(owner)
+        digest, nodes, here = hash_of(history.current), self.nodes.cache.select(), by_target(pods)
+        again = await self._work(owner, nodes, here, digest)
+        if not self.writes.seen(key):
+            return again  # its pods' events bring it back with true counts
+        await self.revisions.clean(owner, history, (labels_of(pod).get(HASH, "") for pod in pods))
+        await self._write_status(owner, nodes, here, digest)
+        return _sooner(again, self.when_available(owner, pods))
 
     async def _work(
         self, daemon_set: Obj, nodes: Sequence[Obj], here: Mapping[str, Sequence[Obj]], digest: str
@@ -160,12 +125,6 @@ class DaemonSetController:
         if _collisions(daemon_set):
             status["collisionCount"] = _collisions(daemon_set)
         await write_status(self.client, DAEMON_SETS, daemon_set, dict(daemon_set.get("status") or {}) | status)
-
-    def _when_available(self, daemon_set: Obj, pods: Iterable[Obj]) -> Again | None:
-        seconds = int(daemon_set["spec"].get("minReadySeconds") or 0)
-        waits = [available_in(pod, seconds, self.now()) for pod in pods] if seconds else []
-        soon = [wait for wait in waits if 0 < wait < math.inf]
-        return Again(min(soon) + 0.05) if soon else None
 
 
 def _pod(daemon_set: Obj, node_name: str, digest: str) -> Obj:

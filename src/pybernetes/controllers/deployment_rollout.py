@@ -145,7 +145,7 @@ def scale(deployment: Obj, new: Obj | None, old: Sequence[Obj]) -> list[Resize]:
     """A scaling without a rollout, or in the midst of one: in proportion (sync.go scale). Also sizes that stay."""
     want = wanted(deployment)
     if (only := _active_or_latest(new, old)) is not None:
-        return [] if size_of(only) == want else [Resize(only, want)]
+        return [Resize(only, want)]
     alive = active(old)
     if new is not None and _saturated(deployment, new):
         return [Resize(rs, 0) for rs in alive]

@@ -5,6 +5,8 @@ the whole objects anyway). Keys are objects in that graph: one is looked at when
 is itself being deleted in the foreground or is to leave orphans behind. Absence is always confirmed by a live read.
 """
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -36,6 +38,7 @@ from .shared import Shared
 
 log = logging.getLogger(__name__)
 
+_SYNC_SECONDS = 30.0
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 _IGNORED = frozenset({"events"})
 _WHOLE = (NAMESPACES, NODES, SERVICES, ENDPOINTS, ENDPOINT_SLICES, DEPLOYMENTS, REPLICA_SETS, DAEMON_SETS)
@@ -97,9 +100,10 @@ class GarbageCollector:
     async def run(self) -> None:
         for row in collected(RESOURCES):
             self._watch(row)
-        for informer in self.informers.values():
-            if not informer.resource.custom:
-                await informer.synced.wait()
+        with contextlib.suppress(TimeoutError):  # a resource that cannot be listed must not hold up the others
+            async with asyncio.timeout(_SYNC_SECONDS):
+                for informer in list(self.informers.values()):
+                    await informer.synced.wait()
         await self.controller.run()
 
     def _watch(self, row: Resource) -> None:
@@ -111,9 +115,13 @@ class GarbageCollector:
         informer.subscribe(lambda delta: self._changed(row, delta))
 
     def _definition_changed(self, delta: Delta) -> None:
-        if delta.now is not None:
-            for row in custom_resources(delta.now):
-                self._watch(row)
+        rows = list(custom_resources(delta.now)) if delta.now is not None else []
+        for row in rows:
+            self._watch(row)
+        gone = [row for row in custom_resources(delta.was) if row not in rows] if delta.was is not None else []
+        for row in gone:
+            if (informer := self.informers.pop(row, None)) is not None:
+                self.shared.informers.drop(informer)
 
     # -- the graph --------------------------------------------------------------------------------------------------
 
@@ -162,7 +170,8 @@ class GarbageCollector:
     # -- one object -------------------------------------------------------------------------------------------------
 
     async def reconcile(self, item: Item) -> Again | None:
-        obj = self.informers[item.resource].cache.get(item.key)
+        informer = self.informers.get(item.resource)
+        obj = informer.cache.get(item.key) if informer is not None else None
         if obj is None or uid_of(obj) != item.uid:
             return None
         try:

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from functools import partial
 
-from pybernetes.api import selectors
 from pybernetes.api.errors import ApiError, NotFound
-from pybernetes.api.objects import Key, Obj, condition, is_deleting, key_of, labels_of, name_of, revision_of, uid_of
-from pybernetes.api.resources import JOBS, PODS
-from pybernetes.control import (
-    OWNER_INDEXES,
-    Again,
-    Claimer,
-    Controller,
-    Writes,
-    enqueue,
-    enqueue_owner,
-    write_status,
+from pybernetes.api.objects import (
+    Key,
+    Obj,
+    condition,
+    controller_of,
+    is_deleting,
+    key_of,
+    labels_of,
+    name_of,
+    revision_of,
+    uid_of,
 )
-from pybernetes.control.owners import candidates
+from pybernetes.api.resources import JOBS, PODS
+from pybernetes.control import Again, Writes, write_status
 from pybernetes.control.pods import is_active, moment
 
 from .job_plan import (
@@ -38,63 +38,37 @@ from .job_plan import (
     uncounted,
     wanted_active,
 )
-from .pods import NamespaceTerminating, OwnedPods, pod_of, slow_start
-from .replicaset import enqueue_matching
+from .owns_pods import OwnsPods
+from .pods import NamespaceTerminating, pod_of, slow_start
 from .shared import Shared
 
 COMPONENT = "job-controller"
 
 
-class JobController:
+class JobController(OwnsPods):
     def __init__(self, shared: Shared) -> None:
-        self.client, self.now = shared.client, shared.now
-        self.jobs = shared.informers.of(JOBS, indexes=OWNER_INDEXES)
-        self.pods = shared.pods()
-        self.events = shared.recorder(COMPONENT)
-        self.writes: Writes[Key] = Writes(self.pods)
-        self.own: Writes[Key] = Writes(self.jobs)
-        self.making = OwnedPods(self.client, self.events, self.writes)
-        self.claimer = Claimer(self.client, PODS, owners=JOBS)
-        self.controller = Controller(
-            "job", self.reconcile, workers=shared.config.workers, informers=(self.jobs, self.pods)
-        )
-        self.jobs.subscribe(enqueue(self.controller.queue))
-        self.pods.subscribe(enqueue_owner(self.controller.queue, "Job"))
-        self.pods.subscribe(enqueue_matching(self.controller.queue.add, self.jobs.cache.select))
+        super().__init__(shared, JOBS, name="job", component=COMPONENT)
+        self.own: Writes[Key] = Writes(self.owners)
 
-    async def run(self) -> None:
-        await self.controller.run()
-
-    async def reconcile(self, key: Key) -> Again | None:
-        job = self.jobs.cache.get(key)
-        if job is None:
-            for writes in (self.writes, self.own):
-                writes.forget(key)
-            for pod in self._strays(key):
-                await self._untrack(key, pod)
-            return None
-        if not self.writes.seen(key) or not self.own.seen(key):
-            return Again(1.0)  # the event of what was written comes sooner
-        pods = await self._claimed(job)
-        self.writes.keep(key, pods)
-        if is_finished(job) or is_deleting(job):
-            for pod in pods:
-                if tracked(pod) and (ended(pod) or is_deleting(job)):
-                    await self._untrack(key, pod)
-            return await self._expire(job)
-        return await self._step(key, job, pods)
-
-    def _strays(self, key: Key) -> list[Obj]:
+    async def forget(self, key: Key) -> Again | None:
         """Pods of a Job that is gone would never lose their finalizer."""
-        return [
-            pod
-            for pod in self.pods.cache.select(key.namespace)
-            if tracked(pod) and any(o.get("kind") == "Job" and o.get("name") == key.name for o in _owners(pod))
-        ]
+        self.own.forget(key)
+        for pod in self.pods.cache.select(key.namespace, tracked):
+            owner = controller_of(pod)
+            if owner is not None and (owner.get("kind"), owner.get("name")) == (JOBS.kind, key.name):
+                await self._untrack(key, pod)
+        return None
 
-    async def _claimed(self, job: Obj) -> list[Obj]:
-        selector = selectors.of(job["spec"].get("selector"))
-        return await self.claimer.claim(job, candidates(self.pods, job), selector.matches_object)
+    async def look(self, key: Key, owner: Obj) -> Again | None:
+        if not self.own.seen(key):
+            return Again(1.0)  # the Job's own event comes sooner
+        pods = await self.claimed(owner)
+        if not is_finished(owner) and not is_deleting(owner):
+            return await self._step(key, owner, pods)
+        for pod in pods:
+            if tracked(pod) and (ended(pod) or is_deleting(owner)):
+                await self._untrack(key, pod)
+        return await self._expire(owner)
 
     async def _step(self, key: Key, job: Obj, pods: Sequence[Obj]) -> Again | None:
         now = self.now()
@@ -208,7 +182,3 @@ def _pod(job: Obj, index: int | None) -> Obj:
         env = [one for one in container.get("env") or () if one["name"] != "JOB_COMPLETION_INDEX"]
         container["env"] = [*env, {"name": "JOB_COMPLETION_INDEX", "valueFrom": field}]
     return pod
-
-
-def _owners(pod: Obj) -> list[Obj]:
-    return pod["metadata"].get("ownerReferences") or []

@@ -1,27 +1,14 @@
 """StatefulSet: pods with lasting names, made and replaced in order (kubernetes/pkg/controller/statefulset)."""
 
-import math
 from collections.abc import Mapping, Sequence
 
-from pybernetes.api import selectors
 from pybernetes.api.errors import AlreadyExists, ApiError, NotFound
 from pybernetes.api.objects import Key, Obj, is_deleting, key_of, labels_of, name_of, uid_of
 from pybernetes.api.resources import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
-from pybernetes.control import (
-    OWNER_INDEXES,
-    Again,
-    Claimer,
-    Controller,
-    Writes,
-    enqueue,
-    enqueue_owner,
-    write_status,
-)
-from pybernetes.control.owners import candidates
-from pybernetes.control.pods import available_in
+from pybernetes.control import Again, enqueue_owner, write_status
 
+from .owns_pods import OwnsPods
 from .pods import is_terminating
-from .replicaset import enqueue_matching
 from .revisions import HASH, History, Revisions
 from .shared import Shared
 from .statefulset_plan import claims_for, ordinal_of, plan, pod_for, status_of
@@ -29,53 +16,31 @@ from .statefulset_plan import claims_for, ordinal_of, plan, pod_for, status_of
 COMPONENT = "statefulset-controller"
 
 
-class StatefulSetController:
+class StatefulSetController(OwnsPods):
     def __init__(self, shared: Shared) -> None:
-        self.client, self.now = shared.client, shared.now
-        self.sets = shared.informers.of(STATEFUL_SETS, indexes=OWNER_INDEXES)
-        self.pods = shared.pods()
-        self.events = shared.recorder(COMPONENT)
-        self.writes: Writes[Key] = Writes(self.pods)
-        self.claimer = Claimer(self.client, PODS, owners=STATEFUL_SETS)
-        self.revisions = Revisions(self.client, shared.informers, STATEFUL_SETS)
-        informers = (self.sets, self.pods, self.revisions.informer)
-        self.controller = Controller("statefulset", self.reconcile, workers=shared.config.workers, informers=informers)
-        self.sets.subscribe(enqueue(self.controller.queue))
-        self.pods.subscribe(enqueue_owner(self.controller.queue, "StatefulSet"))
-        self.pods.subscribe(enqueue_matching(self.controller.queue.add, self.sets.cache.select))
-        self.revisions.informer.subscribe(enqueue_owner(self.controller.queue, "StatefulSet"))
+        self.revisions = Revisions(shared.client, shared.informers, STATEFUL_SETS)
+        informers = (self.revisions.informer,)
+        super().__init__(shared, STATEFUL_SETS, name="statefulset", component=COMPONENT, informers=informers)
+        self.revisions.informer.subscribe(enqueue_owner(self.controller.queue, STATEFUL_SETS.kind))
 
-    async def run(self) -> None:
-        await self.controller.run()
+    async def forget(self, key: Key) -> Again | None:
+        self.revisions.writes.forget(key)
+        return None
 
-    async def reconcile(self, key: Key) -> Again | None:
-        found = self.sets.cache.get(key)
-        if found is None:
-            self.writes.forget(key)
-            self.revisions.writes.forget(key)
+    async def look(self, key: Key, owner: Obj) -> Again | None:
+        if is_deleting(owner):
             return None
-        if is_deleting(found):
-            return None
-        if not self.writes.seen(key):
-            return Again(1.0)  # the pod's own event comes sooner
-        status = found.get("status") or {}
-        history = await self.revisions.sync(found, collisions=int(status.get("collisionCount") or 0))
+        history = await self.revisions.sync(
+            owner, collisions=int((owner.get("status") or {}).get("collisionCount") or 0)
+        )
         if history is None:
             return Again(1.0)
-        pods = await self._claimed(found)
-        self.writes.keep(key, pods)
-        await self._step(found, pods, history)
+        pods = await self.claimed(owner, lambda pod: ordinal_of(owner, pod) >= 0)
+        await self._step(owner, pods, history)
         if not self.writes.seen(key):
             return None  # its pods' events bring it back with true counts
-        return await self._settle(found, pods, history)
-
-    async def _claimed(self, found: Obj) -> list[Obj]:
-        selector = selectors.of(found["spec"].get("selector"))
-
-        def matches(pod: Obj) -> bool:
-            return ordinal_of(found, pod) >= 0 and selector.matches_object(pod)
-
-        return await self.claimer.claim(found, candidates(self.pods, found), matches)
+        await self._settle(owner, pods, history)
+        return self.when_available(owner, pods)
 
     async def _step(self, found: Obj, pods: Sequence[Obj], history: History) -> None:
         key = key_of(found)
@@ -132,20 +97,15 @@ class StatefulSetController:
         self.writes.deleted(key_of(found), pod)
         self.events.event(found, "SuccessfulDelete", f"{shown} successful")
 
-    async def _settle(self, found: Obj, pods: Sequence[Obj], history: History) -> Again | None:
-        """Status, history, and when to look again for minReadySeconds."""
+    async def _settle(self, found: Obj, pods: Sequence[Obj], history: History) -> None:
+        """Status and history."""
         current, update = revisions_of(found, history)
-        now = self.now()
-        status = status_of(found, pods, current=current, update=update, now=now)
+        status = status_of(found, pods, current=current, update=update, now=self.now())
         kept = {k: v for k, v in (found.get("status") or {}).items() if k in ("collisionCount", "conditions")}
         await write_status(self.client, STATEFUL_SETS, found, kept | status)
         used = {labels_of(pod).get(HASH, "") for pod in pods} | {status["currentRevision"]}
         in_use = [labels_of(one).get(HASH, "") for one in history.old if name_of(one) in used]
         await self.revisions.clean(found, history, in_use)
-        seconds = int(found["spec"].get("minReadySeconds") or 0)
-        waits = [available_in(pod, seconds, now) for pod in pods] if seconds else []
-        soon = [wait for wait in waits if 0 < wait < math.inf]
-        return Again(min(soon) + 0.05) if soon else None
 
 
 def revisions_of(found: Obj, history: History) -> tuple[str, str]:

@@ -86,7 +86,7 @@ def test_scaling_in_the_midst_of_a_rollout_is_in_proportion() -> None:
 def test_scaling_one_set_is_just_that() -> None:
     new = rs("new", 10)
     assert [(name_of(r), size) for r, size in scale(deployment(4), new, [rs("old", 0)])] == [("new", 4)]
-    assert scale(deployment(10), new, []) == []
+    assert scale(deployment(10), new, []) == [(new, 10)]
 
 
 def test_annotations_follow_the_deployment_and_history_is_kept() -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pybernetes.api.objects import Key, Obj
-from pybernetes.api.resources import CONFIG_MAPS, DEPLOYMENTS, NODES, REPLICA_SETS, SECRETS
+from pybernetes.api.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, NODES, REPLICA_SETS, SECRETS
 from pybernetes.controllers.garbage import GarbageCollector
 from support.control_plane import Stage
 from support.objects import meta, reference, workload
@@ -100,3 +100,23 @@ async def test_an_orphan_from_before_the_collector_started() -> None:
     stage.api.put(CONFIG_MAPS, config_map("child", ghost))
     async with stage.running(GarbageCollector(stage.shared)):
         await stage.api.until(lambda: not present(stage))
+
+
+def definition() -> Obj:
+    version = {"name": "v1", "served": True, "storage": True}
+    names = {"plural": "widgets", "kind": "Widget"}
+    return {
+        "metadata": meta("widgets.example.com"),
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]},
+        "status": {"conditions": [{"type": "Established", "status": "True"}]},
+    }
+
+
+async def test_custom_resources_are_watched_while_they_are_defined(stage: Stage) -> None:
+    def watches() -> int:
+        return sum("widgets" in request.path for request in stage.api.asked("GET"))
+
+    stage.api.put(CUSTOM_RESOURCE_DEFINITIONS, definition())
+    await stage.api.until(lambda: watches() > 0)
+    stage.api.drop(CUSTOM_RESOURCE_DEFINITIONS, "widgets.example.com")
+    await stage.api.until(lambda: not any(one.resource.custom for one in stage.informers.all))
