@@ -14,18 +14,19 @@ log = logging.getLogger("pybernetes.wire")
 BODY_BYTES = 3 << 20
 """The largest request body, as in kube-apiserver."""
 JSON = "application/json"
-HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "expect"})
-"""Headers about one connection, not about the message: each connection makes its own (RFC 9110 7.6.1)."""
+_ONE_HOP = frozenset(
+    {"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+
+
+def goes_on(name: str) -> bool:
+    """Whether a header (in lower case) is about the message, not about one connection (RFC 9110 7.6.1)."""
+    return name not in _ONE_HOP and not name.startswith("sec-websocket-")
 
 
 def end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers that go on to the next connection, with lower-case names. The length is counted anew."""
-    lower = {name.lower(): value for name, value in headers.items()}
-    return {
-        name: value
-        for name, value in lower.items()
-        if name not in HOP_BY_HOP and name != "content-length" and not name.startswith("sec-websocket-")
-    }
+    return {name: value for key, value in headers.items() if goes_on(name := key.lower())}
 
 
 def error_response(error: ApiError, **headers: str) -> Response:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from pybernetes.api.errors import BadRequest, TooLarge
 
-from .answer import BODY_BYTES, answer, close_body, converse, end_to_end, error_response, whole
+from .answer import BODY_BYTES, answer, close_body, converse, error_response, goes_on, whole
 from .message import Handler, Peer, Request, Response
 from .url import BadTarget, decode_path, decode_query
 
@@ -99,7 +99,7 @@ class App:
             return
         except (BadRequest, TooLarge) as error:
             # After "expect: 100-continue" nobody knows whether the body will come
-            more = {"connection": "close"} if "expect" in dict(_headers(scope["headers"])) else {}
+            more = {"connection": "close"} if b"expect" in dict(scope["headers"]) else {}
             await self._respond(scope, send, error_response(error, **more))
             return
         response = await answer(self._handler, request)
@@ -219,13 +219,10 @@ class _SocketChannel:
 
 def _request(scope: Any) -> Request:
     """A Request without its body. Raises BadRequest."""
-    headers: dict[str, str] = {}
-    for name, value in _headers(scope["headers"]):
-        if name in headers:
-            if name in _ONCE:
-                raise BadRequest(f"the header {name!r} is repeated")
-            value = headers[name] + ("; " if name == "cookie" else ", ") + value
-        headers[name] = value
+    raw = scope["headers"]
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if len(headers) != len(raw):
+        headers = _joined(raw)
     method = scope.get("method", "GET")
     if scope["type"] == "websocket":  # wsproto has taken these out
         headers |= {"connection": "upgrade", "upgrade": "websocket"}
@@ -239,13 +236,28 @@ def _request(scope: Any) -> Request:
     return Request(method=method, path=path, query=query, headers=headers, peer=peer)
 
 
-def _headers(raw: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
+def _joined(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers of which some are repeated. Raises BadRequest."""
+    headers: dict[str, str] = {}
+    for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw):
+        if name in headers:
+            if name in _ONCE:
+                raise BadRequest(f"the header {name!r} is repeated")
+            headers[name] += ("; " if name == "cookie" else ", ") + value
+        else:
+            headers[name] = value
+    return headers
 
 
 def _encoded(response: Response) -> list[tuple[bytes, bytes]]:
-    headers = [(name.encode(), _clean(value).encode()) for name, value in end_to_end(response.headers).items()]
-    return [*headers, (b"connection", b"close")] if response.headers.get("connection") == "close" else headers
+    headers: list[tuple[bytes, bytes]] = []
+    for key, value in response.headers.items():
+        name = key.lower()
+        if goes_on(name):
+            headers.append((name.encode(), _clean(value).encode()))
+        elif name == "connection" and value == "close":
+            headers.append((b"connection", b"close"))
+    return headers
 
 
 _CONTROLS = dict.fromkeys((*range(32), 127), " ")
