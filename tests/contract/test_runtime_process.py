@@ -7,7 +7,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from pybernetes.kubelet.runtime import ContainerSpec, Identity, Limits, Mount, Phase, ProcessRuntime, Streams
+from pybernetes.kubelet.runtime import (
+    ContainerSpec,
+    Identity,
+    Limits,
+    Mount,
+    Phase,
+    ProcessRuntime,
+    RuntimeFailure,
+    Streams,
+)
 from support.kernel import missing, namespace
 from support.kubelet import pod
 
@@ -284,3 +293,19 @@ async def test_a_container_whose_keeper_is_killed_is_ended(runtime):
     async with asyncio.timeout(10):
         while runtime._records[container].process_alive(running):
             await asyncio.sleep(0.01)
+
+
+async def test_without_overlay_the_nodes_files_are_read_only(tmp_path):
+    (tmp_path / "volume").mkdir()
+    async with opened(tmp_path) as runtime:
+        runtime.overlay = False
+        mounts = (Mount(source=str(tmp_path / "volume"), target="/run/volume"),)
+        script = "touch /etc/x || echo refused; touch /tmp/y && echo tmp; touch /run/volume/z && echo volume; hostname"
+        found = await output(runtime, tmp_path, script, mounts=mounts, hostname="podhost")
+        assert found[1:] == ["refused", "tmp", "volume", "podhost"]
+        bad = (Mount(source=str(tmp_path / "volume"), target="/etc/not/there"),)
+        with pytest.raises(RuntimeFailure, match="make the mount point /etc/not/there"):
+            await start(runtime, "true", mounts=bad)
+        for one in await runtime.list():
+            await runtime.remove(one.id)
+    assert not exists("/tmp/y")
