@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-_DURATION = re.compile(r"([0-9]*\.?[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def stamp(seconds: float) -> str:
@@ -44,22 +42,6 @@ def canonical(text: str, *, micro: bool = False) -> str:
         parse(text)
         return text
     return micro_stamp(parse(text)) if micro else stamp(parse(text))
-
-
-def age(then: str, now: float) -> float:
-    """Seconds from `then` to `now`; 0 for an empty text."""
-    return now - parse(then) if then else 0.0
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of a Go duration ("1h15m30.5s", "300ms", "-1.5h", "0"). Raises ValueError."""
-    sign, rest = (-1.0, text[1:]) if text[:1] == "-" else (1.0, text.removeprefix("+"))
-    if rest == "0":
-        return 0.0
-    parts = _DURATION.findall(rest)
-    if not parts or "".join(number + unit for number, unit in parts) != rest:
-        raise ValueError(f'time: invalid duration "{text}"')
-    return sign * sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 def human(seconds: float) -> str:

@@ -1,56 +1,34 @@
 from pybernetes.api import objects
 
-NOW, LATER = "2024-01-01T00:00:00Z", "2024-01-01T00:01:00Z"
+POD = {
+    "metadata": {"name": "p", "namespace": "n", "uid": "1", "labels": {"a": "b"}, "resourceVersion": "7"},
+    "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+}
 
 
-def test_a_condition_is_set_and_stamped():
-    obj = {}
-    assert objects.set_condition(obj, "Ready", "True", now=NOW, reason="Up")
-    assert obj == {
-        "status": {
-            "conditions": [
-                {"type": "Ready", "status": "True", "reason": "Up", "message": "", "lastTransitionTime": NOW}
-            ]
-        }
-    }
+def test_questions_everybody_asks():
+    assert str(objects.key_of(POD)) == "n/p"
+    assert objects.uid_of(POD) == "1"
+    assert objects.revision_of(POD) == "7"
+    assert objects.labels_of(POD) == {"a": "b"}
+    assert objects.condition_is(POD, "Ready")
+    assert not objects.condition_is(POD, "Ready", "False")
+    assert not objects.is_deleting(POD)
 
 
-def test_only_a_change_of_status_moves_the_stamp():
-    obj = {}
-    objects.set_condition(obj, "Ready", "True", now=NOW)
-    assert not objects.set_condition(obj, "Ready", "True", now=LATER)
-    assert objects.set_condition(obj, "Ready", "True", now=LATER, message="still")
-    assert objects.condition(obj, "Ready")["lastTransitionTime"] == NOW
-    assert objects.set_condition(obj, "Ready", "False", now=LATER)
-    assert objects.condition(obj, "Ready")["lastTransitionTime"] == LATER
-    assert objects.condition_is(obj, "Ready", "False")
-
-
-def test_a_condition_goes():
-    obj = {}
-    objects.set_condition(obj, "A", "True", now=NOW)
-    objects.set_condition(obj, "B", "True", now=NOW)
-    assert objects.drop_condition(obj, "A")
-    assert not objects.drop_condition(obj, "A")
-    assert [entry["type"] for entry in obj["status"]["conditions"]] == ["B"]
+def test_an_empty_object_has_empty_answers():
+    assert objects.key_of({}) == ("", "")
+    assert objects.owners_of({}) == []
+    assert objects.annotations_of({"metadata": None}) == {}
+    assert objects.condition({}, "Ready") is None
 
 
 def test_owners():
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "rs", "uid": "1"}}
-    pod = {"metadata": {"ownerReferences": [objects.owner_reference(owner)]}}
-    assert objects.is_controlled_by(pod, owner)
-    assert not objects.is_controlled_by(pod, owner | {"metadata": {"name": "rs", "uid": "2"}})
-    assert not objects.is_controlled_by({}, owner)
-
-
-def test_where_the_pod_spec_is():
-    spec = {"containers": []}
-    template = {"template": {"spec": spec}}
-    assert objects.pod_spec_of({"kind": "Pod", "spec": spec}) is spec
-    assert objects.pod_spec_of({"kind": "Deployment", "spec": template}) is spec
-    assert objects.pod_spec_of({"kind": "CronJob", "spec": {"jobTemplate": {"spec": template}}}) is spec
-    assert objects.pod_spec_of({"kind": "PodTemplate"} | template) is spec
-    assert objects.pod_spec_of({"kind": "ConfigMap"}) is None
+    reference = objects.owner_reference(owner)
+    assert reference["controller"] is True
+    assert objects.controller_of({"metadata": {"ownerReferences": [reference]}}) == reference
+    assert objects.controller_of(POD) is None
 
 
 def test_a_copy_shares_nothing():

@@ -32,20 +32,6 @@ def test_what_is_no_time_is_refused_in_gos_words(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("1h15m30.5s", 4530.5), ("300ms", 0.3), ("-1.5h", -5400), ("0", 0), ("1m0s", 60), ("10us", 1e-5), ("+5s", 5)],
-)
-def test_durations(text, seconds):
-    assert times.parse_duration(text) == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize("text", ["", "5", "5 s", "s", "1h-5m", "1d"])
-def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(ValueError, match="invalid duration"):
-        times.parse_duration(text)
-
-
-@pytest.mark.parametrize(
     ("seconds", "text"),
     [
         (0, "0s"),
@@ -64,8 +50,3 @@ def test_what_is_no_duration_is_refused(text):
 )
 def test_ages_read_as_kubectl_prints_them(seconds, text):
     assert times.human(seconds) == text
-
-
-def test_age_of_nothing_is_nothing():
-    assert times.age("", 5.0) == 0.0
-    assert times.age("2023-11-14T22:13:20Z", 1700000005) == 5
