@@ -6,7 +6,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 
-from pybernetes.api.errors import ApiError, Forbidden, InternalError, ServiceUnavailable, Timeout, Unauthorized
+from pybernetes.api.errors import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    InternalError,
+    ServiceUnavailable,
+    Timeout,
+    Unauthorized,
+)
 from pybernetes.api.objects import encode
 from pybernetes.store import Unavailable
 from pybernetes.wire import Handler, Request, Response
@@ -41,6 +49,8 @@ def recover(handler: Handler) -> Handler:
             return _warned(request, await handler(request))
         except ApiError as error:
             return _warned(request, status_response(error))
+        except RecursionError:
+            return status_response(BadRequest("the object is nested too deep"))
         except Unavailable as error:
             return status_response(ServiceUnavailable(str(error)))
         except Exception:

@@ -1,5 +1,6 @@
 """Representations of objects: as they are, as partial metadata, as Table rows; one, many, or in watch events."""
 
+import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -191,5 +192,6 @@ def respond(value: Any, *, status: int = 200, media: str = JSON) -> Response:
 
 def as_yaml(body: bytes, *, status: int = 200) -> Response:
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text = yaml.dump(decode(body), Dumper=dumper, sort_keys=False, allow_unicode=True)
-    return Response(status=status, headers=_HEADERS | {"content-type": YAML}, body=text.encode())
+    with contextlib.suppress(RecursionError):  # nested deeper than the dumper can: JSON is YAML too
+        body = yaml.dump(decode(body), Dumper=dumper, sort_keys=False, allow_unicode=True).encode()
+    return Response(status=status, headers=_HEADERS | {"content-type": YAML}, body=body)

@@ -86,6 +86,9 @@ async def test_generated_names(call: Call) -> None:
         (b'{"metadata": {"name": "a", "resourceVersion": "3"}}', "application/json", 400),
         (b'{"metadata": {"name": "A_"}}', "application/json", 422),
         (b"[" * 100_000, "application/json", 400),
+        (b'{"a":' * 20_000, "application/yaml", 400),
+        (b"a: " + b"[" * 20_000 + b"]" * 20_000, "application/yaml", 400),
+        (b"- " * 20_000, "application/yaml", 400),
     ],
 )
 async def test_bad_bodies(call: Call, body: bytes, content: str, code: int) -> None:
