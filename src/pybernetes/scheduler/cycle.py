@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pybernetes.api.objects import Obj
 
-from .filters import Reason, Wish, objections
+from .filters import Reason, Wish, filters_for, objections
 from .scores import ratings
 from .snapshot import NodeInfo, Snapshot
 from .topology import Namespaces
@@ -27,16 +27,17 @@ def decide(
     pod: Obj, snapshot: Snapshot, *, rng: random.Random, start: int = 0, namespaces: Namespaces = lambda name: {}
 ) -> Decision:
     """Filter, then score. Nodes are looked at from number `start` on, and in big clusters not all of them."""
-    infos = list(snapshot)
+    infos = snapshot.present
     if not infos:
         return Decision(message=NO_NODES)
     wish = Wish.of(pod, snapshot, namespaces)
+    filters = filters_for(wish)
     feasible: list[NodeInfo] = []
     out: list[list[Reason]] = []
     enough = sample_size(len(infos))
     for number in range(len(infos)):
         info = infos[(start + number) % len(infos)]
-        if reasons := objections(wish, info):
+        if reasons := objections(wish, info, filters):
             out.append(reasons)
             continue
         feasible.append(info)

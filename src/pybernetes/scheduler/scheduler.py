@@ -33,8 +33,8 @@ class SchedulerConfig:
     """`name` is the schedulerName it answers to."""
 
     name: str = "default-scheduler"
-    binders: int = 32
-    """Bindings in flight at once."""
+    writers: int = 32
+    """Bindings, and refusals, in flight at once."""
     seed: int | None = None
     """Fixes the choice among equally good nodes."""
 
@@ -64,7 +64,7 @@ class Scheduler:
         self.events: EventSink = events if events is not None else self._recorder  # type: ignore[assignment]
         self.snapshot = Snapshot()
         self.pending = Pending()
-        self._binding = asyncio.Semaphore(self.config.binders)
+        self._writing = asyncio.Semaphore(self.config.writers)
         self._rng = random.Random(self.config.seed)
         self._start = 0
         self._since: dict[Key, float] = {}
@@ -81,6 +81,7 @@ class Scheduler:
                 group.create_task(self._wake_old(), name="scheduler-wake")
                 for informer in (self.nodes, self.pods, self.namespaces):
                     await informer.synced.wait()
+                self._take_up()
                 await self._schedule_all(group)
         finally:
             self.pending.close()
@@ -130,6 +131,13 @@ class Scheduler:
             await asyncio.sleep(30.0)
             self.pending.wake_old()
 
+    def _take_up(self) -> None:
+        """All that has no node yet, also what an earlier run had decided but not written."""
+        for pod in self.pods.cache.select():
+            if not node_of(pod) and not is_terminal(pod) and self._is_ours(pod):
+                self.snapshot.forget(key_of(pod))
+                self.pending.add(key_of(pod), priority=int((pod.get("spec") or {}).get("priority") or 0))
+
     # -- decisions --------------------------------------------------------------------------------------------------
 
     async def _schedule_all(self, group: asyncio.TaskGroup) -> None:
@@ -142,12 +150,11 @@ class Scheduler:
             decision = self._decide(pod)
             if decision.node:
                 self.snapshot.assume(pod, decision.node)
-                await self._binding.acquire()
-                group.create_task(self._bind(pod, decision.node), name=f"bind-{key}")
             else:
                 self.pending.park(key)
-                group.create_task(self._refuse(pod, decision.message), name=f"refuse-{key}")
-                await asyncio.sleep(0)
+            await self._writing.acquire()
+            group.create_task(self._write(pod, decision), name=f"write-{key}")
+            await asyncio.sleep(0)
             for queue, size in self.pending.sizes:
                 metrics.PENDING.labels(queue).set(size)
 
@@ -165,6 +172,12 @@ class Scheduler:
         result = "scheduled" if decision.node else "unschedulable"
         metrics.ATTEMPTS.labels(result, self.config.name).inc()
         return decision
+
+    async def _write(self, pod: Obj, decision: Decision) -> None:
+        try:
+            await (self._bind(pod, decision.node) if decision.node else self._refuse(pod, decision.message))
+        finally:
+            self._writing.release()
 
     async def _bind(self, pod: Obj, node: str) -> None:
         """Write the decision; on failure give the room back and try again."""
@@ -187,8 +200,6 @@ class Scheduler:
             self.pending.back_off(key)
             metrics.ATTEMPTS.labels("error", self.config.name).inc()
             return
-        finally:
-            self._binding.release()
         if since is not None:
             metrics.LATENCY.observe(asyncio.get_running_loop().time() - since)
         self.events.event(pod, "Scheduled", f"Successfully assigned {key} to {node}", action="Binding")

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from math import log
 
 from pybernetes.control.affinity import matches_term, preferred_of
-from pybernetes.control.taints import PREFER_NO_SCHEDULE, taints_of, untolerated
+from pybernetes.control.taints import PREFER_NO_SCHEDULE, untolerated
 
 from .filters import Wish
-from .resources import CPU, MEMORY, scored
+from .resources import CPU, MEMORY
 from .snapshot import NodeInfo
 
 TOP = 100.0
@@ -30,7 +30,7 @@ def balanced(wish: Wish, nodes: Sequence[NodeInfo]) -> list[float]:
 
 
 def _used(wish: Wish, info: NodeInfo) -> tuple[float, float]:
-    cpu, memory = scored(wish.requests)
+    cpu, memory = wish.scored
     return (
         (info.scored_cpu + cpu) / max(1, info.allocatable[CPU]),
         (info.scored_memory + memory) / max(1, info.allocatable[MEMORY]),
@@ -40,6 +40,8 @@ def _used(wish: Wish, info: NodeInfo) -> tuple[float, float]:
 def preferred_nodes(wish: Wish, nodes: Sequence[NodeInfo]) -> list[float]:
     """Preferred node affinity: the weights of the terms that match."""
     terms = preferred_of(wish.spec)
+    if not terms:
+        return [0.0] * len(nodes)
     sums = [
         float(sum(int(t["weight"]) for t in terms if info.node and matches_term(t.get("preference") or {}, info.node)))
         for info in nodes
@@ -49,7 +51,9 @@ def preferred_nodes(wish: Wish, nodes: Sequence[NodeInfo]) -> list[float]:
 
 def soft_taints(wish: Wish, nodes: Sequence[NodeInfo]) -> list[float]:
     """The fewer PreferNoSchedule taints it does not tolerate, the better."""
-    counts = [len(untolerated(wish.tolerations, taints_of(info.node or {}), (PREFER_NO_SCHEDULE,))) for info in nodes]
+    counts = [
+        len(untolerated(wish.tolerations, info.taints, (PREFER_NO_SCHEDULE,))) if info.taints else 0 for info in nodes
+    ]
     most = max(counts, default=0)
     return [TOP * (1 - count / most) if most else TOP for count in counts]
 

@@ -5,12 +5,13 @@ decision must not give the same room away again.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pybernetes.api.objects import Key, Obj, controller_of, is_deleting, key_of, labels_of, name_of, namespace_of
 from pybernetes.control.pods import is_terminal, node_of
+from pybernetes.control.taints import taints_of
 
 from .resources import Amounts, amounts, requests_of, scored
 
@@ -89,13 +90,14 @@ class NodeInfo:
     owners: Counter[str] = field(default_factory=Counter)
     """Pods that are not leaving, by controlling owner."""
     ports: Counter[HostPort] = field(default_factory=Counter)
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        return labels_of(self.node) if self.node is not None else {}
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: list[Obj] = field(default_factory=list)
+    cordoned: bool = False
 
     def set_node(self, node: Obj | None) -> None:
         self.node = node
+        self.labels, self.taints = labels_of(node or {}), taints_of(node or {})
+        self.cordoned = bool(((node or {}).get("spec") or {}).get("unschedulable"))
         status = (node or {}).get("status") or {}
         self.allocatable = amounts(status.get("allocatable") or status.get("capacity"))
 
@@ -129,16 +131,24 @@ class Snapshot:
         self._where: dict[Key, str] = {}
         self._assumed: set[Key] = set()
         self._guarded: set[Key] = set()
+        self._present: list[NodeInfo] | None = None
         for node in nodes:
             self.set_node(node)
         for pod in pods:
             self.set_pod(pod)
 
+    @property
+    def present(self) -> Sequence[NodeInfo]:
+        """The nodes that are there, in order of arrival."""
+        if self._present is None:
+            self._present = [info for info in self.infos.values() if info.node is not None]
+        return self._present
+
     def __iter__(self) -> Iterator[NodeInfo]:
-        return (info for info in self.infos.values() if info.node is not None)
+        return iter(self.present)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self.present)
 
     @property
     def guarded(self) -> Iterator[tuple[NodeInfo, Placed]]:
@@ -148,10 +158,14 @@ class Snapshot:
             yield info, info.pods[key]
 
     def set_node(self, node: Obj) -> None:
-        self._info(name_of(node)).set_node(node)
+        info = self._info(name_of(node))
+        if info.node is None:
+            self._present = None
+        info.set_node(node)
 
     def remove_node(self, name: str) -> None:
         if (info := self.infos.get(name)) is not None:
+            self._present = None
             info.set_node(None)
             if not info.pods:
                 del self.infos[name]

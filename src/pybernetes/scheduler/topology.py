@@ -145,6 +145,11 @@ class Neighbours:
     liking: Mapping[tuple[str, str], int]
     """Preferred terms: the sum of weights for each domain."""
 
+    @property
+    def restrict(self) -> bool:
+        """Whether any node can be out because of other pods."""
+        return bool(self.wanted or self.shunned or self.guarded)
+
 
 def neighbours_of(pod: Obj, snapshot: Snapshot, namespaces: Namespaces) -> Neighbours:
     affine = terms_of(pod, "podAffinity", required=True)
