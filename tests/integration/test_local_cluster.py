@@ -121,7 +121,11 @@ def test_two_clusters_side_by_side(cluster, root):
 
 def test_a_range_in_use_is_named_and_nothing_is_built(cluster, root):
     taken = json.loads(Path(root, "state/test-local/cluster.json").read_bytes())["pod_range"]
-    done = Local("test-clash", root).pybernetes("up", "--pod-range", taken, "--nodes", "1", check=False)
+    other = Local("test-clash", root)
+    try:
+        done = other.pybernetes("up", "--pod-range", taken, "--nodes", "1", check=False)
+    finally:
+        other.pybernetes("down", check=False)
     assert done.returncode == 1
     assert f"{taken} is in use" in done.stderr
     assert not Path(root, "state/test-clash").exists()

@@ -12,7 +12,7 @@ from pybernetes.apiserver import ApiServer, ApiServerConfig
 from pybernetes.client import Client
 from pybernetes.controllers import Controllers, ControllersConfig
 from pybernetes.scheduler import Scheduler
-from pybernetes.store import Store, Unavailable
+from pybernetes.store import Unavailable
 from pybernetes.store.memory import MemoryStore
 from pybernetes.store.sqlite import SqliteStore
 from pybernetes.wire.serve import Server
@@ -36,13 +36,17 @@ async def serve(config: ServerConfig) -> None:
         api = ApiServer(store, api_config(config, identities))
         tls = TlsFiles(identities.serving.certificate, identities.serving.key, identities.ca)
         server = Server(api.handler, listen=listen, tls=tls)
-        await supervise(api, server, ControlPlane(config, api, identities))
+        try:
+            await server.start()
+        except OSError as error:
+            raise Fatal(str(error)) from error
+        await supervise(store, api, server, ControlPlane(config, api, identities))
 
 
 @contextlib.asynccontextmanager
-async def opened(config: ServerConfig) -> AsyncIterator[Store]:
+async def opened(config: ServerConfig) -> AsyncIterator[MemoryStore]:
     """The store of the configuration, closed at the end."""
-    store: Store
+    store: MemoryStore
     if config.store == "sqlite":
         try:
             store = await SqliteStore.open(f"{config.state_directory}/state.db")
