@@ -106,10 +106,11 @@ class Cgroups:
         return True
 
     def remove_all(self) -> None:
-        """Remove our parent groups, if they are empty."""
+        """Remove our parent groups with all empty groups below: the name is ours alone."""
         for path in (self.root / "memory" / self.name, self.root / "cpu" / self.name, self.root / self.name):
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
+            for directory, _, _ in os.walk(path, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory)
             with contextlib.suppress(OSError):
                 os.rmdir(path.parent if path.parent.name == Path(self.name).parts[0] else path)
 
