@@ -6,9 +6,7 @@
 /pods /metrics /healthz
 """
 
-import asyncio
-import contextlib
-import struct
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -16,7 +14,6 @@ from typing import NamedTuple, Protocol
 from pybernetes.api import times
 from pybernetes.api.errors import ApiError, BadRequest, Forbidden, NotFound, Unauthorized
 from pybernetes.api.objects import Key, Obj, encode
-from pybernetes.netlink import namespaces
 from pybernetes.wire import Channel, Request, Response, Upgrade
 from pybernetes.wire.answer import error_response
 from pybernetes.wire.channels import Remote, choose
@@ -24,11 +21,10 @@ from pybernetes.wire.channels import Remote, choose
 from .lifecycle import newest
 from .logs import LogOptions, read_log
 from .peers import caller_of
+from .portforward import CHANNELS, TUNNEL, Tunnel, forward_channels
 from .runtime.protocol import ContainerState, Phase, Runtime, RuntimeFailure, Streams
 
 _TRUE = frozenset({"1", "true"})
-_PORT_FORWARD = "v4.channel.k8s.io"
-_CHUNK = 1 << 16
 
 
 class Pods(Protocol):
@@ -181,66 +177,19 @@ class KubeletServer:
     # Port-forward
 
     def _port_forward(self, request: Request, key: Key) -> Response:
-        pod = self._pod(key)
-        texts = [
-            text for value in request.query.get("ports", request.query.get("port", ())) for text in value.split(",")
-        ]
+        netns = self.pods.netns(self._pod(key))
+        offered = [name.strip() for name in request.headers.get("sec-websocket-protocol", "").split(",")]
+        if TUNNEL in offered:
+            return Response(upgrade=Upgrade(protocol=TUNNEL, run=lambda channel: Tunnel(channel, netns).run()))
+        if CHANNELS not in offered:
+            raise BadRequest(f"port-forward is spoken as {TUNNEL} or {CHANNELS}")
+        asked = request.query.get("ports", request.query.get("port", ()))
+        texts = [text for value in asked for text in value.split(",")]
         if not texts or not all(text.isdigit() and 0 < int(text) < 65536 for text in texts):
             raise BadRequest('query parameter "port" is required, a number from 1 to 65535')
-        offered = request.headers.get("sec-websocket-protocol", "")
-        if _PORT_FORWARD not in [name.strip() for name in offered.split(",")]:
-            raise BadRequest(f"port-forward is spoken as {_PORT_FORWARD} here")
-        netns = self.pods.netns(pod)
-
-        async def run(channel: Channel) -> None:
-            await _forward(channel, [int(text) for text in texts], netns)
-
-        return Response(upgrade=Upgrade(protocol=_PORT_FORWARD, run=run))
-
-
-async def _forward(channel: Channel, ports: list[int], netns: str | None) -> None:
-    """Data of port i on channel 2i, its error on 2i+1; the first message of each tells the port number."""
-    writers: dict[int, asyncio.StreamWriter] = {}
-    async with asyncio.TaskGroup() as group:
-        for index, port in enumerate(ports):
-            for number in (2 * index, 2 * index + 1):
-                await channel.send(bytes([number]) + struct.pack("<H", port))
-            try:
-                reader, writers[2 * index] = await connect_inside(netns, port)
-            except OSError as error:
-                await channel.send(bytes([2 * index + 1]) + f"error forwarding port {port}: {error}".encode())
-                continue
-            group.create_task(_carry(reader, channel, 2 * index))
-        while (message := await channel.receive()) is not None:
-            if message and (writer := writers.get(message[0])) is not None:
-                writer.write(message[1:])
-                with contextlib.suppress(ConnectionError):
-                    await writer.drain()
-        for writer in writers.values():
-            writer.close()
-
-
-async def _carry(reader: asyncio.StreamReader, channel: Channel, number: int) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(_CHUNK):
-            await channel.send(bytes([number]) + data)
-
-
-async def connect_inside(netns: str | None, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to localhost:port of a network namespace."""
-    import socket
-
-    def make() -> socket.socket:
-        return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-
-    one = await asyncio.to_thread(namespaces.run_in, netns, make)
-    one.setblocking(False)
-    try:
-        await asyncio.get_running_loop().sock_connect(one, ("127.0.0.1", port))
-    except BaseException:
-        one.close()
-        raise
-    return await asyncio.open_connection(sock=one)
+        ports = [int(text) for text in texts]
+        run = functools.partial(forward_channels, ports=ports, netns=netns)
+        return Response(upgrade=Upgrade(protocol=CHANNELS, run=run))
 
 
 def _spec(pod: Obj, name: str) -> Obj:
