@@ -379,3 +379,18 @@ async def test_two_versions_of_one_object(call: Call) -> None:
 async def test_a_token_is_bound_and_good(call: Call) -> None:
     code, _ = await call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", {"spec": {}})
     assert code == 404  # this server has no key
+
+
+async def test_a_service_becomes_an_external_name_and_back(call: Call) -> None:
+    _, made = await call("POST", SERVICES, {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}})
+    for cleared in ({"clusterIP": None, "clusterIPs": None}, {}):
+        change = {"spec": {"type": "ExternalName", "externalName": "example.com"} | cleared}
+        code, found = await call("PATCH", f"{SERVICES}/s", change, STRATEGIC)
+        assert code == 200, found
+        assert not {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"} & found["spec"].keys()
+        taken = {"metadata": {"name": "t"}, "spec": {"clusterIP": made["spec"]["clusterIP"], "ports": [{"port": 80}]}}
+        assert (await call("POST", SERVICES, taken))[0] == 201
+        assert (await call("DELETE", f"{SERVICES}/t"))[0] == 200
+        change = {"spec": {"type": "ClusterIP", "externalName": None, "clusterIP": made["spec"]["clusterIP"]}}
+        code, found = await call("PATCH", f"{SERVICES}/s", change, STRATEGIC)
+        assert (code, found["spec"]["clusterIP"]) == (200, made["spec"]["clusterIP"])

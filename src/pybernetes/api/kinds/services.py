@@ -116,9 +116,13 @@ def _carry_node_ports(spec: Obj, before: Obj) -> None:
 
 def _drop_dependent(spec: Obj, before: Obj) -> None:
     """A change of type takes what only the old type had, unless the caller changed it too (dropTypeDependentFields)."""
-    if has_cluster_ip(before) and not has_cluster_ip(spec) and spec.get("clusterIP") == before.get("clusterIP"):
-        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
-            spec.pop(field, None)
+    if has_cluster_ip(before) and not has_cluster_ip(spec):
+        if spec.get("clusterIP") == before.get("clusterIP"):
+            spec.pop("clusterIP", None)
+            spec.pop("clusterIPs", None)
+        for field in ("ipFamilies", "ipFamilyPolicy"):
+            if spec.get(field) == before.get(field):
+                spec.pop(field, None)
     if has_node_ports(before) and not has_node_ports(spec) and _node_ports(spec) == _node_ports(before):
         for port in spec.get("ports") or ():
             port.pop("nodePort", None)
