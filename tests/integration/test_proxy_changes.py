@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from pybernetes.netlink import namespaces
+from pybernetes.netlink.message import attributes, pairs, text
 from pybernetes.netlink.nft import IP, DeleteTable, KernelNftables, Transaction
 from pybernetes.proxy.dataplane import NftDataplane
 from pybernetes.proxy.layout import TABLE
@@ -58,7 +59,10 @@ def on_node(net: Net, at: Addresses, body: Callable[[NftDataplane], object]) -> 
 @pytest.mark.parametrize("spec", [{}, STICKY], ids=["plain", "affinity"])
 @pytest.mark.parametrize("target", ["cluster IP", "node port"])
 def test_no_connection_is_lost_while_endpoints_come_and_go(net: Net, target: str, spec: dict[str, object]) -> None:
-    """Endpoints change as fast as the kernel takes it; all of them live, so every connection must be answered."""
+    """Endpoints change as fast as the kernel takes it; all of them live, so every connection must be answered.
+
+    A smoke test: the holes are rare. Each is forced in tests/property/test_proxy_plan.py.
+    """
     at = FOUR
     to = (at.service(20), 80) if target == "cluster IP" else (at.hosts["node-1"], 30080)
     caller = "pod-1b" if target == "cluster IP" else "outside"
@@ -140,6 +144,36 @@ def test_affinity_holds_and_moves_only_when_it_must(net: Net) -> None:
         assert moved in rest
         await dataplane.sync(truth, changed=frozenset(truth))
         assert {net.call(caller, address, 30080)[0] for _ in range(15)} == {moved}
+
+    on_node(net, FOUR, body)
+
+
+def remaining_ms(net: Net) -> list[int]:
+    """How long the clients that node-1 remembers have left (NFTA_SET_ELEM_EXPIRATION, which Nftables does not show)."""
+    nft = KernelNftables(net.paths["node-1"])
+    body = bytes([IP, 0, 0, 0]) + text(1, TABLE) + text(2, "affinity")
+    found = []
+    for entry in nft.netlink.dump(10 << 8 | 13, body):
+        for _, element in pairs(attributes(entry.body, 4).get(3, b"")):
+            found.append(int.from_bytes(attributes(element)[5], "big"))
+    nft.close()
+    return found
+
+
+def test_a_further_connection_starts_the_time_anew_and_keeps_the_endpoint(net: Net) -> None:
+    async def body(dataplane: NftDataplane) -> None:
+        await dataplane.clear()  # the clients of earlier tests are still remembered: a start takes them over
+        await dataplane.sync(web(FOUR, ("pod-1a", "pod-1b", "pod-2a"), **STICKY))
+        call = ("outside", FOUR.hosts["node-1"], 30080)
+        first = net.call(*call)[0]
+        (start,) = remaining_ms(net)
+        assert start <= 60_000
+        async with asyncio.timeout(10):
+            while (low := remaining_ms(net)[0]) > start - 200:
+                await asyncio.sleep(0.05)
+        assert net.call(*call)[0] == first
+        (again,) = remaining_ms(net)
+        assert again > low
 
     on_node(net, FOUR, body)
 

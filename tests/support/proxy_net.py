@@ -205,6 +205,9 @@ def _pod(paths: dict[str, str], pod: str) -> None:
         node.add_veth(pod, "eth0", peer_namespace=paths[pod])
         inside.up("lo")
         inside.up("eth0")
+        # Masqueraded callers share an address: a port that comes again too soon meets a server's TIME_WAIT, which drops
+        # the SYN (PAWSTimewait, some 50 of 20,000; with static rules too). Nothing of that is the proxy's.
+        sysctl.write("net.ipv4.tcp_max_tw_buckets", 0, namespace=paths[pod])
         for at, gateway in zip(FAMILIES, GATEWAYS, strict=True):
             full = 32 if at.version == 4 else 128
             host = node_of(pod)

@@ -15,7 +15,7 @@ from pybernetes.netlink.nft import AddTable, DeleteTable, Nftables, Operation, T
 
 from .layout import TABLE, Class
 from .model import Desired, Front, ServicePort
-from .plan import ELEMENT_SETS, Book, Elements, Planner
+from .plan import ELEMENT_SETS, Book, Change, Elements, Planner
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,8 @@ class NftDataplane:
         for book in self._books:
             change = book.update(updates)
             self._owed += change.stale
-            self._commit(book.planner, change.operations)
+            self._commit(book.planner, change.chains)
+            self._commit(book.planner, change.elements)
         self._known = True
         self._forget()
 
@@ -86,10 +87,11 @@ class NftDataplane:
         books = []
         for planner in self.planners:
             book = Book(planner)
-            fresh = book.update(desired).operations
+            fresh = book.update(desired)
             if planner in before:
                 self._owed += _stale(before[planner], book)
-            self._commit(planner, self._repairs(book, fresh))
+            for operations in self._repairs(book, fresh):
+                self._commit(planner, operations)
             books.append(book)
         self._books = books
         self._known = True
@@ -102,13 +104,15 @@ class NftDataplane:
         self._generation = self.nft.generation()
         found = 0
         for book in self._books:
-            operations = self._repairs(book)
-            found += len(operations)
-            self._commit(book.planner, operations)
+            for operations in self._repairs(book):
+                found += len(operations)
+                self._commit(book.planner, operations)
         return found
 
-    def _repairs(self, book: Book, fresh: list[Operation] | None = None) -> list[Operation]:
-        """From what is in the kernel to what the book says; `fresh` is all of the book, if it is at hand."""
+    def _repairs(self, book: Book, fresh: Change | None = None) -> list[list[Operation]]:
+        """From what is in the kernel to what the book says, transaction by transaction (see plan.Change); `fresh` is
+        all of the book, if it is at hand.
+        """
         layout = book.planner.layout
         skeleton = layout.skeleton()
         comment = skeleton[0].comment if isinstance(skeleton[0], AddTable) else ""
@@ -117,8 +121,9 @@ class NftDataplane:
         wanted = sorted(each for each in book.chains if chains.get(each.chain) != layout.class_size(each))
         if not intact:
             begin: list[Operation] = [AddTable(), DeleteTable(), *skeleton]
-            return [*begin, *(fresh if fresh is not None else [*_chains(book, book.chains), *book.repair({})])]
-        return [*_chains(book, wanted), *book.repair(self._observed(layout.family))]
+            rest = [*fresh.chains, *fresh.elements] if fresh else [*_chains(book, book.chains), *book.repair({})]
+            return [[*begin, *rest]]
+        return [_chains(book, wanted), book.repair(self._observed(layout.family))]
 
     def _intact(self, book: Book, chains: Mapping[str, int]) -> bool:
         layout = book.planner.layout

@@ -165,7 +165,7 @@ def kernel_dataplane(config: ProxyConfig) -> NftDataplane:
 
 def planners(config: ProxyConfig) -> list[Planner]:
     """One for each family that the service range has."""
-    nodes = config.node_addresses or _own_addresses(config)
+    nodes = tuple(filter(None, config.node_addresses)) or _own_addresses(config)
     return [
         Planner(Layout(family, _ranges(config, version)), node_addresses=nodes)
         for family, version in ((IP, 4), (IP6, 6))

@@ -217,9 +217,14 @@ class Planner:
 
 
 class Change(NamedTuple):
-    """What to do: operations of one transaction, and afterwards connections to forget."""
+    """What to do: `chains` in a transaction of their own, then `elements`, and afterwards connections to forget.
 
-    operations: list[Operation]
+    A packet follows the rules of the moment it came to the hook, but looks into sets as they are now. Were a chain made
+    in the transaction that first leads to it, a packet under way would find the way there, and the chain still empty.
+    """
+
+    chains: list[Operation]
+    elements: list[Operation]
     stale: list[Match]
 
 
@@ -272,13 +277,12 @@ class Book:
             placement = self.planner.place(front, before[key]) if front is not None else None
             if placement is not None:
                 classes |= self._put(key, placement, difference)
-        operations: list[Operation] = []
+        chains: list[Operation] = []
         for wanted in sorted(classes - self.chains):
-            operations += self.planner.layout.class_chain(wanted)
+            chains += self.planner.layout.class_chain(wanted)
         self.chains |= classes
-        operations += difference.operations()
         stale = [match for key in updates for match in self.planner.stale(before[key], self.placements.get(key))]
-        return Change(operations, stale)
+        return Change(chains, list(difference.operations()), stale)
 
     def wanted(self) -> Elements:
         """All elements as they should be in the table."""

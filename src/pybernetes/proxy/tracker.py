@@ -90,8 +90,12 @@ def _ports(obj: Obj) -> Iterable[tuple[str, str, int]]:
     """(name, protocol, number); ports without a number, or one that is none, serve nobody."""
     for each in obj.get("ports") or ():
         number = each.get("port")
-        if isinstance(number, int) and 0 < number < 65536:
+        if _is_port(number):
             yield sys.intern(each.get("name") or ""), sys.intern(each.get("protocol") or "TCP"), number
+
+
+def _is_port(number: object) -> bool:
+    return isinstance(number, int) and 0 < number < 65536
 
 
 def _normal(address: str) -> str:
@@ -124,14 +128,14 @@ def fronts(service: Obj, slices: Sequence[Obj], *, node: str) -> dict[ServicePor
     found: dict[ServicePort, Front] = {}
     for port in spec.get("ports") or ():
         name, protocol = port.get("name") or "", port.get("protocol") or "TCP"
-        if protocol not in PROTOCOLS:
+        if protocol not in PROTOCOLS or not _is_port(port.get("port")):
             continue
         candidates = list(_candidates(slices, name, protocol))
         found[ServicePort(key.namespace, key.name, name, protocol)] = Front(
             vips=vips,
             port=port["port"],
             protocol=protocol,
-            node_port=port.get("nodePort") or 0,
+            node_port=port["nodePort"] if _is_port(port.get("nodePort")) else 0,
             externals=tuple(dict.fromkeys(externals)),
             backends=_serving(candidates, node),
             local_backends=_serving([each for each in candidates if each[0].node == node], node),

@@ -2,7 +2,10 @@
 
 import struct
 
-from pybernetes.netlink.expressions import DROP, Decide
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pybernetes.netlink.expressions import DROP, Decide, goto
 from pybernetes.netlink.message import attributes, pairs
 from pybernetes.netlink.nft import (
     IP,
@@ -10,11 +13,13 @@ from pybernetes.netlink.nft import (
     AddElements,
     AddRule,
     AddTable,
+    Data,
     DeleteElements,
     Transaction,
     batches,
     describe,
     encode,
+    read_elements,
 )
 
 
@@ -51,3 +56,26 @@ def test_batches_keep_the_order_and_the_limit() -> None:
 def test_operations_in_words() -> None:
     assert describe(AddElements("services", {b"\x0a\x60": None})) == "add 1 elements to services (0a60)"
     assert describe(None) == "commit"
+
+
+DATA = st.one_of(
+    st.none(),
+    st.binary(min_size=4, max_size=24).filter(lambda b: len(b) % 4 == 0),
+    st.sampled_from([DROP, goto("a"), goto("chain-name")]),
+)
+
+
+@given(st.dictionaries(st.binary(min_size=4, max_size=24).filter(lambda b: len(b) % 4 == 0), DATA, max_size=30))
+def test_elements_come_back(elements: dict[bytes, Data]) -> None:
+    found: dict[bytes, Data] = {}
+    for entry in encode(Transaction(IP, "t", [AddElements("s", elements)])):
+        found.update(read_elements(attributes(entry.body, 4)[3]))
+    assert found == elements
+
+
+@given(st.binary(max_size=120))
+def test_elements_of_nonsense_end(data: bytes) -> None:
+    try:
+        list(read_elements(data))
+    except (ValueError, KeyError, struct.error):
+        return

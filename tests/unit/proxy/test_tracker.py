@@ -48,8 +48,9 @@ def test_a_front() -> None:
         {"spec": {"ports": [HTTP]}},
         {"spec": {"clusterIP": "nonsense", "ports": [HTTP]}},
         {"spec": {"clusterIP": "10.96.0.20", "ports": [{"port": 80, "protocol": "GRE"}]}},
+        {"spec": {"clusterIP": "10.96.0.20", "ports": [{"port": 70000}]}},
     ],
-    ids=["headless", "external name", "not allocated yet", "no address", "unknown protocol"],
+    ids=["headless", "external name", "not allocated yet", "no address", "unknown protocol", "port out of range"],
 )
 def test_services_nobody_balances(made: Obj) -> None:
     made["metadata"] = {"namespace": "default", "name": "web"}
