@@ -31,6 +31,7 @@ class Story:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.callers: dict[str, str] = {}
+        self.api_address = ""
 
     # looking
 
@@ -79,6 +80,7 @@ class Story:
             nodes = stage.kubectl("get", "nodes", "-o", "wide")
             stage.check("three nodes are Ready", nodes.count(" Ready ") == 3)
             stage.kubectl("version")
+            self.api_address = stage.objects("service", "kubernetes")["spec"]["clusterIP"]
 
     def deploy(self) -> None:
         stage = self.stage
@@ -218,7 +220,7 @@ class Story:
     def down(self) -> None:
         stage = self.stage
         with stage.step("Down: nothing is left"):
-            processes = set(cluster_processes())
+            processes = set(cluster_processes(self.api_address))
             stage.pybernetes("down", "--name", stage.name)
             stage.check(
                 "no process is left",
@@ -265,12 +267,14 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def cluster_processes() -> list[int]:
-    """The pids of the web servers and callers of this cluster's pods."""
+def cluster_processes(api_address: str) -> list[int]:
+    """The pids of the processes in this cluster's pods: they know its API server's address."""
+    if not api_address:
+        return []
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if b"KUBERNETES_SERVICE_HOST=" in (entry / "environ").read_bytes():
+            if f"KUBERNETES_SERVICE_HOST={api_address}".encode() in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
         except OSError:
             continue
