@@ -1,24 +1,28 @@
-"""What a local cluster needs of the composition: configuration files, identities, commands, clean-up."""
+"""What a local cluster needs of the composition: configuration files, identities, commands, clean-up.
+
+The HTTP client and the cryptography are imported where they are used, beside the server's start.
+"""
 
 from pathlib import Path
 
 from pybernetes.client import Client, kubeconfig
 from pybernetes.local import Layout, Node, python_command
-from pybernetes.wire import Request
-from pybernetes.wire.send import HttpTransport
+from pybernetes.wire import Request, Transport
 
-from . import connect
 from .config import AgentConfig, ServerConfig
-from .identities import authority_in, node_identities, server_identities
 
 
 class LocalHooks:
     """local.Hooks for this program."""
 
+    def configure(self, layout: Layout) -> None:
+        _write(Path(layout.state) / "server.yaml", server_config(layout).dump())
+
     def prepare(self, layout: Layout) -> None:
-        """Write what the processes read; what is there and valid is kept."""
+        """Write what the agents read; what is there and valid is kept. The server may do its own part meanwhile."""
+        from .identities import authority_in, node_identities, server_identities
+
         config = server_config(layout)
-        _write(Path(layout.state) / "server.yaml", config.dump())
         server_identities(config, url=layout.server_url)
         with authority_in(Path(config.state_directory) / "pki") as authority:
             for node in layout.nodes():
@@ -41,12 +45,18 @@ class LocalHooks:
         return python_command("agent", "--config", f"{node.state}/agent.yaml")
 
     def client(self, layout: Layout) -> Client:
+        from . import connect
+
         return connect.client(layout.kubeconfig, user_agent="pybernetes-up")
 
     async def server_ready(self, layout: Layout) -> bool:
+        from . import connect
+
         return await _answers(connect.transport(kubeconfig.load(layout.kubeconfig)))
 
     async def agent_ready(self, layout: Layout, node: Node) -> bool:
+        from pybernetes.wire.send import HttpTransport
+
         return await _answers(HttpTransport(f"http://{node.address}:{agent_config(layout, node).health_port}"))
 
     def end_containers(self, layout: Layout, node: Node) -> None:
@@ -56,7 +66,7 @@ class LocalHooks:
         remove_everything(Path(agent.state_directory), Path(agent.run_directory))
 
 
-async def _answers(transport: HttpTransport) -> bool:
+async def _answers(transport: Transport) -> bool:
     """Whether /readyz answers 200."""
     try:
         response = await transport.send(Request(path="/readyz"))

@@ -39,8 +39,12 @@ class Steps(Protocol):
 class Hooks(Protocol):
     """What only the composition knows: configuration files, identities, clients, and the kubelet's clean-up."""
 
+    def configure(self, layout: Layout) -> None:
+        """Write the configuration file of the server."""
+        ...
+
     def prepare(self, layout: Layout) -> None:
-        """Write certificates, kubeconfigs and configuration files (kept when they are there and valid)."""
+        """Write certificates and kubeconfigs, and the agents' configuration (kept when there and valid)."""
         ...
 
     def server_command(self, layout: Layout) -> list[str]: ...
@@ -76,10 +80,10 @@ class LocalCluster:
         with steps.step(f"Network: {layout.size} nodes on {layout.node_range}"):
             self._record()
             network.build(layout)
-        with steps.step("Certificates and configuration"):
-            self.hooks.prepare(layout)
         with steps.step(f"API server at {layout.server_url}"):
+            self.hooks.configure(layout)
             server = self._ensure("server", self.hooks.server_command(layout))
+            self.hooks.prepare(layout)  # beside the server's start, which takes longer
             await self._until(lambda: self.hooks.server_ready(layout), [server], "the API server", seconds=60)
         with steps.step(f"{layout.size} nodes Ready"):
             agents = [
