@@ -1,0 +1,458 @@
+"""What Kubernetes' conformance suite asks of Services and DNS, asked of real pods on two nodes."""
+
+import json
+import socket
+
+import pytest
+
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+
+# Each connection or datagram is answered with the name of the host and the port that it came to.
+SERVER = r"""
+import os, selectors, socket, sys
+wait = selectors.DefaultSelector()
+for word in sys.argv[1:]:
+    kind, port = word.split(":")
+    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind(("", int(port)))
+    if kind == "tcp":
+        one.listen(50)
+    wait.register(one, selectors.EVENT_READ, (kind, port))
+while True:
+    for key, _ in wait.select():
+        kind, port = key.data
+        if kind == "tcp":
+            peer, address = key.fileobj.accept()
+            peer.sendall(f"{os.environ['HOSTNAME']} {kind} {port} {address[0]}\n".encode())
+            peer.close()
+        else:
+            _, address = key.fileobj.recvfrom(2000)
+            key.fileobj.sendto(f"{os.environ['HOSTNAME']} {kind} {port} {address[0]}\n".encode(), address)
+"""
+
+# Calls a target so many times, a fresh socket each time; prints each answer or the error's name.
+CALLER = r"""
+import socket, sys
+kind, host, port, times = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+for _ in range(times):
+    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    one.settimeout(10)
+    try:
+        one.connect((host, port))
+        if kind == "udp":
+            one.send(b"?")
+        print(one.recv(2000).decode().strip() or "empty")
+    except OSError as error:
+        print(type(error).__name__)
+    finally:
+        one.close()
+"""
+
+
+def pod(name, *, labels=None, spec=None, **container):
+    container = {"name": "main", "image": "host", "command": ["sleep", "3600"]} | container
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": labels or {}},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]} | (spec or {}),
+    }
+
+
+def server(name, *sockets, labels, ports=(), spec=None, **container):
+    command = ["python3", "-u", "-c", SERVER, *sockets]
+    return pod(name, labels=labels, spec=spec, command=command, ports=list(ports), **container)
+
+
+def service(name, *ports, **spec):
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": ({"ports": list(ports)} if ports else {}) | spec,
+    }
+
+
+def on(node):
+    return {"nodeSelector": {"kubernetes.io/hostname": node}}
+
+
+NAMED = [
+    {"name": "first", "containerPort": 8001},
+    {"name": "second", "containerPort": 8002},
+    {"name": "talk", "containerPort": 8003, "protocol": "UDP"},
+]
+WEB = {"app": "web"}
+BACKENDS = [
+    server(f"web-{n}", "tcp:8001", "tcp:8002", "udp:8003", "tcp:8003", labels=WEB, ports=NAMED, spec=on(f"node-{n}"))
+    for n in (1, 2)
+]
+CALLERS = [pod(f"caller-{n}", spec=on(f"node-{n}")) for n in (1, 2)]
+HOST_CALLER = pod("caller-host", spec=on("node-1") | {"hostNetwork": True})
+STABLE = server("stable-1", "tcp:8001", labels={"app": "stable"}, spec={"hostname": "first", "subdomain": "stable"})
+GATED = server("gated", "tcp:8001", labels={"app": "gated"}, readinessProbe={
+    "exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1, "failureThreshold": 1,
+})  # fmt: skip
+SERVICES = [
+    service("web", {"name": "a", "port": 80, "targetPort": 8001}, {"name": "b", "port": 81, "targetPort": "second"},
+            {"name": "u", "port": 53, "protocol": "UDP", "targetPort": "talk"},
+            {"name": "t", "port": 53, "targetPort": 8003}, selector=WEB),
+    service("open", {"name": "a", "port": 80, "targetPort": "first"},
+            {"name": "u", "port": 80, "protocol": "UDP", "targetPort": "talk"}, selector=WEB, type="NodePort"),
+    service("sticky", {"port": 80, "targetPort": "first"}, selector=WEB, sessionAffinity="ClientIP"),
+    service("headless", {"name": "a", "port": 8001}, {"name": "u", "port": 8003, "protocol": "UDP"},
+            selector=WEB, clusterIP="None"),
+    service("stable", {"name": "a", "port": 8001}, selector={"app": "stable"}, clusterIP="None"),
+    service("nobody", {"name": "a", "port": 80}, {"name": "u", "port": 81, "protocol": "UDP"},
+            selector={"app": "nobody"}, type="NodePort"),
+    service("gated", {"port": 80, "targetPort": 8001}, selector={"app": "gated"}),
+    service("elsewhere", type="ExternalName", externalName="web.service-semantics.svc.cluster.local"),
+    service("manual", {"name": "a", "port": 80}),
+]  # fmt: skip
+
+
+class Town:
+    """The pods and Services of this module, and the questions asked of them."""
+
+    def __init__(self, cluster, namespace):
+        self.cluster, self.namespace = cluster, namespace
+
+    def kubectl(self, *argv, text=""):
+        return self.cluster.kubectl("-n", self.namespace, *argv, text=text)
+
+    def apply(self, *objects):
+        self.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+    def get(self, *argv):
+        return self.cluster.get(*argv, "-n", self.namespace)
+
+    def run(self, pod, *command, text=""):
+        """The output of a command in a pod."""
+        return self.kubectl("exec", *(["-i"] if text else []), pod, "--", *command, text=text)
+
+    def python(self, pod, script, *argv):
+        return self.run(pod, "python3", "-c", script, *argv)
+
+    def call(self, host, port, *, caller="caller-1", kind="tcp", times=1):
+        """The answers, one a line: `name kind port peer`, or the name of the error."""
+        return self.python(caller, CALLER, kind, host, str(port), str(times)).splitlines()
+
+    def spread(self, *target, times=20, **options):
+        return {answer.split()[0] for answer in self.call(*target, times=times, **options)}
+
+    def ready(self, *pods):
+        self.kubectl("wait", "--for=condition=Ready", *[f"pod/{name}" for name in pods], "--timeout=60s")
+
+    def service(self, name):
+        return self.get("service", name)["spec"]
+
+    def endpoints(self, name):
+        slices = self.get("endpointslices", "-l", f"kubernetes.io/service-name={name}")["items"]
+        return {
+            endpoint["targetRef"]["name"]
+            for one in slices
+            for endpoint in one.get("endpoints") or []
+            if endpoint["conditions"]["ready"]
+        }
+
+    def address(self, pod):
+        return self.get("pod", pod)["status"]["podIP"]
+
+    def resolve(self, *words, caller="caller-1"):
+        """The text of each record that a pod's resolver finds; the exception's name when it finds none."""
+        return sorted(self.python(caller, RESOLVE, *words).splitlines())
+
+
+RESOLVE = r"""
+import random, socket, struct, sys
+TYPES = {"A": 1, "CNAME": 5, "PTR": 12, "TXT": 16, "AAAA": 28, "SRV": 33}
+
+def name(data, at):
+    labels, end = [], None
+    while data[at]:
+        if data[at] >= 0xC0:
+            end = end or at + 2
+            at = (data[at] & 0x3F) << 8 | data[at + 1]
+            continue
+        labels.append(data[at + 1 : at + 1 + data[at]].decode())
+        at += 1 + data[at]
+    return ".".join(labels), end or at + 1
+
+def text(kind, data, at, size):
+    if kind in (1, 28):
+        return socket.inet_ntop(socket.AF_INET if kind == 1 else socket.AF_INET6, data[at : at + size])
+    if kind == 33:
+        return "%d %d %d " % struct.unpack("!3H", data[at : at + 6]) + name(data, at + 6)[0]
+    return name(data, at)[0] if kind in (5, 12) else data[at + 1 : at + size].decode()
+
+server = next(line.split()[1] for line in open("/etc/resolv.conf") if line.startswith("nameserver"))
+kind, asked = sys.argv[1:3]
+query = struct.pack("!6H", random.randrange(65536), 0x0100, 1, 0, 0, 0)
+query += b"".join(bytes([len(part)]) + part.encode() for part in asked.split(".")) + b"\0"
+query += struct.pack("!2H", TYPES[kind], 1)
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+    udp.settimeout(5)
+    udp.connect((server, 53))
+    udp.send(query)
+    data = udp.recv(4096)
+code, count = data[3] & 15, struct.unpack("!H", data[6:8])[0]
+at = name(data, 12)[1] + 4
+if code or not count:
+    print({0: "NODATA", 3: "NXDOMAIN"}.get(code, f"RCODE{code}"))
+for _ in range(count):
+    at = name(data, at)[1]
+    kind, _, _, size = struct.unpack("!2HIH", data[at : at + 10])
+    print(next(k for k, v in TYPES.items() if v == kind), text(kind, data, at + 10, size))
+    at += 10 + size
+"""
+
+
+@pytest.fixture(scope="module")
+def town(cluster, namespace):
+    found = Town(cluster, namespace)
+    found.apply(*SERVICES)
+    found.apply(*BACKENDS, *CALLERS, HOST_CALLER, STABLE, GATED)
+    found.ready("web-1", "web-2", "caller-1", "caller-2", "caller-host", "stable-1")
+    cluster.until(lambda: found.endpoints("web") == {"web-1", "web-2"}, what="both servers are endpoints")
+    cluster.until(lambda: found.spread("web", 80) == {"web-1", "web-2"}, what="both answer")
+    cluster.until(lambda: found.spread("web", 80, caller="caller-2") == {"web-1", "web-2"}, what="from node-2 too")
+    return found
+
+
+@pytest.fixture(scope="module")
+def suffix(namespace):
+    return f"{namespace}.svc.cluster.local"
+
+
+# Services
+
+
+def test_should_serve_a_basic_endpoint_from_pods(town):
+    for caller in ("caller-1", "caller-2"):
+        answers = [one.split() for one in town.call("web", 80, caller=caller, times=30)]
+        assert {answer[0] for answer in answers} == {"web-1", "web-2"}
+        assert {(answer[1], answer[2]) for answer in answers} == {("tcp", "8001")}
+        assert {answer[3] for answer in answers} == {town.address(caller)}  # a pod is seen by its own address
+
+
+def test_should_serve_multiport_endpoints_from_pods(town):
+    assert {one.split()[2] for one in town.call("web", 81, times=5)} == {"8002"}
+    assert town.call("web", 8001) == ["ConnectionRefusedError"]
+
+
+def test_should_serve_endpoints_on_same_port_and_different_protocols(town):
+    assert {tuple(one.split()[1:3]) for one in town.call("web", 53, times=5)} == {("tcp", "8003")}
+    answers = town.call("web", 53, kind="udp", times=20)
+    assert {tuple(one.split()[:3]) for one in answers} == {("web-1", "udp", "8003"), ("web-2", "udp", "8003")}
+
+
+def test_should_be_able_to_create_a_functioning_node_port_service(town):
+    ports = town.service("open")["ports"]
+    tcp, udp = ((port["nodePort"]) for port in ports)
+    for node in town.get("nodes")["items"]:
+        address = node["status"]["addresses"][0]["address"]
+        assert {one.split()[0] for one in from_outside(address, tcp)} == {"web-1", "web-2"}
+        assert town.spread(address, tcp) == {"web-1", "web-2"}
+        assert town.spread(address, tcp, caller="caller-host") == {"web-1", "web-2"}
+        assert town.spread(address, udp, kind="udp") == {"web-1", "web-2"}
+
+
+def from_outside(address, port, times=20):
+    answers = []
+    for _ in range(times):
+        with socket.create_connection((address, port), timeout=10) as one:
+            answers.append(one.recv(2000).decode())
+    return answers
+
+
+@pytest.mark.parametrize("caller", ["caller-1", "caller-host"])
+def test_without_endpoints_a_connection_is_refused_at_once(town, caller):
+    spec = town.service("nobody")
+    node = town.get("nodes")["items"][0]["status"]["addresses"][0]["address"]
+    assert town.call("nobody.service-semantics.svc.cluster.local" if caller == "caller-1" else spec["clusterIP"], 80,
+                     caller=caller) == ["ConnectionRefusedError"]  # fmt: skip
+    # What a host sends itself is refused before it leaves, and the kernel has another word for that.
+    refused = {"caller-1": ["ConnectionRefusedError"], "caller-host": ["PermissionError"]}
+    assert town.call(spec["clusterIP"], 81, kind="udp", caller=caller) == refused[caller]
+    assert town.call(node, spec["ports"][0]["nodePort"], caller=caller) == ["ConnectionRefusedError"]
+
+
+def test_should_have_session_affinity_work_for_service_with_type_cluster_ip(town):
+    for caller in ("caller-1", "caller-2"):
+        assert len(town.spread("sticky", 80, caller=caller, times=30)) == 1
+
+
+def test_should_be_able_to_switch_session_affinity_for_service_with_type_cluster_ip(town):
+    town.kubectl("patch", "service", "sticky", "-p", '{"spec": {"sessionAffinity": "None"}}')
+    town.cluster.until(lambda: len(town.spread("sticky", 80, times=30)) == 2, what="both answer without affinity")
+    town.kubectl("patch", "service", "sticky", "-p", '{"spec": {"sessionAffinity": "ClientIP"}}')
+    town.cluster.until(lambda: len(town.spread("sticky", 80, times=30)) == 1, what="one answers with affinity")
+
+
+def test_a_pod_reaches_itself_through_its_own_service(town):
+    assert town.spread("web", 80, caller="web-1") == {"web-1", "web-2"}
+    town.apply(service("alone", {"port": 80, "targetPort": 8001}, selector={"app": "stable"}))
+    answered = town.cluster.until(
+        lambda: [one for one in town.call("alone", 80, caller="stable-1") if "Error" not in one], what="it answers"
+    )
+    assert answered[0].split()[0] == "first"
+
+
+def test_a_pod_on_the_host_network_reaches_services(town):
+    assert town.spread(town.service("web")["clusterIP"], 80, caller="caller-host") == {"web-1", "web-2"}
+    node = town.get("pod", "caller-host")["status"]
+    assert node["podIP"] == node["hostIP"]
+
+
+def test_only_ready_pods_get_traffic(town):
+    assert town.call("gated", 80) == ["ConnectionRefusedError"]
+    town.run("gated", "touch", "/tmp/ready")
+    town.cluster.until(lambda: town.call("gated", 80)[0].startswith("gated "), what="the ready pod answers")
+    town.run("gated", "rm", "/tmp/ready")
+    town.cluster.until(lambda: town.call("gated", 80) == ["ConnectionRefusedError"], what="the pod is left out again")
+    assert town.get("pod", "gated")["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_endpoints_that_a_user_wrote(town):
+    slice_of = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "manual-1", "labels": {"kubernetes.io/service-name": "manual"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "a", "port": 8002, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [town.address("web-2")], "conditions": {"ready": True}}],
+    }
+    town.apply(slice_of)
+    town.cluster.until(lambda: town.call("manual", 80)[0].startswith("web-2 tcp 8002"), what="the endpoint answers")
+
+
+def test_should_be_able_to_change_the_type_from_external_name_to_cluster_ip_and_back(town, suffix):
+    town.apply(service("changing", type="ExternalName", externalName=f"web.{suffix}"))
+    town.cluster.until(lambda: f"CNAME web.{suffix}" in town.resolve("CNAME", f"changing.{suffix}"), what="a CNAME")
+    town.apply(service("changing", {"port": 80, "targetPort": 8001}, type="ClusterIP", selector=WEB))
+    address = town.service("changing")["clusterIP"]
+    town.cluster.until(lambda: town.resolve("A", f"changing.{suffix}") == [f"A {address}"], what="an address")
+    town.cluster.until(lambda: town.spread("changing", 80) == {"web-1", "web-2"}, what="it answers")
+    change = {"spec": {"type": "ExternalName", "externalName": f"web.{suffix}", "clusterIP": None, "clusterIPs": None}}
+    town.kubectl("patch", "service", "changing", "-p", json.dumps(change))
+    assert "clusterIP" not in town.service("changing")
+    town.cluster.until(lambda: f"CNAME web.{suffix}" in town.resolve("CNAME", f"changing.{suffix}"), what="a CNAME")
+
+
+def test_a_deleted_service_is_gone_from_rules_and_names(town, suffix):
+    town.apply(service("brief", {"port": 80, "targetPort": 8001}, selector=WEB))
+    address = town.service("brief")["clusterIP"]
+    town.cluster.until(lambda: town.spread("brief", 80) == {"web-1", "web-2"}, what="it answers")
+    town.kubectl("delete", "service", "brief")
+    town.cluster.until(lambda: town.resolve("A", f"brief.{suffix}") == ["NXDOMAIN"], what="the name is gone")
+    town.cluster.until(lambda: "Error" in town.call(address, 80)[0], what="the address is gone")
+    town.cluster.until(lambda: town.endpoints("brief") == set(), what="its slices are gone")
+
+
+def test_should_contain_environment_variables_for_services(town):
+    town.apply(pod("late"))
+    town.ready("late")
+    found = dict(line.split("=", 1) for line in town.run("late", "env").splitlines())
+    spec = town.service("web")
+    assert (found["WEB_SERVICE_HOST"], found["WEB_SERVICE_PORT"]) == (spec["clusterIP"], "80")
+    assert (found["WEB_SERVICE_PORT_A"], found["WEB_SERVICE_PORT_B"]) == ("80", "81")
+    assert found["WEB_PORT_53_UDP"] == f"udp://{spec['clusterIP']}:53"
+    assert (found["WEB_PORT_81_TCP_PROTO"], found["WEB_PORT_81_TCP_ADDR"]) == ("tcp", spec["clusterIP"])
+    assert found["KUBERNETES_SERVICE_PORT_HTTPS"] == "443"
+    assert not [name for name in found if name.startswith(("HEADLESS_", "ELSEWHERE_"))]
+
+
+def test_should_provide_secure_master_service(town):
+    script = """
+import ssl, sys, urllib.request
+where = "/var/run/secrets/kubernetes.io/serviceaccount/"
+context = ssl.create_default_context(cafile=where + "ca.crt")
+request = urllib.request.Request("https://kubernetes.default.svc/version")
+request.add_header("Authorization", "Bearer " + open(where + "token").read())
+print(urllib.request.urlopen(request, context=context, timeout=10).status, open(where + "namespace").read())
+"""
+    for caller in ("caller-1", "caller-2"):
+        assert town.python(caller, script).split() == ["200", "service-semantics"]
+
+
+# DNS
+
+
+def test_should_provide_dns_for_services(town, suffix):
+    spec = town.service("web")
+    for caller in ("caller-1", "caller-2"):
+        assert town.resolve("A", f"web.{suffix}", caller=caller) == [f"A {spec['clusterIP']}"]
+    assert town.resolve("AAAA", f"web.{suffix}") == ["NODATA"]
+    assert town.resolve("SRV", f"_a._tcp.web.{suffix}") == [f"SRV 0 100 80 web.{suffix}"]
+    assert town.resolve("SRV", f"_u._udp.web.{suffix}") == [f"SRV 0 100 53 web.{suffix}"]
+    assert town.resolve("SRV", f"_u._tcp.web.{suffix}") == ["NXDOMAIN"]
+    assert town.resolve("A", f"nothing.{suffix}") == ["NXDOMAIN"]
+    assert town.resolve("PTR", reverse(spec["clusterIP"])) == [f"PTR web.{suffix}"]
+
+
+def reverse(address):
+    return ".".join(reversed(address.split("."))) + ".in-addr.arpa"
+
+
+def test_a_headless_service_names_its_pods(town, suffix):
+    addresses = [town.address(name) for name in ("web-1", "web-2")]
+    assert town.resolve("A", f"headless.{suffix}") == sorted(f"A {one}" for one in addresses)
+    names = [f"{one.replace('.', '-')}.headless.{suffix}" for one in addresses]
+    assert town.resolve("SRV", f"_a._tcp.headless.{suffix}") == sorted(f"SRV 0 50 8001 {name}" for name in names)
+    assert town.resolve("A", names[0]) == [f"A {addresses[0]}"]
+    assert town.resolve("A", f"nobody-there.headless.{suffix}") == ["NXDOMAIN"]
+    assert town.spread("headless", 8001) <= {"web-1", "web-2"}
+
+
+def test_should_provide_dns_for_pods_for_hostname_and_subdomain(town, suffix):
+    address = town.address("stable-1")
+    assert town.resolve("A", f"first.stable.{suffix}") == [f"A {address}"]
+    assert f"PTR first.stable.{suffix}" in town.resolve("PTR", reverse(address))
+    assert town.run("stable-1", "hostname").strip() == "first"
+    assert town.run("stable-1", "hostname", "-f").strip() == f"first.stable.{suffix}"
+    assert f"{address}\tfirst.stable.{suffix}\tfirst" in town.run("stable-1", "cat", "/etc/hosts")
+    assert town.call("first.stable", 8001)[0].startswith("first ")
+
+
+def test_should_resolve_dns_of_partial_qualified_names_for_services(town, suffix):
+    address = town.service("web")["clusterIP"]
+    for name in ("web", "web.service-semantics", "web.service-semantics.svc", f"web.{suffix}", f"web.{suffix}."):
+        assert town.run("caller-2", "getent", "ahostsv4", name).split()[0] == address, name
+    assert town.run("caller-1", "getent", "ahostsv4", "kubernetes.default").split()[0].endswith(".0.1")
+
+
+def test_should_provide_dns_for_external_name_services(town, suffix):
+    answers = town.resolve("A", f"elsewhere.{suffix}")
+    assert answers == sorted([f"CNAME web.{suffix}", f"A {town.service('web')['clusterIP']}"])
+    assert town.spread("elsewhere", 80) == {"web-1", "web-2"}
+
+
+def test_should_provide_etc_hosts_entries_for_the_cluster(town):
+    hosts = town.run("caller-1", "cat", "/etc/hosts")
+    assert f"{town.address('caller-1')}\tcaller-1" in hosts
+    assert hosts.startswith("# Kubernetes-managed hosts file.")
+    aliases = [{"ip": "192.0.2.7", "hostnames": ["foo.remote", "bar.remote"]}]
+    town.apply(pod("aliased", spec={"hostAliases": aliases}))
+    town.ready("aliased")
+    assert town.run("aliased", "getent", "hosts", "bar.remote").split()[0] == "192.0.2.7"
+
+
+def test_should_support_configurable_pod_dns_nameservers(town):
+    options = {
+        "nameservers": ["192.0.2.53"],
+        "searches": ["resolv.example"],
+        "options": [{"name": "ndots", "value": "2"}],
+    }
+    town.apply(pod("own-dns", spec={"dnsPolicy": "None", "dnsConfig": options}))
+    town.ready("own-dns")
+    lines = town.run("own-dns", "cat", "/etc/resolv.conf").split("\n")
+    assert set(filter(None, lines)) == {"nameserver 192.0.2.53", "search resolv.example", "options ndots:2"}
+
+
+def test_a_name_of_nowhere_is_refused_at_once(town):
+    assert town.resolve("A", "www.example.com")[0] in {"RCODE5", "RCODE2", "NXDOMAIN"}
+
+
+def test_the_zone_says_its_version(town):
+    assert town.resolve("TXT", "dns-version.cluster.local") == ["TXT 1.1.0"]
