@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from pybernetes.wire import Request, Response
 
@@ -51,7 +51,8 @@ class Metrics:
             histogram.observe(seconds)
 
     def text(self) -> bytes:
-        return generate_latest(self.registry)
+        """The server's, and those of the rest of its process: controllers and scheduler, when they run here."""
+        return generate_latest(self.registry) + generate_latest(REGISTRY)
 
 
 def _labels(found: Route | None) -> tuple[str, ...]:

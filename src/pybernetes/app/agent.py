@@ -3,6 +3,8 @@
 from ipaddress import ip_network
 from pathlib import Path
 
+from prometheus_client import REGISTRY
+
 from pybernetes.aio.logs import setup_logging
 from pybernetes.aio.process import run_forever
 from pybernetes.aio.supervise import supervise
@@ -32,6 +34,7 @@ async def serve(config: AgentConfig) -> None:
     kubelet = Kubelet(clients["kubelet"], kubelet_config(config))
     proxy = Proxy(clients["proxy"], proxy_config(config))
     dns = Dns(clients["dns"], dns_config(config))
+    REGISTRY.register(dns.collector)  # the kubelet's server shows the metrics of the whole process
     checks: dict[str, Check] = {
         "kubelet": lambda: kubelet.synced,
         "proxy": proxy.synced.is_set,

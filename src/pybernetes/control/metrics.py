@@ -7,18 +7,18 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _BUCKETS = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 
-DEPTH = Gauge("workqueue_depth", "Current depth of workqueue", ["name"])
-ADDS = Counter("workqueue_adds", "Total number of adds handled by workqueue", ["name"])
-RETRIES = Counter("workqueue_retries", "Total number of retries handled by workqueue", ["name"])
+DEPTH = Gauge("workqueue_depth", "Keys that wait for a worker.", ["name"])
+ADDS = Counter("workqueue_adds", "Keys added, those that coalesced included.", ["name"])
+RETRIES = Counter("workqueue_retries", "Keys put back after a failure.", ["name"])
 WAITED = Histogram(
     "workqueue_queue_duration_seconds",
-    "How long in seconds an item stays in workqueue before being requested.",
+    "Seconds from the add of a key to its worker.",
     ["name"],
     buckets=_BUCKETS,
 )
 WORKED = Histogram(
     "workqueue_work_duration_seconds",
-    "How long in seconds processing an item from workqueue takes.",
+    "Seconds that a worker had a key.",
     ["name"],
     buckets=_BUCKETS,
 )

@@ -13,11 +13,7 @@ from pybernetes.control import Again, Controller
 from .pods import is_terminating
 from .shared import Shared
 
-_CA_NOTE = (
-    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
-    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
-    "clusters."
-)
+_CA_NOTE = "The authority that signed the API server's certificate, for pods that call https://kubernetes.default.svc."
 
 
 class PerNamespace:

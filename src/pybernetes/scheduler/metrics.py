@@ -6,17 +6,17 @@ PROFILE = "default-scheduler"
 
 ATTEMPTS = Counter(
     "scheduler_schedule_attempts",
-    "Number of attempts to schedule pods, by the result.",
+    "Decisions on pods, by what came out.",
     ["result", "profile"],
 )
-PENDING = Gauge("scheduler_pending_pods", "Number of pending pods, by the queue type.", ["queue"])
+PENDING = Gauge("scheduler_pending_pods", "Pods not bound yet, by where they wait.", ["queue"])
 ALGORITHM = Histogram(
     "scheduler_scheduling_algorithm_duration_seconds",
-    "Scheduling algorithm latency in seconds",
+    "Seconds for one decision.",
     buckets=[0.001 * 2**n for n in range(15)],
 )
 LATENCY = Histogram(
     "scheduler_pod_scheduling_sli_duration_seconds",
-    "E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue.",
+    "Seconds from the first sight of a pod to its binding.",
     buckets=[0.01 * 2**n for n in range(20)],
 )
