@@ -96,10 +96,7 @@ def _selection(request: Request, row: Resource, namespace: str, name: str) -> Se
         raise BadRequest(str(error)) from error
     unsupported = wanted.unsupported(row.selectable)
     if unsupported:
-        raise BadRequest(
-            f'Unable to find "{row.group}/{row.version}, Resource={row.plural}" that match label selector '
-            f'"{labels}", field selector "{wanted}": field label not supported: {unsupported}'
-        )
+        raise BadRequest(f"field label not supported: {unsupported}")
     terms = tuple(_renamed(term, fields.RENAMED.get(row) or {}) for term in wanted.terms)
     if name:
         terms += (FieldTerm("metadata.name", name),)
