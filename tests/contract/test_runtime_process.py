@@ -97,11 +97,11 @@ async def test_mounts(runtime, tmp_path):
         Mount(source=str(tmp_path / "data"), target="/var/run/ro", read_only=True),
         Mount(source=str(tmp_path / "hosts"), target="/etc/hosts"),
     )
-    script = "cat /etc/hosts; echo x > /some/new/place/x; cat /var/run/ro/x; touch /var/run/ro/y || echo refused"
+    script = "cat /etc/hosts; echo x > /some/new/place/x; cat /var/run/ro/x; touch /var/run/ro/y 2>&- || echo refused"
     found = await output(runtime, tmp_path, script, mounts=mounts)
     assert found[0] == "192.0.2.1 me"
     assert found[1] == "x"
-    assert found[-1] == "refused"
+    assert found[2] == "refused"
     assert (tmp_path / "data" / "x").read_text() == "x\n"
     assert not exists("/some")
     assert not exists("/run/ro")
@@ -130,7 +130,7 @@ async def test_privileges(runtime, tmp_path):
 
 
 async def test_a_read_only_root(runtime, tmp_path):
-    assert await output(runtime, tmp_path, "touch /x || echo refused", read_only_root=True) != []
+    assert await output(runtime, tmp_path, "touch /x 2>&- || echo refused", read_only_root=True) == ["refused"]
 
 
 async def test_working_directory_and_environment(runtime, tmp_path):
@@ -300,9 +300,11 @@ async def test_without_overlay_the_nodes_files_are_read_only(tmp_path):
     async with opened(tmp_path) as runtime:
         runtime.overlay = False
         mounts = (Mount(source=str(tmp_path / "volume"), target="/run/volume"),)
-        script = "touch /etc/x || echo refused; touch /tmp/y && echo tmp; touch /run/volume/z && echo volume; hostname"
+        script = (
+            "touch /etc/x 2>&- || echo refused; touch /tmp/y && echo tmp; touch /run/volume/z && echo volume; hostname"
+        )
         found = await output(runtime, tmp_path, script, mounts=mounts, hostname="podhost")
-        assert found[1:] == ["refused", "tmp", "volume", "podhost"]
+        assert found == ["refused", "tmp", "volume", "podhost"]
         bad = (Mount(source=str(tmp_path / "volume"), target="/etc/not/there"),)
         with pytest.raises(RuntimeFailure, match="make the mount point /etc/not/there"):
             await start(runtime, "true", mounts=bad)

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from pybernetes.api.objects import Obj, uid_of
 
@@ -144,12 +145,20 @@ class ProcessRuntime:
         record = self._record(container)
         record.meta["starting"] = True
         write(record.path / "meta.json", record.meta)
-        with self.zygote.request("start", directory=str(record.path)) as answers:
-            values = (await answers.next()).values
+        values = await self._asked_to_start(record)
         if error := values.get("error", "" if values else "the zygote ended while starting it"):
             self._fail(record, error)
         self._note(record.state())
         self._watch(record)
+
+    async def _asked_to_start(self, record: Record) -> dict[str, Any]:
+        """The shim's answer. A zygote that was killed with the request unread is replaced, and asked again."""
+        for _ in range(2):
+            with self.zygote.request("start", directory=str(record.path)) as answers:
+                values = (await answers.next()).values
+            if values or record.running:
+                return values
+        return {}
 
     def _fail(self, record: Record, error: str) -> None:
         message = f"failed to start container process: {error}"
