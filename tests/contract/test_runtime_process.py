@@ -17,6 +17,8 @@ from pybernetes.kubelet.runtime import (
     RuntimeFailure,
     Streams,
 )
+from pybernetes.kubelet.runtime.process.cgroups import Cgroups
+from pybernetes.kubelet.runtime.process.records import all_records
 from support.kernel import missing, namespace
 from support.kubelet import pod
 
@@ -25,12 +27,25 @@ pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(missing()), reason=f"n
 
 @asynccontextmanager
 async def opened(directory, **fields):
-    runtime = ProcessRuntime(directory / "runtime", cgroup=f"pybernetes-test-{os.getpid()}", **fields)
+    """A runtime whose containers go on when it is closed."""
+    runtime = ProcessRuntime(directory / "runtime", cgroup=group_of(directory), **fields)
     await runtime.open()
     try:
         yield runtime
     finally:
         await runtime.close()
+
+
+def group_of(directory):
+    return f"pybernetes-test-{os.getpid()}-{directory.name}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(tmp_path):
+    yield
+    for record in all_records(tmp_path / "runtime" / "containers"):
+        record.kill()
+    Cgroups(group_of(tmp_path), probe=False).remove_all()
 
 
 @pytest.fixture
