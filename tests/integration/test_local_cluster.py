@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.local import Local, container_processes, leftovers
+from pybernetes import local
+from support.local import Local, alive, container_processes, leftovers
 
 pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
 
@@ -24,13 +25,7 @@ spec:
 
 
 @pytest.fixture(scope="module")
-def strangers():
-    """Container processes that were there before."""
-    return container_processes()
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory, strangers):
+def root(tmp_path_factory):
     return tmp_path_factory.mktemp("local")
 
 
@@ -147,12 +142,23 @@ def test_not_root_is_a_message():
     assert "Traceback" not in done.stderr
 
 
-def test_down_leaves_nothing(cluster, root, strangers):
+def test_down_leaves_nothing(cluster, root):
     cluster.kubectl("apply", "-f", "-", text=POD.replace("sleeper", "left-running"))
     cluster.kubectl("wait", "--for=condition=Ready", "pod/left-running", "--timeout=30s")
+    layout = local.find("test-local", state_root=str(root / "state"))
+    processes = container_processes(cluster.get("service", "kubernetes")["spec"]["clusterIP"])
+    groups = cgroups()
+    assert layout
+    assert processes
     down = cluster.pybernetes("down")
     assert "nothing of it is left" in down.stderr
-    assert leftovers(root) == []
-    assert container_processes() - strangers == set()
+    assert leftovers(layout, root) == []
+    assert [pid for pid in processes if alive(Path(f"/proc/{pid}"))] == []
     assert [path for part in ("state", "run", "log") for path in Path(root, part).glob("test-*")] == []
+    assert cgroups() < groups or not groups
     assert cluster.pybernetes("down").returncode == 0
+
+
+def cgroups():
+    """The control groups of all nodes on this machine."""
+    return {path.name for path in Path("/sys/fs/cgroup").glob("*/pybernetes/*") if path.is_dir()}

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pybernetes.local.layout import SLOTS, Wanted, layout_at
+from pybernetes.local.layout import Layout
 from pybernetes.netlink.links import Links
 
 BIN = Path(sys.executable).parent
-RANGES = {text for slot in range(SLOTS) for text in layout_at(Wanted(name="any"), slot).ranges}
 
 
 class Local:
@@ -76,26 +75,37 @@ class Local:
         return "\n".join(texts)
 
 
-def container_processes() -> set[int]:
-    """Zygotes and shims (they bear its command line), and what runs in pods (it knows the API server's address)."""
+def container_processes(api_address: str) -> set[int]:
+    """What runs in a cluster's pods (it knows its API server's address), and the shims and zygotes above it."""
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            command = (entry / "cmdline").read_bytes()
-            ours = b"zygote.py" in command or b"KUBERNETES_SERVICE_HOST=" in (entry / "environ").read_bytes()
-            if ours and (entry / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
-                found.add(int(entry.name))
+            environment = (entry / "environ").read_bytes().split(b"\0")
+            if f"KUBERNETES_SERVICE_HOST={api_address}".encode() in environment and alive(entry):
+                found |= {int(entry.name), parent(entry)}
         except OSError:
             continue
-    return found
+    return {pid for pid in found if pid > 1 and alive(Path(f"/proc/{pid}"))}
 
 
-def leftovers(root: Path) -> list[str]:
-    """What of the clusters under a root is still on the machine: mounts, links, routes, processes."""
+def alive(entry: Path) -> bool:
+    """Whether a process (its directory in /proc) runs and is no zombie."""
+    try:
+        return (entry / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def parent(entry: Path) -> int:
+    return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+
+
+def leftovers(layout: Layout, root: Path) -> list[str]:
+    """What of a cluster is still on the machine: mounts, its link, routes, control groups, processes."""
     found = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(root) in line]
-    found += [f"link {path.name}" for path in Path("/sys/class/net").glob("pyb*")]
     with Links() as host:
-        found += [f"route {route.destination}" for route in host.routes() if route.destination in RANGES]
+        found += [f"link {link.name}" for link in host.list() if link.name == layout.host_link]
+        found += [f"route {route.destination}" for route in host.routes() if route.destination in layout.ranges]
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
