@@ -78,6 +78,30 @@ def _check_depth(data: bytes) -> None:
             depth -= 1
 
 
+def yaml_duplicates(data: bytes) -> list[str]:
+    """Keys that a mapping of the (valid) document has twice, as strict decoding words them."""
+    found = []
+    open_mappings: list[set[str] | None] = []  # of each open collection the keys seen, None for a sequence
+    at_key: list[bool] = []
+    for event in yaml.parse(data, Loader=_JsonLikeLoader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            open_mappings.pop()
+            at_key.pop()
+        elif isinstance(event, yaml.NodeEvent):
+            keys = open_mappings[-1] if open_mappings else None
+            if keys is not None:
+                if at_key[-1] and isinstance(event, yaml.ScalarEvent):
+                    if event.value in keys:
+                        line = event.start_mark.line + 1 if event.start_mark else 0
+                        found.append(f'line {line}: key "{event.value}" already set in map')
+                    keys.add(event.value)
+                at_key[-1] = not at_key[-1]
+            if isinstance(event, yaml.CollectionStartEvent):
+                open_mappings.append(set() if isinstance(event, yaml.MappingStartEvent) else None)
+                at_key.append(True)
+    return found
+
+
 class _JsonLikeLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """The safe loader less the types that JSON does not have."""
 
@@ -134,6 +158,8 @@ def read_object(request: Request, scheme: Scheme, row: Resource, *, part: str = 
     problems = scheme.conform(obj, row, part=part)
     if doubled:
         problems = decoding.strict_problems(request.body, scheme.type(row, part))
+    if media in _YAML and validation != "Ignore" and (twice := yaml_duplicates(request.body)):
+        problems = ["yaml: unmarshal errors:\n  " + "\n  ".join(twice), *problems]
     report(request, problems, validation, version=version, kind=obj["kind"])
     return obj
 

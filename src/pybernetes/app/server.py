@@ -10,8 +10,6 @@ from pybernetes.aio.process import run_forever
 from pybernetes.aio.supervise import Fatal, supervise
 from pybernetes.apiserver import ApiServer, ApiServerConfig
 from pybernetes.client import Client
-from pybernetes.controllers import Controllers, ControllersConfig
-from pybernetes.scheduler import Scheduler
 from pybernetes.store import Unavailable
 from pybernetes.store.memory import MemoryStore
 from pybernetes.store.sqlite import SqliteStore
@@ -66,14 +64,22 @@ class ControlPlane:
     def __init__(self, config: ServerConfig, api: ApiServer, identities: ServerIdentities) -> None:
         self.config = config
         self.api = api
-        self.identities = identities
+        self.root_ca = Path(identities.ca).read_text()
 
     async def run(self) -> None:
         await self.api.ready()
+        from pybernetes.controllers import Controllers, ControllersConfig  # the API answers before they are read
+        from pybernetes.scheduler import Scheduler
+
         manager = Client(self.api.trusted("system:kube-controller-manager"), user_agent="kube-controller-manager")
         scheduler = Client(self.api.trusted("system:kube-scheduler"), user_agent="kube-scheduler")
-        controllers = Controllers(manager, controllers_config(self.config, self.identities))
-        await supervise(controllers, Scheduler(scheduler))
+        config = ControllersConfig(
+            cluster_cidr=self.config.pod_range,
+            root_ca=self.root_ca,
+            dns_address=dns_address(self.config),
+            node_grace_seconds=self.config.node_grace_seconds,
+        )
+        await supervise(Controllers(manager, config), Scheduler(scheduler))
 
 
 def api_config(config: ServerConfig, identities: ServerIdentities) -> ApiServerConfig:
@@ -91,15 +97,6 @@ def api_config(config: ServerConfig, identities: ServerIdentities) -> ApiServerC
         kubelet_client_certificate=identities.kubelet_client.certificate,
         kubelet_client_key=identities.kubelet_client.key,
         kubelet_ca=identities.ca,
-    )
-
-
-def controllers_config(config: ServerConfig, identities: ServerIdentities) -> ControllersConfig:
-    return ControllersConfig(
-        cluster_cidr=config.pod_range,
-        root_ca=Path(identities.ca).read_text(),
-        dns_address=dns_address(config),
-        node_grace_seconds=config.node_grace_seconds,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import logging
 from collections.abc import AsyncIterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +12,9 @@ from pybernetes.api.errors import BadRequest, TooLarge
 from .answer import BODY_BYTES, answer, close_body, converse, error_response, goes_on, whole
 from .message import Handler, Peer, Request, Response
 from .url import BadTarget, decode_path, decode_query
+
+library_log = logging.getLogger("pybernetes.wire.library")
+library_log.setLevel(logging.ERROR)  # uvicorn tells of every handshake at INFO and of every bad peer at WARNING
 
 _ONCE = frozenset({"authorization", "content-type", "host"})
 """Headers whose repetition has no honest reading."""

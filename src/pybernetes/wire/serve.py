@@ -7,7 +7,6 @@ lifespan and access logs are not used. Runs on uvloop and on asyncio's own loop 
 
 import asyncio
 import functools
-import logging
 import time
 from collections.abc import Sequence
 from email.utils import formatdate
@@ -15,22 +14,17 @@ from typing import Any, Self
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 from uvicorn.server import ServerState
-from wsproto.utilities import LocalProtocolError
 
 from pybernetes.api.errors import ApiError
 
 from .answer import error_response
-from .asgi import App, Limits, Stream
+from .asgi import App, Limits, Stream, library_log
 from .message import Handler, Peer
 from .sockets import address_of, bind
 from .tls import TlsFiles
 
 __all__ = ["Limits", "Server", "TlsFiles"]
-
-_library_log = logging.getLogger("pybernetes.wire.library")
-_library_log.setLevel(logging.ERROR)  # uvicorn tells of every handshake at INFO and of every bad peer at WARNING
 
 
 class Server:
@@ -64,7 +58,7 @@ class Server:
         config = Config(
             app=app,
             http=_Connection,
-            ws=_WebSocket,
+            ws=_websocket,  # type: ignore[arg-type] # it calls what it is given
             loop="none",
             lifespan="off",
             interface="asgi3",
@@ -177,7 +171,7 @@ class _Connection(HttpToolsProtocol):
         limits: Limits,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.logger = _library_log
+        self.logger = library_log
         self.limits = limits
         self.stream: Stream | None = None
         self.reading_since = 0.0
@@ -254,18 +248,8 @@ class _Connection(HttpToolsProtocol):
             self.stream.end()
 
 
-class _WebSocket(WSProtocol):
-    """One WebSocket connection."""
+def _websocket(*args: Any, **kwargs: Any) -> asyncio.Protocol:
+    """One WebSocket connection; its library is imported with the first."""
+    from .websocket import WebSocket
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.logger = _library_log
-        self._ended = False
-
-    def shutdown(self) -> None:
-        if not self._ended:
-            self._ended = True
-            try:
-                super().shutdown()
-            except LocalProtocolError:  # the peer has just said goodbye itself
-                self.transport.close()
+    return WebSocket(*args, **kwargs)

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from pybernetes.api.objects import Obj
@@ -15,8 +15,10 @@ class VolumeError(Exception):
     """A volume cannot be given to the pod: a FailedMount event, tried again later."""
 
 
-def mounts(container: Obj, paths: Mapping[str, Path], variables: Mapping[str, str]) -> list[Mount]:
-    """Raises VolumeError for a subPath that leaves its volume."""
+def mounts(
+    container: Obj, paths: Mapping[str, Path], variables: Mapping[str, str], *, ours: Container[str] = ()
+) -> list[Mount]:
+    """Volumes named in `ours` are only read by the pod. Raises VolumeError for a subPath that leaves its volume."""
     result = []
     for entry in container.get("volumeMounts") or ():
         path = paths.get(entry["name"])
@@ -30,7 +32,7 @@ def mounts(container: Obj, paths: Mapping[str, Path], variables: Mapping[str, st
             Mount(
                 source=source,
                 target=str(entry["mountPath"]),
-                read_only=bool(entry.get("readOnly")),
+                read_only=bool(entry.get("readOnly")) or entry["name"] in ours,
                 propagate=entry.get("mountPropagation") in ("HostToContainer", "Bidirectional"),
             )
         )

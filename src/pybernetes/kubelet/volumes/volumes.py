@@ -25,6 +25,12 @@ _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def written(pod: Obj) -> frozenset[str]:
+    """Names of the volumes that the kubelet writes: read-only in the containers (kubelet since 1.9.4)."""
+    volumes = pod["spec"].get("volumes") or ()
+    return frozenset(str(one["name"]) for one in volumes if any(one.get(kind) is not None for kind in WRITTEN))
+
+
 class PodVolumes:
     """Volumes under `directory`, which is this pod's own."""
 
@@ -62,7 +68,7 @@ class PodVolumes:
         path = self.directory / "volumes" / str(volume["name"])
         group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
         gid = -1 if group is None else int(group)
-        if any(volume.get(kind) is not None for kind in WRITTEN):
+        if volume["name"] in written(pod):
             files = files_of(pod, volume, lookup=lookup, token=token, status=status, allocatable=allocatable)
             AtomicDirectory(path, gid=gid).write(files)
             return path
