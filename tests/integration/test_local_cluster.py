@@ -1,5 +1,6 @@
 """`up` and `down` as a user meets them: again, after a crash, side by side, and where they cannot work."""
 
+import ctypes
 import json
 import os
 import signal
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from pybernetes import local
-from support.local import Local, alive, container_processes, leftovers
+from support.local import BIN, Local, alive, container_processes, leftovers
 
 pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+
+PR_CAPBSET_DROP = 24
+CAP_NET_ADMIN, CAP_SYS_ADMIN = 12, 21
 
 POD = """
 apiVersion: v1
@@ -140,6 +144,29 @@ def test_not_root_is_a_message():
     assert done.returncode == 1
     assert "run it as root" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("capability", "words"),
+    [
+        (CAP_NET_ADMIN, "the kernel cannot do veth pairs and bridges"),
+        (CAP_SYS_ADMIN, "no network namespace can be made"),
+    ],
+)
+def test_a_missing_capability_is_named_and_nothing_is_built(tmp_path, capability, words):
+    other = Local("test-less", tmp_path)
+
+    def drop():
+        assert ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0
+
+    done = subprocess.run(
+        [BIN / "pybernetes", "up", "--name", "test-less"],
+        env=other.environment, preexec_fn=drop, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_down_leaves_nothing(cluster, root):
