@@ -254,6 +254,9 @@ class Book:
 
     An address that two Services claim (contradictory objects, or one that goes while the other comes) stays with the
     first; the other gets it when it is free. Hairpin pairs are shared by all Services of a pod, and counted.
+
+    A hairpin pair goes one update after its endpoint: a packet that was just sent to its own pod must still be
+    masqueraded, or the pod drops it as coming from itself, and the connection keeps that translation for its life.
     """
 
     def __init__(self, planner: Planner) -> None:
@@ -263,6 +266,8 @@ class Book:
         self.denied: dict[ServicePort, frozenset[bytes]] = {}
         self.chains: set[Class] = set()
         self._hairpins: Counter[bytes] = Counter()
+        self._leaving: set[bytes] = set()
+        """Hairpin pairs that nobody has any more, and that the next update removes."""
 
     def update(self, updates: Mapping[ServicePort, Front | None]) -> Change:
         """Take in what changed; the operations lead from the table before to the table after."""
@@ -281,6 +286,7 @@ class Book:
         for wanted in sorted(classes - self.chains):
             chains += self.planner.layout.class_chain(wanted)
         self.chains |= classes
+        self._linger(difference)
         stale = [match for key in updates for match in self.planner.stale(before[key], self.placements.get(key))]
         return Change(chains, list(difference.operations()), stale)
 
@@ -290,12 +296,24 @@ class Book:
         for key, placement in self.placements.items():
             for name, elements in self._elements(key, placement)[0].items():
                 found[name].update(elements)
+        found["hairpin"].update(dict.fromkeys(self._leaving))
         return found
 
     def repair(self, observed: Elements) -> list[Operation]:
         """From what was found in the table to what should be there."""
         wanted = self.wanted()
         return list(Difference(removed=observed, added=wanted).operations())
+
+    def _linger(self, difference: Difference) -> None:
+        """Hold this update's hairpin removals back, and make those of the last one."""
+        removed, added = difference.removed["hairpin"], difference.added["hairpin"]
+        still_there = self._leaving & added.keys()
+        due = self._leaving - added.keys()
+        self._leaving = removed.keys() - added.keys()
+        difference.removed["hairpin"] = dict.fromkeys(due)
+        difference.added["hairpin"] = {
+            pair: data for pair, data in added.items() if pair not in removed and pair not in still_there
+        }
 
     def _waiting(self, updates: Mapping[ServicePort, Front | None]) -> dict[ServicePort, Front | None]:
         """Those who were denied an address that an updated one has: it may become free."""
