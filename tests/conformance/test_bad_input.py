@@ -286,6 +286,7 @@ def waits_with(cluster, namespace, name, *reasons):
 def test_a_command_that_does_not_exist(cluster, namespace, stuck):
     told = waits_with(cluster, namespace, "no-command", "CrashLoopBackOff", "RunContainerError")
     assert "/no/such/thing" in told.partition("Last State:")[2].partition("Conditions:")[0]
+    assert "Thu, 01 Jan 1970 00:00:00 +0000" in told  # it never started
     cluster.until(
         lambda: re.search(
             r"Warning +Failed .*/no/such/thing.*no such file",

@@ -189,6 +189,23 @@ def test_updates_of_configuration_reach_the_volume(house):
     assert house.run("given", "cat", "/etc/settings/more") == "x"
 
 
+def test_updates_of_labels_and_annotations_reach_the_volume(house):
+    house.kubectl("label", "pod", "given", "colour=blue")
+    house.kubectl("annotate", "pod", "given", "note=hello")
+    for file, line in (("labels", 'colour="blue"'), ("annotations", 'note="hello"')):
+        house.cluster.until(
+            lambda file=file, line=line: line in house.run("given", "cat", f"/etc/about/{file}"),
+            seconds=90,
+            what=f"{file} follow",
+        )
+
+
+@pytest.mark.parametrize("volume", ["settings", "keys", "about"])
+def test_what_the_kubelet_writes_is_read_only_in_the_pod(house, volume):
+    tried = house.run("given", "sh", "-c", f"touch /etc/{volume}/new 2>&1; true")
+    assert "Read-only file system" in tried
+
+
 def test_init_containers_run_in_order_before_the_others(house):
     assert house.run("given", "cat", "/scratch/order") == "one\ntwo\n"
     states = house.pod("given")["status"]["initContainerStatuses"]

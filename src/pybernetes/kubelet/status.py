@@ -175,7 +175,7 @@ def _terminated(state: ContainerState, facts: Facts) -> Obj:
     result: Obj = {
         "exitCode": state.exit_code,
         "reason": state.reason,
-        "startedAt": times.stamp(state.started_at) if state.started_at else None,
+        "startedAt": times.stamp(state.started_at),  # 1970 for one that never started, as runtimes say it
         "finishedAt": times.stamp(state.finished_at) if state.finished_at else None,
         "containerID": f"{SCHEME}://{state.id}",
     }

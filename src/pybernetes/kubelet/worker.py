@@ -41,7 +41,7 @@ from .references import Reference, References, references_of
 from .runtime.protocol import ContainerState, ImageMissing, Phase, Runtime, RuntimeFailure
 from .status import SCHEME, Facts, Waiting, difference, pod_status
 from .tokens import PodTokens
-from .volumes import PodVolumes, VolumeError, mounts
+from .volumes import PodVolumes, VolumeError, mounts, written
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,10 @@ class PodWorker:
         if _revision(pod) < _revision(self.pod):
             return
         old, new = (metadata(one).get("deletionGracePeriodSeconds") for one in (self.pod, pod))
+        renamed = any(metadata(self.pod).get(what) != metadata(pod).get(what) for what in ("labels", "annotations"))
         self.pod = pod
+        if renamed:
+            self.renew()  # downwardAPI volumes show them
         if new is not None and old is not None and new < old:
             self._forget_stops()  # asked again with less patience
         self.wake()
@@ -424,7 +427,7 @@ class PodWorker:
         termination.chmod(0o666)
         setting = Setting(
             environment=variables,
-            mounts=mounts(container, self._paths, variables),
+            mounts=mounts(container, self._paths, variables, ours=written(self.pod)),
             etc=self.volumes.etc,
             termination=termination,
             log=self.logs / name / f"{attempt}.log",

@@ -2,6 +2,6 @@
 
 from .atomic import AtomicDirectory
 from .mounts import VolumeError, mounts
-from .volumes import PodVolumes
+from .volumes import PodVolumes, written
 
-__all__ = ["AtomicDirectory", "PodVolumes", "VolumeError", "mounts"]
+__all__ = ["AtomicDirectory", "PodVolumes", "VolumeError", "mounts", "written"]
