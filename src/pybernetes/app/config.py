@@ -35,6 +35,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return yaml.safe_dump(msgspec.to_builtins(self), sort_keys=False)
 
 
+def endpoint(text: str) -> tuple[str, int]:
+    """(host, port) of "host:port". Raises ConfigError."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal():
+        raise ConfigError(f"{text!r} is not host:port")
+    return host.strip("[]"), int(port)
+
+
 class ServerConfig(Config, frozen=True, kw_only=True):
     """`pybernetes server`: API server, store, controllers, scheduler."""
 
@@ -61,6 +69,31 @@ class ServerConfig(Config, frozen=True, kw_only=True):
     """Where the administrator's kubeconfig is written ("" for admin.kubeconfig in the state directory)."""
     log_format: str = "text"
     log_level: str = "info"
+
+
+class ComponentConfig(Config, frozen=True, kw_only=True):
+    """`pybernetes scheduler`, and what `pybernetes controller-manager` has too."""
+
+    kubeconfig: str
+    """With the component's identity; the API server writes one beside its store."""
+    leader_elect: bool = True
+    """Work only while holding the component's Lease in kube-system; others stand by."""
+    health: str = "127.0.0.1:10259"
+    """host:port of /healthz, /livez and /readyz, plain HTTP."""
+    log_format: str = "text"
+    log_level: str = "info"
+
+
+class ControllerManagerConfig(ComponentConfig, frozen=True, kw_only=True):
+    """`pybernetes controller-manager`."""
+
+    health: str = "127.0.0.1:10257"
+    pod_range: str = "10.244.0.0/16"
+    service_range: str = "10.96.0.0/16"
+    dns_address: str = ""
+    """Cluster DNS ("" for the tenth of the service range)."""
+    node_grace_seconds: float = 40.0
+    """A node whose lease is older than this is NotReady."""
 
 
 class AgentConfig(Config, frozen=True, kw_only=True):

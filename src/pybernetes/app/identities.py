@@ -35,7 +35,10 @@ def authority_in(directory: Path) -> Iterator[Authority]:
 
 
 def server_identities(config: ServerConfig, *, url: str) -> ServerIdentities:
-    """Everything the server needs, and the administrator's kubeconfig; kept when valid, else made."""
+    """Everything the server needs, and the kubeconfigs of the administrator and of the control plane's other parts.
+
+    Kept when valid, else made.
+    """
     directory = Path(config.state_directory) / "pki"
     hosts = {entry.rpartition(":")[0].strip("[]") for entry in (*config.listen, config.advertise) if entry}
     with authority_in(directory) as authority:
@@ -56,6 +59,11 @@ def server_identities(config: ServerConfig, *, url: str) -> ServerIdentities:
         _write_kubeconfig(
             Path(path), ca=authority.certificate, pair=admin, url=url, name=config.cluster_name, user="kubernetes-admin"
         )
+        for part in ("controller-manager", "scheduler"):
+            user = f"system:kube-{part}"
+            pair = authority.issue(part, user=user)
+            to = Path(config.state_directory) / f"{part}.kubeconfig"
+            _write_kubeconfig(to, ca=authority.certificate, pair=pair, url=url, name=config.cluster_name, user=user)
         return ServerIdentities(
             ca=authority.certificate,
             serving=serving,

@@ -4,31 +4,15 @@ import asyncio
 import contextlib
 import re
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from pybernetes import __version__
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-STATE_ROOT = click.option(
-    "--state-root", default="/var/lib/pybernetes", show_default=True, envvar="PYBERNETES_STATE_ROOT",
-    help="Where clusters keep their state.",
-)  # fmt: skip
-RUN_ROOT = click.option(
-    "--run-root", default="/run/pybernetes", show_default=True, envvar="PYBERNETES_RUN_ROOT",
-    help="Where clusters keep namespaces, sockets and process records.",
-)  # fmt: skip
-LOG_ROOT = click.option(
-    "--log-root", default="/var/log/pybernetes", show_default=True, envvar="PYBERNETES_LOG_ROOT",
-    help="Where clusters write their logs.",
-)  # fmt: skip
-NAME = click.option("--name", default="pybernetes", show_default=True, help="The cluster's name.")
-CONFIG = click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="YAML file; flags go over it.")
+from . import processes
+from .options import LOG_ROOT, NAME, RUN_ROOT, STATE_ROOT, friendly
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -41,25 +25,6 @@ def main() -> None:
     pybernetes kubeconfig      how to reach it: export KUBECONFIG=$(pybernetes kubeconfig)
     pybernetes down            nothing of it is left
     """
-
-
-def friendly(command: F) -> F:
-    """Turn the errors a user can mend into one message and exit status 1."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        from pybernetes.local import CannotStart
-
-        from .config import ConfigError
-
-        try:
-            return command(*args, **kwargs)
-        except (CannotStart, ConfigError) as error:
-            raise click.ClickException(str(error)) from error
-        except PermissionError as error:
-            raise click.ClickException(f"{error.filename}: permission denied; run it as root (sudo)") from error
-
-    return run  # type: ignore[return-value]
 
 
 @main.command()
@@ -248,46 +213,8 @@ def _cable(node_name: str, name: str, state_root: str, *, plugged: bool) -> None
     click.echo(f"{node_name} is {'connected' if plugged else 'cut off'}")
 
 
-def _log_options(command: F) -> F:
-    command = click.option("--log-format", type=click.Choice(["text", "json"]), help="Format of log lines.")(command)
-    return click.option("--log-level", help="debug, info, warning or error.")(command)
-
-
-@main.command()
-@CONFIG
-@click.option("--state-directory", help="Store, certificates, keys.  [default: /var/lib/pybernetes/server]")
-@click.option("--listen", multiple=True, help="host:port, repeatable.  [default: 127.0.0.1:6443]")
-@click.option("--advertise", help="host:port at which nodes and pods reach the API.")
-@click.option("--store", type=click.Choice(["sqlite", "memory"]), help="Where objects are kept.  [default: sqlite]")
-@click.option("--pod-range", help="[default: 10.244.0.0/16]")
-@click.option("--service-range", help="[default: 10.96.0.0/16]")
-@click.option("--kubeconfig", help="Where to write the administrator's kubeconfig.")
-@_log_options
-@friendly
-def server(config: Path | None, listen: tuple[str, ...], **options: Any) -> None:
-    """Run the control plane: API server, store, controllers, scheduler."""
-    from .config import ServerConfig
-    from .server import run
-
-    run(ServerConfig.load(config, options | {"listen": listen or None}))
-
-
-@main.command()
-@CONFIG
-@click.option("--node-name", help="The node's name.")
-@click.option("--node-address", help="The node's address.")
-@click.option("--identities", help="Directory of the node's kubeconfigs and certificates.")
-@click.option("--state-directory", help="Pods' files.  [default: /var/lib/pybernetes/agent]")
-@click.option("--run-directory", help="Namespaces and sockets.  [default: /run/pybernetes/agent]")
-@_log_options
-@friendly
-def agent(config: Path | None, **options: Any) -> None:
-    """Run one node: kubelet, service proxy, cluster DNS."""
-    from .agent import run
-    from .config import AgentConfig
-
-    run(AgentConfig.load(config, options))
-
+for _command in processes.COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     with contextlib.suppress(BrokenPipeError):

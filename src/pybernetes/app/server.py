@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from ipaddress import ip_network
 from pathlib import Path
 
 from pybernetes.aio.logs import setup_logging
@@ -16,19 +15,19 @@ from pybernetes.store.sqlite import SqliteStore
 from pybernetes.wire.serve import Server
 from pybernetes.wire.tls import TlsFiles
 
-from .config import ServerConfig
+from .config import ServerConfig, endpoint
 from .identities import ServerIdentities, server_identities
 
 
-def run(config: ServerConfig) -> None:
-    """Serve until SIGTERM."""
+def run(config: ServerConfig, *, whole: bool = True) -> None:
+    """Serve until SIGTERM: the whole control plane, or the API server alone."""
     setup_logging(config.log_level, format=config.log_format)
-    run_forever(serve(config))
+    run_forever(serve(config, whole=whole))
 
 
-async def serve(config: ServerConfig) -> None:
-    """The whole control plane; cancel it to stop."""
-    listen = [_endpoint(entry) for entry in config.listen]
+async def serve(config: ServerConfig, *, whole: bool = True) -> None:
+    """The control plane; cancel it to stop."""
+    listen = [endpoint(entry) for entry in config.listen]
     identities = server_identities(config, url=f"https://{config.listen[0]}")
     async with opened(config) as store:
         api = ApiServer(store, api_config(config, identities))
@@ -38,7 +37,8 @@ async def serve(config: ServerConfig) -> None:
             await server.start()
         except OSError as error:
             raise Fatal(str(error)) from error
-        await supervise(store, api, server, ControlPlane(config, api, identities))
+        rest = [ControlPlane(config, api, identities)] if whole else []
+        await supervise(store, api, server, *rest)
 
 
 @contextlib.asynccontextmanager
@@ -68,22 +68,17 @@ class ControlPlane:
 
     async def run(self) -> None:
         await self.api.ready()
-        from pybernetes.controllers import Controllers, ControllersConfig  # the API answers before they are read
-        from pybernetes.scheduler import Scheduler
+        from . import control_plane  # the API answers before they are read
 
         manager = Client(self.api.trusted("system:kube-controller-manager"), user_agent="kube-controller-manager")
         scheduler = Client(self.api.trusted("system:kube-scheduler"), user_agent="kube-scheduler")
-        config = ControllersConfig(
-            cluster_cidr=self.config.pod_range,
-            root_ca=self.root_ca,
-            dns_address=dns_address(self.config),
-            node_grace_seconds=self.config.node_grace_seconds,
+        await supervise(
+            control_plane.controllers(manager, self.config, root_ca=self.root_ca), control_plane.scheduler(scheduler)
         )
-        await supervise(Controllers(manager, config), Scheduler(scheduler))
 
 
 def api_config(config: ServerConfig, identities: ServerIdentities) -> ApiServerConfig:
-    host, port = _endpoint(config.advertise or config.listen[-1])
+    host, port = endpoint(config.advertise or config.listen[-1])
     low, _, high = config.node_ports.partition("-")
     return ApiServerConfig(
         service_range=config.service_range,
@@ -98,13 +93,3 @@ def api_config(config: ServerConfig, identities: ServerIdentities) -> ApiServerC
         kubelet_client_key=identities.kubelet_client.key,
         kubelet_ca=identities.ca,
     )
-
-
-def dns_address(config: ServerConfig) -> str:
-    """The cluster DNS address: as configured, else the tenth of the service range."""
-    return config.dns_address or str(ip_network(config.service_range)[10])
-
-
-def _endpoint(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -9,7 +9,10 @@ def run():
     return lambda *argv: CliRunner().invoke(main, argv)
 
 
-@pytest.mark.parametrize("command", ["up", "down", "kubeconfig", "status", "server", "agent", "node"])
+@pytest.mark.parametrize(
+    "command",
+    ["up", "down", "kubeconfig", "status", "server", "apiserver", "controller-manager", "scheduler", "agent", "node"],
+)
 def test_every_command_explains_itself(run, command):
     done = run(command, "--help")
     assert done.exit_code == 0

@@ -1,0 +1,110 @@
+"""Controllers and scheduler as clients of the API: inside the server, or each in a process of its own.
+
+Alone they elect a leader by Lease (kube-system/kube-controller-manager, kube-scheduler), so that several may stand by.
+"""
+
+import platform
+import uuid
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_network
+from typing import Protocol
+
+from pybernetes.aio.logs import setup_logging
+from pybernetes.aio.process import run_forever
+from pybernetes.aio.supervise import Fatal, supervise
+from pybernetes.api.objects import Key
+from pybernetes.client import BadKubeconfig, Client, kubeconfig
+from pybernetes.control.lease import LeaderElection, LostLease
+from pybernetes.wire.serve import Server
+
+from . import connect
+from .config import ComponentConfig, ConfigError, ControllerManagerConfig, ServerConfig, endpoint
+from .health import health_handler
+
+LEASES = "kube-system"
+
+
+class Service(Protocol):
+    async def run(self) -> None: ...
+
+
+def controllers(client: Client, config: ServerConfig | ControllerManagerConfig, *, root_ca: str) -> Service:
+    """All controllers of the table."""
+    from pybernetes.controllers import Controllers, ControllersConfig
+
+    settings = ControllersConfig(
+        cluster_cidr=config.pod_range,
+        root_ca=root_ca,
+        dns_address=config.dns_address or str(ip_network(config.service_range)[10]),
+        node_grace_seconds=config.node_grace_seconds,
+    )
+    return Controllers(client, settings)
+
+
+def scheduler(client: Client) -> Service:
+    from pybernetes.scheduler import Scheduler
+
+    return Scheduler(client)
+
+
+def run_controller_manager(config: ControllerManagerConfig) -> None:
+    """Until SIGTERM. Raises ConfigError."""
+    name = "kube-controller-manager"
+    client = _client(config, name)
+    root_ca = (kubeconfig.load(config.kubeconfig).ca or b"").decode()
+    run_alone(config, name, client, lambda: controllers(client, config, root_ca=root_ca).run())
+
+
+def run_scheduler(config: ComponentConfig) -> None:
+    """Until SIGTERM. Raises ConfigError."""
+    client = _client(config, "kube-scheduler")
+    run_alone(config, "kube-scheduler", client, lambda: scheduler(client).run())
+
+
+def _client(config: ComponentConfig, name: str) -> Client:
+    try:
+        return connect.client(config.kubeconfig, user_agent=name)
+    except (OSError, BadKubeconfig) as error:
+        raise ConfigError(f"kubeconfig {config.kubeconfig}: {error}") from error
+
+
+def run_alone(config: ComponentConfig, name: str, client: Client, work: Callable[[], Awaitable[None]]) -> None:
+    """One component as a process: its health endpoint, its election, its work."""
+    setup_logging(config.log_level, format=config.log_format)
+    run_forever(_serve(config, name, client, work))
+
+
+async def _serve(config: ComponentConfig, name: str, client: Client, work: Callable[[], Awaitable[None]]) -> None:
+    identity = f"{platform.node()}_{uuid.uuid4()}"
+    election = LeaderElection(client, Key(LEASES, name), identity=identity)
+    health = Server(health_handler({}), listen=[endpoint(config.health)])
+    try:
+        await health.start()
+    except OSError as error:
+        raise Fatal(str(error)) from error
+    try:
+        await supervise(health, _Elected(election, work) if config.leader_elect else _Working(work))
+    finally:
+        await client.close()
+
+
+class _Working:
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+
+    async def run(self) -> None:
+        await self._work()
+
+
+class _Elected:
+    """Work while the Lease is held; without it the process ends, as Kubernetes' components do, and is started anew."""
+
+    def __init__(self, election: LeaderElection, work: Callable[[], Awaitable[None]]) -> None:
+        self._election = election
+        self._work = work
+
+    async def run(self) -> None:
+        try:
+            await self._election.run(self._work)
+        except LostLease as error:
+            raise Fatal(f"leaderelection lost: {error}") from error

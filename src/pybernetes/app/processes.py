@@ -1,0 +1,101 @@
+"""The commands that run a process of a cluster: two for whole machines, and one for each part that can run alone."""
+
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import CONFIG, F, friendly, log_options
+
+_SERVER = (
+    CONFIG,
+    click.option("--state-directory", help="Store, certificates, keys.  [default: /var/lib/pybernetes/server]"),
+    click.option("--listen", multiple=True, help="host:port, repeatable.  [default: 127.0.0.1:6443]"),
+    click.option("--advertise", help="host:port at which nodes and pods reach the API."),
+    click.option("--store", type=click.Choice(["sqlite", "memory"]), help="Where objects are kept.  [default: sqlite]"),
+    click.option("--pod-range", help="[default: 10.244.0.0/16]"),
+    click.option("--service-range", help="[default: 10.96.0.0/16]"),
+    click.option("--kubeconfig", help="Where to write the administrator's kubeconfig."),
+    log_options,
+    friendly,
+)
+_COMPONENT = (
+    CONFIG,
+    click.option("--kubeconfig", help="With the component's identity."),
+    click.option("--leader-elect/--no-leader-elect", default=None, help="Work only while holding the Lease."),
+    click.option("--health", help="host:port of /healthz, /livez, /readyz."),
+    log_options,
+    friendly,
+)
+
+
+def _with(decorators: tuple[Callable[[Any], Any], ...]) -> Callable[[F], F]:
+    """These options, in their order."""
+    return lambda command: reduce(lambda made, decorate: decorate(made), reversed(decorators), command)
+
+
+@click.command()
+@_with(_SERVER)
+def server(config: Path | None, listen: tuple[str, ...], **options: Any) -> None:
+    """Run the control plane: API server, store, controllers, scheduler."""
+    from .config import ServerConfig
+    from .server import run
+
+    run(ServerConfig.load(config, options | {"listen": listen or None}))
+
+
+@click.command()
+@_with(_SERVER)
+def apiserver(config: Path | None, listen: tuple[str, ...], **options: Any) -> None:
+    """Run the API server and its store alone.
+
+    It writes controller-manager.kubeconfig and scheduler.kubeconfig beside its store, for the processes of that name.
+    """
+    from .config import ServerConfig
+    from .server import run
+
+    run(ServerConfig.load(config, options | {"listen": listen or None}), whole=False)
+
+
+@click.command("controller-manager")
+@_with(_COMPONENT)
+@click.option("--pod-range", help="[default: 10.244.0.0/16]")
+@click.option("--service-range", help="[default: 10.96.0.0/16]")
+def controller_manager(config: Path | None, **options: Any) -> None:
+    """Run the controllers alone; several elect a leader."""
+    from .config import ControllerManagerConfig
+    from .control_plane import run_controller_manager
+
+    run_controller_manager(ControllerManagerConfig.load(config, options))
+
+
+@click.command()
+@_with(_COMPONENT)
+def scheduler(config: Path | None, **options: Any) -> None:
+    """Run the scheduler alone; several elect a leader."""
+    from .config import ComponentConfig
+    from .control_plane import run_scheduler
+
+    run_scheduler(ComponentConfig.load(config, options))
+
+
+@click.command()
+@CONFIG
+@click.option("--node-name", help="The node's name.")
+@click.option("--node-address", help="The node's address.")
+@click.option("--identities", help="Directory of the node's kubeconfigs and certificates.")
+@click.option("--state-directory", help="Pods' files.  [default: /var/lib/pybernetes/agent]")
+@click.option("--run-directory", help="Namespaces and sockets.  [default: /run/pybernetes/agent]")
+@log_options
+@friendly
+def agent(config: Path | None, **options: Any) -> None:
+    """Run one node: kubelet, service proxy, cluster DNS."""
+    from .agent import run
+    from .config import AgentConfig
+
+    run(AgentConfig.load(config, options))
+
+
+COMMANDS: tuple[click.Command, ...] = (server, apiserver, controller_manager, scheduler, agent)
