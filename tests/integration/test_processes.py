@@ -16,8 +16,14 @@ from pybernetes.api.errors import ApiError
 from pybernetes.api.objects import Key
 from pybernetes.api.resources import DEPLOYMENTS, LEASES, NODES, PODS, REPLICA_SETS
 from pybernetes.app import connect
-from support.objects import workload
+from support.objects import template
 
+WEB = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "web", "namespace": "default"},
+    "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template("web")},
+}
 COMMAND = str(Path(sys.executable).parent / "pybernetes")
 
 
@@ -93,7 +99,7 @@ async def test_each_part_runs_alone_and_a_standby_takes_over(processes, tmp_path
         leader = await until(holder)
         second = await processes.part("controller-manager")
         await processes.part("scheduler")
-        await client.create(DEPLOYMENTS, workload("Deployment", namespace="default", replicas=2))
+        await client.create(DEPLOYMENTS, WEB)
 
         async def pods():
             found = await client.list(PODS, namespace="default")
