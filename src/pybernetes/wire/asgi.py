@@ -16,6 +16,8 @@ from .url import BadTarget, decode_path, decode_query
 library_log = logging.getLogger("pybernetes.wire.library")
 library_log.setLevel(logging.ERROR)  # uvicorn tells of every handshake at INFO and of every bad peer at WARNING
 
+_JOINED_BYTES = 64 << 10
+"""Bodies up to this size go out with their head: joining costs a copy."""
 _ONCE = frozenset({"authorization", "content-type", "host"})
 """Headers whose repetition has no honest reading."""
 
@@ -46,6 +48,10 @@ class Line(Protocol):
 
     @property
     def lost(self) -> bool: ...
+
+    def join(self) -> None:
+        """The head that is sent next goes out together with its body."""
+        ...
 
 
 class Stream:
@@ -147,6 +153,8 @@ class App:
         if isinstance(body, bytes):
             if response.status not in (204, 304):
                 headers.append((b"content-length", str(len(body)).encode()))
+            if 0 < len(body) <= _JOINED_BYTES and scope["method"] != "HEAD":
+                connection.join()
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
             return

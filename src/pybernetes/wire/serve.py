@@ -158,6 +158,35 @@ class _State(ServerState):
         pass
 
 
+class _Joined:
+    """What uvicorn writes answers to: a held head goes out with its body, in one TLS record and one system call."""
+
+    __slots__ = ("_head", "_transport", "hold")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.hold = False
+        """The next write is a head whose body follows at once."""
+        self._head = b""
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        if self.hold:
+            self.hold, self._head = False, data
+        elif self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
 class _Connection(HttpToolsProtocol):
     """One HTTP/1.1 connection."""
 
@@ -186,6 +215,7 @@ class _Connection(HttpToolsProtocol):
         peer = Peer(address=address_of(transport.get_extra_info("peername")), certificate=certificate)
         self.app_state = {"peer": peer, "connection": self}  # uvicorn hands a copy to each request, WebSockets too
         self.reading_since = self.loop.time()
+        self._joined = _Joined(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -195,6 +225,10 @@ class _Connection(HttpToolsProtocol):
     @property
     def lost(self) -> bool:
         return self.transport.is_closing()
+
+    def join(self) -> None:
+        """The answer's head waits for its body, which is sent next."""
+        self._joined.hold = True
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -225,6 +259,8 @@ class _Connection(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.transport = self._joined  # type: ignore[assignment] # all that a cycle uses of a transport
 
     def on_message_complete(self) -> None:
         self.reading_since = 0.0

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from pybernetes.pki import Authority
-from pybernetes.wire import Channel, Handler, Request, Response, Upgrade
+from pybernetes.wire import Channel, Handler, Request, Response, Upgrade, serve
 from pybernetes.wire.send import HttpTransport
 from pybernetes.wire.serve import Limits, Server, TlsFiles
 
@@ -243,6 +243,18 @@ async def test_bodies_are_compressed_when_big_and_accepted() -> None:
 async def test_small_bodies_are_not_compressed() -> None:
     answer = await reply(get("/", "accept-encoding: gzip"), handler=Recorder(b"small"))
     assert answer.endswith(b"small")
+
+
+async def test_a_head_goes_out_with_its_body_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes = []
+    whole = serve._Joined.write
+    sent = lambda self, data: (writes.append((self.hold, bytes(data))), whole(self, data))[1]  # noqa: E731
+    monkeypatch.setattr(serve._Joined, "write", sent)
+    assert (await reply(get("/"))).endswith(b"\r\n\r\nok")
+    assert [held for held, _ in writes] == [True, False]  # the head waited, the body took it along
+    answer = await reply(get("/").replace(b"GET", b"HEAD"))
+    assert answer.endswith(b"\r\n\r\n")  # nothing follows, so nothing waits
+    assert b"content-length: 2\r\n" in answer
 
 
 @pytest.mark.parametrize("status", [204, 304])
