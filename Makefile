@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: setup demo test lint type unit integration conformance wheel bench lock clean
+.PHONY: setup demo test lint type unit integration conformance clients wheel bench lock clean
 .DEFAULT_GOAL := test
 
 $(READY): requirements/dev.txt pyproject.toml tools/setup tools/build_definitions.py
@@ -23,7 +23,10 @@ type: $(READY)             ## mypy --strict
 unit: $(READY)             ## fakes only, and the contract suites
 	$(PYTEST) -n 2 tests/unit tests/contract tests/property
 conformance: $(READY)      ## the real kubectl and client libraries as strangers
-	$(PYTEST) tests/conformance
+	$(PYTEST) tests/conformance -m "not clients"
+clients: $(READY)          ## Helm 4, and the official Go, Java and JavaScript clients, built and run as strangers
+	sh tools/clients
+	HELM4=$(CURDIR)/.clients/helm4 $(PYTEST) tests/conformance/test_helm.py tests/conformance/test_languages.py
 integration: $(READY)      ## real kernel namespaces, whole clusters, the demo
 	$(PYTEST) tests/integration
 wheel: $(READY)            ## build the wheel, install it elsewhere, start a cluster from it
@@ -33,4 +36,4 @@ bench: $(READY)            ## the figures of docs/benchmarks.md, one JSON line e
 lock: $(READY)             ## renew requirements/*.txt
 	sh tools/lock
 clean:
-	rm -rf .venv build dist src/pybernetes/api/definitions
+	rm -rf .venv .clients build dist src/pybernetes/api/definitions

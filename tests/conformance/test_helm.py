@@ -95,7 +95,7 @@ def test_the_life_of_a_release(helm):
 
 def test_what_helm_refuses_and_what_the_server_refuses_of_it(helm):
     helm("install", "site", CHART, "--create-namespace", "--set", "replicas=0")
-    assert "cannot re-use a name that is still in use" in helm.refused("install", "site", CHART)
+    assert "name that is still in use" in helm.refused("install", "site", CHART)
     error = helm.refused("upgrade", "site", CHART, "--set", "replicas=-1")
     assert "spec.replicas: Invalid value: -1: must be greater than or equal to 0" in error
     assert [(name, status) for name, _, status in helm.releases()] == [("site", "failed")]
