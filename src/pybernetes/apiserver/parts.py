@@ -16,6 +16,7 @@ from pybernetes.api.objects import Obj, condition, copied, labels_of, metadata, 
 from pybernetes.api.resources import Resource
 from pybernetes.wire import Request, Response
 
+from .admission import Call
 from .auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Bound, Tokens
 from .body import media_type, parse, read_object
 from .deletion import delete_options
@@ -78,6 +79,7 @@ class Parts:
         body = None if route.verb == "patch" else read_object(request, registry.scheme, row, part="scale")
         if media_type(request) == APPLY_PATCH:
             raise BadRequest("apply on scale is not served")
+        body = await self._scale_admitted(request, route, served, body)
 
         def edit(old: Obj) -> Obj:
             if body is not None:
@@ -100,8 +102,40 @@ class Parts:
         )
         return respond(scale_of(served.codec.obj(written.record)))
 
+    async def _scale_admitted(self, request: Request, route: Route, served: Served, body: Obj | None) -> Obj | None:
+        """The scale that the webhooks made of it; unread, when none of them wants it."""
+        registry, row = self._registry, served.row
+        if not registry.webhooks.wants(row, "scale", "UPDATE"):
+            return body
+        old = scale_of(served.codec.obj(registry.get(row, route.namespace, route.name)))
+        if body is None:
+            patch = parse(request.body, "application/json")
+            body = patched(copied(old), patch, media_type(request), registry.scheme.type(row, "scale"))
+            registry.scheme.conform(body, row, part="scale")
+        await registry.consult(self._call(request, route, new=body, old=old))
+        return body
+
+    def _call(self, request: Request, route: Route, *, new: Obj, old: Obj | None = None) -> Call:
+        """How the webhooks are shown a part's own body."""
+        write = write_of(request)
+        assert route.resource is not None
+        return Call(
+            row=route.resource,
+            part=route.subresource,
+            new=new,
+            old=old,
+            user=write.user,
+            registry=self._registry,
+            dry_run=write.dry_run,
+            options=write.options("CreateOptions" if old is None else "UpdateOptions"),
+            parent=(route.namespace, route.name),
+            warnings=write.warnings,
+            annotations=write.annotations,
+        )
+
     async def _binding(self, request: Request, route: Route, served: Served) -> Response:
         body = read_object(request, self._registry.scheme, served.row, part="binding")
+        await self._registry.consult(self._call(request, route, new=body))
         await self.bind(request, body, name=route.name, namespace=route.namespace)
         return respond(success(code=201), status=201)
 
@@ -134,6 +168,7 @@ class Parts:
 
     async def _eviction(self, request: Request, route: Route, served: Served) -> Response:
         body = read_object(request, self._registry.scheme, served.row, part="eviction")
+        await self._registry.consult(self._call(request, route, new=body))
         record = self._registry.get(served.row, route.namespace, route.name)
         self._check_budgets(served.codec.obj(record))
         options = delete_options(body.get("deleteOptions") or {}, {})
@@ -158,6 +193,7 @@ class Parts:
 
     async def _token(self, request: Request, route: Route, served: Served) -> Response:
         body = read_object(request, self._registry.scheme, served.row, part="token")
+        await self._registry.consult(self._call(request, route, new=body))
         account = served.codec.obj(self._registry.get(served.row, route.namespace, route.name))
         if self._tokens is None:
             raise NotFound("this server issues no tokens")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from pybernetes.api import names, times
 from pybernetes.api.errors import (
@@ -32,15 +33,20 @@ from pybernetes.api.scheme import Scheme
 from pybernetes.store import Record, Revision, Stale, Store
 
 from . import deletion
-from .admission import Admission, Call
+from .admission import VALIDATION, Admission, Call
 from .allocate import Allocator
 from .codec import Codec, stored
 from .deletion import DeleteOptions
 from .managers import tracked, worth_tracking
 from .users import User
 from .watchcache import Shelf, WatchCache
+from .webhooks import Caller
+from .webhooks.dispatch import Webhooks
 
 _TRIES = 8
+_NO_TURN = nullcontext()
+_OTHER_BODY = frozenset({"binding", "scale"})
+"""Parts whose body is not the object: who reads it shows it to the webhooks."""
 _MOST_BYTES = 1_572_864
 """The largest stored object, as etcd's default has it."""
 EVENT_SECONDS = 3600.0
@@ -60,6 +66,17 @@ class Write:
     warnings: list[str] = field(default_factory=list)
     apply: bool = False
     """The managed fields are already in the edit (server-side apply)."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """What admission has to say to the audit log."""
+
+    def options(self, kind: str) -> Obj:
+        """The options object that admission is shown."""
+        found: Obj = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+        if self.dry_run:
+            found["dryRun"] = ["All"]
+        if self.manager and kind != "DeleteOptions":
+            found["fieldManager"] = self.manager
+        return found
 
 
 class Written(NamedTuple):
@@ -105,7 +122,9 @@ class Registry:
         self._admission = admission
         self._rng = rng or random.Random()
         self._served: dict[tuple[str, str, str], Served] = {}
-        self._services = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.caller = Caller(self)
+        self.webhooks = Webhooks(cache, scheme, self.caller)
         cache.observe(SERVICES.prefix, self._observe_service)
         scheme.changed.append(self._served.clear)
 
@@ -153,14 +172,14 @@ class Registry:
         _place(obj, row, namespace)
         await self.cache.fresh()
         if meta.get("name") or not meta.get("generateName"):
-            async with self._turn(row):
+            async with self._turn(row, row.key(namespace, name_of(obj))):
                 return await self._create(row, obj, namespace, write)
         base = str(meta["generateName"])
         for attempt in range(_TRIES):
             again = copied(obj)
             again["metadata"]["name"] = names.generated(base, self._rng)
             try:
-                async with self._turn(row):
+                async with self._turn(row, row.key(namespace, name_of(again))):
                     return await self._create(row, again, namespace, write)
             except AlreadyExists:
                 if attempt == _TRIES - 1:
@@ -173,7 +192,7 @@ class Registry:
         if name_of(obj) and self.find(row, namespace, name_of(obj)) is not None:
             raise AlreadyExists.of(row.plural, name_of(obj), group=row.group)
         try:
-            self._ready(served, obj, None, write, key=key)
+            await self._ready(served, obj, None, write, key=key)
             value = _checked(stored(self.scheme.to_storage(obj, row), row.storage))
             if write.dry_run:
                 return Written(Record(key, value, 0, 0), created=True)
@@ -211,7 +230,7 @@ class Registry:
                     raise NotFound.of(row.plural, name, group=row.group)
                 return await self.create(row, absent(), namespace=namespace, write=write)
             try:
-                async with self._turn(row):
+                async with self._turn(row, key):
                     return await self._update(served, item.record, edit, write, part=part, patch=patch)
             except Stale as error:
                 if attempt == _TRIES * 2 - 1:
@@ -227,7 +246,7 @@ class Registry:
         self._match(row, new, old, required=not patch and not served.strategy.unconditional_update)
         expected = metadata(new).get("resourceVersion")
         try:
-            self._ready(served, new, old, write, key=record.key, part=part)
+            await self._ready(served, new, old, write, key=record.key, part=part)
             if deletion.finished(new) and not write.dry_run:
                 return await self._remove(record)
             new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
@@ -245,9 +264,11 @@ class Registry:
             self._settle(row, record.key)
         return Written(written)
 
-    def _turn(self, row: Resource) -> AbstractAsyncContextManager[None]:
-        """Services are written one at a time: between a claim and its settling nobody else's is undone."""
-        return self._services if row is SERVICES else nullcontext()
+    def _turn(self, row: Resource, key: str) -> AbstractAsyncContextManager[None]:
+        """One writer of a Service at a time: between a claim and its settling nobody else's is undone."""
+        if row is not SERVICES:
+            return _NO_TURN
+        return self._turns.setdefault(key, asyncio.Lock())
 
     def _match(self, row: Resource, new: Obj, old: Obj, *, required: bool) -> None:
         """The preconditions that an object brings. Raises Conflict, Invalid, BadRequest."""
@@ -270,18 +291,20 @@ class Registry:
             why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {before['uid']}"
             raise Conflict.of(row.plural, name, group=row.group, why=why)
 
-    def _ready(self, served: Served, new: Obj, old: Obj | None, write: Write, *, key: str, part: str = "") -> None:
+    async def _ready(
+        self, served: Served, new: Obj, old: Obj | None, write: Write, *, key: str, part: str = ""
+    ) -> None:
         """Make an object what is stored, in place. Raises what is wrong with it."""
         row, strategy = served.row, served.strategy
         strategy.default(new)
-        call = Call(row=row, part=part, new=new, old=old, user=write.user, registry=self, warnings=write.warnings)
+        call = self._call(row, write, new=new, old=old, part=part)
         if old is None:
             self._born(new)
             strategy.prepare(new, None)  # a Job's selector holds its uid
-            call.run(self._admission)
+            await self._admit(call)
             strategy.default(new)
         else:
-            call.run(self._admission)
+            await self._admit(call)
             if part != "binding":  # the server's own edit, status and all
                 strategy.prepare(new, old, part=part)
         if row is SERVICES and not part:
@@ -291,6 +314,40 @@ class Registry:
         problems = list(strategy.validate(new, old, part=part))
         if problems:
             raise Invalid.of(row.kind, name_of(new), problems, group=row.group)
+        await self._approve(call)
+
+    def _call(self, row: Resource, write: Write, *, new: Obj | None, old: Obj | None, part: str = "") -> Call:
+        kind = "DeleteOptions" if new is None else "CreateOptions" if old is None else "UpdateOptions"
+        return Call(
+            row=row,
+            part=part,
+            new=new,
+            old=old,
+            user=write.user,
+            registry=self,
+            dry_run=write.dry_run,
+            options=write.options(kind),
+            warnings=write.warnings,
+            annotations=write.annotations,
+        )
+
+    async def _admit(self, call: Call) -> None:
+        """What may change the object: the built-in steps, then the mutating webhooks."""
+        call.run(self._admission)
+        if call.part not in _OTHER_BODY and self.webhooks.mutators(call.row, call.part, call.operation):
+            await self.webhooks.mutate(call, lambda: call.run(self._admission))
+
+    async def _approve(self, call: Call) -> None:
+        """What may only refuse it, as it will be stored."""
+        call.run(VALIDATION)
+        if call.part not in _OTHER_BODY and self.webhooks.validators(call.row, call.part, call.operation):
+            await self.webhooks.validate(call)
+
+    async def consult(self, call: Call) -> None:
+        """Show the webhooks a body that is not the object: a Binding, a Scale, an Eviction, the options of an exec."""
+        if self.webhooks.wants(call.row, call.part, call.operation):
+            await self.webhooks.mutate(call, lambda: None)
+            await self.webhooks.validate(call)
 
     def _born(self, new: Obj) -> None:
         meta = new["metadata"]
@@ -326,7 +383,9 @@ class Registry:
     async def _delete(self, served: Served, record: Record, options: DeleteOptions, write: Write) -> Written:
         row, obj = served.row, served.codec.obj(record)
         deletion.check(obj, options, row)
-        Call(row=row, new=None, old=obj, user=write.user, registry=self, warnings=write.warnings).run(self._admission)
+        call = self._call(row, write, new=None, old=obj)
+        await self._admit(call)
+        await self._approve(call)
         grace = served.strategy.grace_seconds(obj, options.grace_seconds)
         act, marked = deletion.plan(obj, options, grace_seconds=grace, now=self.now())
         if write.dry_run or options.dry_run or act == "keep":

@@ -18,6 +18,7 @@ from pybernetes.wire.loopback import LoopbackTransport
 
 from . import chain
 from .admission import ADMISSION
+from .admission.connect import admit_connect
 from .allocate import Allocator
 from .auth.authorize import Authorizer
 from .auth.certificates import Authenticator
@@ -179,6 +180,7 @@ class ApiServer:
             self._ready.clear()
             self.cache.close()
             await self.kubelets.close()
+            await self.registry.caller.close()
 
     async def _prepare(self) -> None:
         begun = time.perf_counter()
@@ -212,6 +214,7 @@ class ApiServer:
                 return await self._parts.binding(request, found)
             return await self._objects.serve(request, found)
         if found.subresource in STREAMING:
+            await admit_connect(self.registry, request, found)
             return await self.kubelets.serve(request, found)
         return await self._parts.serve(request, found)
 

@@ -1,6 +1,6 @@
 """Admission: what a write must pass, in order; each step may change the object or refuse it."""
 
-from .call import Admission, Call
+from .call import Admission, Call, Reader
 from .namespaces import namespace_lifecycle
 from .pods import default_tolerations, priority, service_account
 
@@ -11,4 +11,7 @@ ADMISSION: tuple[Admission, ...] = (
     priority,
 )
 
-__all__ = ["ADMISSION", "Admission", "Call"]
+VALIDATION: tuple[Admission, ...] = ()
+"""Those that look at the object as it will be stored, and change nothing."""
+
+__all__ = ["ADMISSION", "VALIDATION", "Admission", "Call", "Reader"]

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pybernetes.api.errors import Forbidden
 from pybernetes.api.objects import Obj, metadata, name_of
 from pybernetes.api.resources import Resource
 
 from ..users import User
+
+Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 
 
 class Reader(Protocol):
@@ -21,7 +23,10 @@ class Reader(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One write: `new` is None for a delete, `old` for a create. Steps edit `new` in place."""
+    """One write: `new` is None for a delete, `old` for a create. Steps edit `new` in place.
+
+    `parent` is (namespace, name) where the body is not the object itself (a Binding, an Eviction, PodExecOptions).
+    """
 
     row: Resource
     new: Obj | None
@@ -29,7 +34,21 @@ class Call:
     user: User
     registry: Reader
     part: str = ""
+    dry_run: bool = False
+    options: Obj = field(default_factory=dict)
+    connects: bool = False
+    parent: tuple[str, str] | None = None
     warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    """For the audit log."""
+
+    @property
+    def operation(self) -> Operation:
+        if self.connects:
+            return "CONNECT"
+        if self.new is None:
+            return "DELETE"
+        return "CREATE" if self.old is None else "UPDATE"
 
     @property
     def creates(self) -> bool:
@@ -43,11 +62,11 @@ class Call:
 
     @property
     def name(self) -> str:
-        return name_of(self.obj)
+        return self.parent[1] if self.parent else name_of(self.obj)
 
     @property
     def namespace(self) -> str:
-        return str(metadata(self.obj).get("namespace", ""))
+        return self.parent[0] if self.parent else str(metadata(self.obj).get("namespace", ""))
 
     def is_new(self, row: Resource) -> bool:
         """Whether it creates an object of this kind."""

@@ -250,6 +250,7 @@ def write_of(request: Request, *, apply: bool = False) -> Write:
         manager=manager or request.headers.get("user-agent", "unknown").partition("/")[0],
         dry_run=dry_run(request),
         warnings=request.context.setdefault("warnings", []),
+        annotations=request.context.setdefault("annotations", {}),
         apply=apply,
     )
 
