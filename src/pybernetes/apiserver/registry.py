@@ -33,18 +33,20 @@ from pybernetes.api.scheme import Scheme
 from pybernetes.store import Record, Revision, Stale, Store
 
 from . import deletion
-from .admission import VALIDATION, Admission, Call
+from .admission import VALIDATION, Admission, Call, node_restriction
+from .admission.quotas import Quotas
 from .allocate import Allocator
 from .codec import Codec, stored
 from .deletion import DeleteOptions
 from .managers import tracked, worth_tracking
-from .users import User
+from .users import MASTERS, User
 from .watchcache import Shelf, WatchCache
 from .webhooks import Caller
 from .webhooks.dispatch import Webhooks
 
 _TRIES = 8
 _NO_TURN = nullcontext()
+_SELF = User("system:apiserver", (MASTERS,))
 _OTHER_BODY = frozenset({"binding", "scale"})
 """Parts whose body is not the object: who reads it shows it to the webhooks."""
 _MOST_BYTES = 1_572_864
@@ -125,6 +127,7 @@ class Registry:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.caller = Caller(self)
         self.webhooks = Webhooks(cache, scheme, self.caller)
+        self._quotas = Quotas(self)
         cache.observe(SERVICES.prefix, self._observe_service)
         scheme.changed.append(self._served.clear)
 
@@ -264,6 +267,11 @@ class Registry:
             self._settle(row, record.key)
         return Written(written)
 
+    async def write_status(self, row: Resource, name: str, edit: Edit, *, namespace: str) -> Written:
+        """A status that the server itself keeps."""
+        write = Write(user=_SELF, manager="kube-apiserver")
+        return await self.update(row, name, edit, namespace=namespace, write=write, part="status", patch=True)
+
     def _turn(self, row: Resource, key: str) -> AbstractAsyncContextManager[None]:
         """One writer of a Service at a time: between a claim and its settling nobody else's is undone."""
         if row is not SERVICES:
@@ -342,9 +350,11 @@ class Registry:
         call.run(VALIDATION)
         if call.part not in _OTHER_BODY and self.webhooks.validators(call.row, call.part, call.operation):
             await self.webhooks.validate(call)
+        await self._quotas.charge(call)
 
     async def consult(self, call: Call) -> None:
-        """Show the webhooks a body that is not the object: a Binding, a Scale, an Eviction, the options of an exec."""
+        """Show admission a body that is not the object: a Binding, a Scale, an Eviction, the options of an exec."""
+        node_restriction(call)
         if self.webhooks.wants(call.row, call.part, call.operation):
             await self.webhooks.mutate(call, lambda: None)
             await self.webhooks.validate(call)

@@ -1,17 +1,26 @@
 """Admission: what a write must pass, in order; each step may change the object or refuse it."""
 
 from .call import Admission, Call, Reader
+from .classes import default_ingress_class, default_storage_class
+from .limits import limit_bounds, limit_defaults
 from .namespaces import namespace_lifecycle
+from .nodes import node_restriction
 from .pods import default_tolerations, priority, service_account
 
 ADMISSION: tuple[Admission, ...] = (
     namespace_lifecycle,
+    limit_defaults,
     service_account,
-    default_tolerations,
     priority,
+    default_tolerations,
+    default_storage_class,
+    default_ingress_class,
 )
 
-VALIDATION: tuple[Admission, ...] = ()
+VALIDATION: tuple[Admission, ...] = (
+    limit_bounds,
+    node_restriction,
+)
 """Those that look at the object as it will be stored, and change nothing."""
 
-__all__ = ["ADMISSION", "VALIDATION", "Admission", "Call", "Reader"]
+__all__ = ["ADMISSION", "VALIDATION", "Admission", "Call", "Reader", "node_restriction"]
