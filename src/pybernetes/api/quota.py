@@ -14,6 +14,7 @@ from .selectors import Requirement
 
 Amounts = dict[str, Quantity]
 
+NOTHING = Quantity()
 _ONE = Quantity.parse(1)
 _STORAGE_CLASS = ".storageclass.storage.k8s.io/"
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")

@@ -28,7 +28,7 @@ from pybernetes.api.resources import (
     Resource,
     find_kind,
 )
-from pybernetes.client import Delta, Informer
+from pybernetes.client import Delta, Informer, Slim
 from pybernetes.client.client import Propagation
 from pybernetes.control import Again, Controller
 from pybernetes.control.pods import slim as slim_pod
@@ -76,6 +76,11 @@ def slim(obj: Obj) -> Obj:
     }
 
 
+def projection_of(row: Resource) -> Slim | None:
+    """What is kept of a resource's objects; the same function is the same informer."""
+    return None if row in _WHOLE else slim_pod if row == PODS else slim
+
+
 def owner_uids(obj: Obj) -> Iterable[str]:
     return [str(owner.get("uid")) for owner in owners_of(obj)]
 
@@ -109,8 +114,9 @@ class GarbageCollector:
     def _watch(self, row: Resource) -> None:
         if row in self.informers:
             return
-        projection = None if row in _WHOLE else slim_pod if row == PODS else slim
-        informer = self.shared.informers.of(row, slim=projection, indexes={BY_OWNER: owner_uids, BY_UID: _own_uid})
+        informer = self.shared.informers.of(
+            row, slim=projection_of(row), indexes={BY_OWNER: owner_uids, BY_UID: _own_uid}
+        )
         self.informers[row] = informer
         informer.subscribe(lambda delta: self._changed(row, delta))
 

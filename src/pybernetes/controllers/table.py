@@ -6,6 +6,7 @@ from pybernetes.aio.supervise import Service, supervise
 from pybernetes.client import Client, Informers
 
 from .clusterdns import cluster_dns
+from .cronjob import CronJobController
 from .daemonset import DaemonSetController
 from .deployment import DeploymentController
 from .endpoints import EndpointsController
@@ -17,6 +18,7 @@ from .namespace import NamespaceController
 from .nodeipam import NodeIpamController
 from .nodelifecycle import NodeLifecycleController
 from .podgc import PodCollector
+from .quota import ResourceQuotaController
 from .replicaset import ReplicaSetController
 from .serviceaccount import root_ca, service_accounts
 from .shared import ControllersConfig, Shared
@@ -35,11 +37,13 @@ CONTROLLERS: Mapping[str, Callable[[Shared], Service | None]] = {
     "daemonset": DaemonSetController,
     "statefulset": StatefulSetController,
     "job": JobController,
+    "cronjob": CronJobController,
     "endpointslice": EndpointSliceController,
     "endpoints": EndpointsController,
     "endpointslice-mirroring": MirroringController,
     "cluster-dns": cluster_dns,
     "pod-gc": PodCollector,
+    "resourcequota": ResourceQuotaController,
     "garbage-collector": GarbageCollector,
 }
 """By name, in order of start; None where the configuration leaves one out."""

@@ -1,8 +1,8 @@
 """Jobs and CronJobs."""
 
-import re
 from collections.abc import Iterator
 
+from .. import cron as schedules
 from ..errors import FieldError
 from ..objects import Obj, metadata
 from . import checks, meta
@@ -20,10 +20,6 @@ _COUNTS = (
     *("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "backoffLimitPerIndex"),
     *("maxFailedIndexes", "ttlSecondsAfterFinished"),
 )
-_CRON_FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_CRON_NAMES = {3: {name: i + 1 for i, name in enumerate(_MONTHS)}, 4: {name: i for i, name in enumerate(_DAYS)}}
 
 
 def default_job(obj: Obj) -> None:
@@ -139,6 +135,7 @@ class CronJobStrategy(Strategy):
             yield FieldError.required("spec.schedule")
         else:
             yield from cron(schedule, "spec.schedule")
+        yield from time_zone(spec.get("timeZone"), "spec.timeZone")
         yield from checks.not_negative(spec.get("startingDeadlineSeconds"), "spec.startingDeadlineSeconds")
         yield from checks.one_of(
             spec.get("concurrencyPolicy"), "spec.concurrencyPolicy", ("Allow", "Forbid", "Replace")
@@ -153,48 +150,26 @@ class CronJobStrategy(Strategy):
 
 def cron(schedule: str, path: str) -> Problems:
     """The five fields of a crontab line, or @hourly and its like."""
-    if schedule.startswith("@"):
-        known = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
-        if schedule not in known and not re.fullmatch(r"@every \S+", schedule):
-            yield FieldError.invalid(path, schedule, f"unrecognized descriptor: {schedule}")
-        return
     if "TZ=" in schedule:
         detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
         yield FieldError.invalid(path, schedule, detail)
         return
-    fields = schedule.split()
-    if len(fields) != 5:
-        detail = f"expected exactly 5 fields, found {len(fields)}: {fields}"
-        yield FieldError.invalid(path, schedule, detail)
+    try:
+        schedules.parse(schedule)
+    except ValueError as error:
+        yield FieldError.invalid(path, schedule, str(error))
+
+
+def time_zone(name: str | None, path: str) -> Problems:
+    if name is None:
         return
-    for position, field in enumerate(fields):
-        for part in field.split(","):
-            if problem := _cron_part(part, position):
-                yield FieldError.invalid(path, schedule, problem)
-                return
-
-
-def _cron_part(part: str, position: int) -> str:
-    span, slash, step = part.partition("/")
-    low, high = _CRON_FIELDS[position]
-    if slash and (not step.isdigit() or int(step) == 0):
-        return f"step of range should be a positive number: {part}"
-    if span in ("*", "?"):
-        return ""
-    values = [_CRON_NAMES.get(position, {}).get(text.lower(), text) for text in span.split("-")]
-    if len(values) > 2:
-        return f"too many hyphens: {part}"
-    numbers: list[int] = []
-    for value in values:
-        if not str(value).isdigit():
-            return f"failed to parse int from {value}: invalid syntax"
-        numbers.append(int(value))
-    if numbers[0] < low:
-        return f"beginning of range ({numbers[0]}) below minimum ({low}): {part}"
-    if numbers[-1] > high:
-        return f"end of range ({numbers[-1]}) above maximum ({high}): {part}"
-    return (
-        f"beginning of range ({numbers[0]}) beyond end of range ({numbers[-1]}): {part}"
-        if numbers[0] > numbers[-1]
-        else ""
-    )
+    if not name:
+        yield FieldError.invalid(path, name, "timeZone must be nil or non-empty string")
+    elif name.lower() == "local":
+        detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+        yield FieldError.invalid(path, name, detail)
+    else:
+        try:
+            schedules.zone_of(name)
+        except ValueError as error:
+            yield FieldError.invalid(path, name, str(error))
