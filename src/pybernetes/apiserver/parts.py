@@ -1,6 +1,7 @@
 """The subresources that read and write objects: status, scale, binding, eviction, finalize, token and their like."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from pybernetes.api import resources, selectors, times
@@ -10,12 +11,12 @@ from pybernetes.api.errors import (
     FieldError,
     Invalid,
     NotFound,
-    TooManyRequests,
 )
-from pybernetes.api.objects import Obj, condition, copied, labels_of, metadata, name_of, uid_of
+from pybernetes.api.objects import Obj, condition, copied, is_deleting, metadata, name_of, uid_of
 from pybernetes.api.resources import Resource
 from pybernetes.wire import Request, Response
 
+from . import evictions
 from .admission import Call
 from .auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Bound, Tokens
 from .body import media_type, parse, read_object
@@ -170,26 +171,16 @@ class Parts:
         body = read_object(request, self._registry.scheme, served.row, part="eviction")
         await self._registry.consult(self._call(request, route, new=body))
         record = self._registry.get(served.row, route.namespace, route.name)
-        self._check_budgets(served.codec.obj(record))
-        options = delete_options(body.get("deleteOptions") or {}, {})
-        write = write_of(request)
-        await self._registry.delete(served.row, route.name, options, namespace=route.namespace, write=write)
+        pod, options = served.codec.obj(record), delete_options(body.get("deleteOptions") or {}, {})
+        write, registry = write_of(request), self._registry
+        for_real = not (write.dry_run or options.dry_run)
+        await evictions.permit(registry, pod, dry_run=not for_real)
+        if for_real and not is_deleting(pod):
+            now = registry.now()
+            edit = partial(evictions.marked, now=now)
+            await registry.write_status(served.row, route.name, edit, namespace=route.namespace)
+        await registry.delete(served.row, route.name, options, namespace=route.namespace, write=write)
         return respond(success(code=201), status=201)
-
-    def _check_budgets(self, pod: Obj) -> None:
-        """Raises TooManyRequests when a disruption budget has nothing left for this pod."""
-        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Pending"):
-            return
-        namespace = metadata(pod).get("namespace", "")
-        for budget in self._registry.select(resources.POD_DISRUPTION_BUDGETS, namespace):
-            selector = (budget.get("spec") or {}).get("selector")
-            if not selectors.of(selector).matches(labels_of(pod)):
-                continue
-            if ((budget.get("status") or {}).get("disruptionsAllowed") or 0) > 0:
-                continue
-            text = "Cannot evict pod as it would violate the pod's disruption budget."
-            message = f"The disruption budget {name_of(budget)} needs healthy pods and has none to spare"
-            raise TooManyRequests(text, details={"causes": [{"reason": "DisruptionBudget", "message": message}]})
 
     async def _token(self, request: Request, route: Route, served: Served) -> Response:
         body = read_object(request, self._registry.scheme, served.row, part="token")

@@ -9,6 +9,7 @@ from .clusterdns import cluster_dns
 from .cronjob import CronJobController
 from .daemonset import DaemonSetController
 from .deployment import DeploymentController
+from .disruption import DisruptionController
 from .endpoints import EndpointsController
 from .endpointslice import EndpointSliceController
 from .garbage import GarbageCollector
@@ -38,6 +39,7 @@ CONTROLLERS: Mapping[str, Callable[[Shared], Service | None]] = {
     "statefulset": StatefulSetController,
     "job": JobController,
     "cronjob": CronJobController,
+    "disruption": DisruptionController,
     "endpointslice": EndpointSliceController,
     "endpoints": EndpointsController,
     "endpointslice-mirroring": MirroringController,
