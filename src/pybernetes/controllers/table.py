@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pybernetes.aio.supervise import Service, supervise
 from pybernetes.client import Client, Informers
 
+from .autoscaler import AutoscalerController
 from .clusterdns import cluster_dns
 from .cronjob import CronJobController
 from .daemonset import DaemonSetController
@@ -40,6 +41,7 @@ CONTROLLERS: Mapping[str, Callable[[Shared], Service | None]] = {
     "job": JobController,
     "cronjob": CronJobController,
     "disruption": DisruptionController,
+    "horizontalpodautoscaler": AutoscalerController,
     "endpointslice": EndpointSliceController,
     "endpoints": EndpointsController,
     "endpointslice-mirroring": MirroringController,
