@@ -1,4 +1,4 @@
-"""Kinds that extend the API itself: webhooks, CustomResourceDefinition, APIService."""
+"""Kinds that extend the API itself: CustomResourceDefinition, APIService."""
 
 from collections.abc import Iterator
 
@@ -10,75 +10,6 @@ from .pod_defaults import fill
 from .strategy import Strategy
 
 Problems = Iterator[FieldError]
-
-_OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
-
-
-class WebhookStrategy(Strategy):
-    """Validating and mutating webhook configurations."""
-
-    generation = True
-
-    def __init__(self, *, mutating: bool) -> None:
-        self.mutating = mutating
-
-    def default(self, obj: Obj) -> None:
-        for hook in obj.get("webhooks") or ():
-            fill(hook, {"failurePolicy": "Fail", "matchPolicy": "Equivalent", "timeoutSeconds": 10})
-            if self.mutating:
-                fill(hook, {"reinvocationPolicy": "Never"})
-            for field in ("namespaceSelector", "objectSelector"):
-                if hook.get(field) is None:
-                    hook[field] = {}
-            for rule in hook.get("rules") or ():
-                fill(rule, {"scope": "*"})
-            if (service := (hook.get("clientConfig") or {}).get("service")) is not None:
-                fill(service, {"port": 443})
-
-    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        hooks = new.get("webhooks") or []
-        for index, hook in enumerate(hooks):
-            yield from _webhook(hook, f"webhooks[{index}]")
-        yield from checks.unique((hook.get("name") for hook in hooks), lambda index: f"webhooks[{index}].name")
-
-
-def _webhook(hook: Obj, path: str) -> Problems:
-    name = hook.get("name") or ""
-    if name.count(".") < 2:
-        detail = "should be a domain with at least three segments separated by dots"
-        yield FieldError.invalid(f"{path}.name", name, detail)
-    else:
-        yield from checks.named(name, f"{path}.name", names.subdomain)
-    yield from checks.one_of(hook.get("failurePolicy"), f"{path}.failurePolicy", ("Fail", "Ignore"))
-    yield from checks.one_of(hook.get("matchPolicy"), f"{path}.matchPolicy", ("Equivalent", "Exact"))
-    yield from checks.one_of(hook.get("sideEffects"), f"{path}.sideEffects", ("None", "NoneOnDryRun"))
-    seconds = hook.get("timeoutSeconds", 10)
-    if not 1 <= seconds <= 30:
-        detail = "the timeout value must be between 1 and 30 seconds"
-        yield FieldError.invalid(f"{path}.timeoutSeconds", seconds, detail)
-    versions = hook.get("admissionReviewVersions") or []
-    if not versions:
-        yield FieldError.required(f"{path}.admissionReviewVersions", "must specify one of v1, v1beta1")
-    elif not {"v1", "v1beta1"} & set(versions):
-        detail = "must include at least one of v1, v1beta1"
-        yield FieldError.invalid(f"{path}.admissionReviewVersions", versions, detail)
-    for field in ("namespaceSelector", "objectSelector"):
-        yield from checks.selector(hook.get(field), f"{path}.{field}")
-    for index, rule in enumerate(hook.get("rules") or ()):
-        where = f"{path}.rules[{index}]"
-        for field in ("operations", "apiGroups", "apiVersions", "resources"):
-            yield from checks.required(rule, field, where)
-        for number, operation in enumerate(rule.get("operations") or ()):
-            yield from checks.one_of(operation, f"{where}.operations[{number}]", _OPERATIONS)
-    config: Obj = hook.get("clientConfig") or {}
-    if (config.get("url") is None) == (config.get("service") is None):
-        yield FieldError.required(f"{path}.clientConfig", "exactly one of url or service is required")
-    elif config.get("url") and not config["url"].startswith("https://"):
-        detail = "'https' is the only allowed URL scheme; desired format: https://host[/path]"
-        yield FieldError.invalid(f"{path}.clientConfig.url", config["url"].split(":")[0], detail)
-    for field in ("namespace", "name"):
-        if config.get("service") is not None:
-            yield from checks.required(config["service"], field, f"{path}.clientConfig.service")
 
 
 class CustomResourceDefinitionStrategy(Strategy):

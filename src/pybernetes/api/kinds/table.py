@@ -13,7 +13,7 @@ from .cluster import (
 )
 from .config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from .endpoints import EndpointSliceStrategy, EndpointsStrategy
-from .extension import ApiServiceStrategy, CustomResourceDefinitionStrategy, WebhookStrategy
+from .extension import ApiServiceStrategy, CustomResourceDefinitionStrategy
 from .jobs import CronJobStrategy, JobStrategy
 from .networking import (
     IngressClassStrategy,
@@ -42,6 +42,7 @@ from .trust import (
     PriorityLevelStrategy,
     TrustBundleStrategy,
 )
+from .webhooks import WebhookStrategy
 from .workloads import (
     ControllerRevisionStrategy,
     DaemonSetStrategy,
