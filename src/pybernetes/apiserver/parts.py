@@ -128,7 +128,7 @@ class Parts:
             user=write.user,
             registry=self._registry,
             dry_run=write.dry_run,
-            options=write.options("CreateOptions" if old is None else "UpdateOptions"),
+            manager=write.manager,
             parent=(route.namespace, route.name),
             warnings=write.warnings,
             annotations=write.annotations,

@@ -71,15 +71,6 @@ class Write:
     annotations: dict[str, str] = field(default_factory=dict)
     """What admission has to say to the audit log."""
 
-    def options(self, kind: str) -> Obj:
-        """The options object that admission is shown."""
-        found: Obj = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
-        if self.dry_run:
-            found["dryRun"] = ["All"]
-        if self.manager and kind != "DeleteOptions":
-            found["fieldManager"] = self.manager
-        return found
-
 
 class Written(NamedTuple):
     """What became of a write. `record` has revision 0 for what a dry run would have created."""
@@ -325,7 +316,6 @@ class Registry:
         await self._approve(call)
 
     def _call(self, row: Resource, write: Write, *, new: Obj | None, old: Obj | None, part: str = "") -> Call:
-        kind = "DeleteOptions" if new is None else "CreateOptions" if old is None else "UpdateOptions"
         return Call(
             row=row,
             part=part,
@@ -334,7 +324,7 @@ class Registry:
             user=write.user,
             registry=self,
             dry_run=write.dry_run,
-            options=write.options(kind),
+            manager=write.manager,
             warnings=write.warnings,
             annotations=write.annotations,
         )
@@ -350,7 +340,8 @@ class Registry:
         call.run(VALIDATION)
         if call.part not in _OTHER_BODY and self.webhooks.validators(call.row, call.part, call.operation):
             await self.webhooks.validate(call)
-        await self._quotas.charge(call)
+        if self._quotas.concern(call):
+            await self._quotas.charge(call)
 
     async def consult(self, call: Call) -> None:
         """Show admission a body that is not the object: a Binding, a Scale, an Eviction, the options of an exec."""

@@ -35,7 +35,7 @@ class Call:
     registry: Reader
     part: str = ""
     dry_run: bool = False
-    options: Obj = field(default_factory=dict)
+    manager: str = ""
     connects: bool = False
     parent: tuple[str, str] | None = None
     warnings: list[str] = field(default_factory=list)
@@ -49,6 +49,18 @@ class Call:
         if self.new is None:
             return "DELETE"
         return "CREATE" if self.old is None else "UPDATE"
+
+    @property
+    def options(self) -> Obj:
+        """CreateOptions, UpdateOptions or DeleteOptions; {} of a connection."""
+        if self.connects:
+            return {}
+        found: Obj = {"kind": f"{self.operation.capitalize()}Options", "apiVersion": "meta.k8s.io/v1"}
+        if self.dry_run:
+            found["dryRun"] = ["All"]
+        if self.manager and self.new is not None:
+            found["fieldManager"] = self.manager
+        return found
 
     @property
     def creates(self) -> bool:
@@ -70,7 +82,7 @@ class Call:
 
     def is_new(self, row: Resource) -> bool:
         """Whether it creates an object of this kind."""
-        return self.creates and not self.part and self.row == row
+        return self.row is row and self.old is None and not self.part
 
     def forbidden(self, why: str) -> Forbidden:
         details = {"name": self.name, "kind": self.row.plural} | ({"group": self.row.group} if self.row.group else {})

@@ -28,12 +28,14 @@ class Quotas:
         self._registry = registry
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    def concern(self, call: Call) -> bool:
+        """Whether a quota may have to do with it."""
+        if call.new is None or not call.row.namespaced or not self._registry.shelf(RESOURCE_QUOTAS).items:
+            return False
+        return measure.charged_on_update(call.row, call.part) if call.old else not call.part
+
     async def charge(self, call: Call) -> None:
         """Raises Forbidden."""
-        if not call.row.namespaced or call.new is None or not self._registry.shelf(RESOURCE_QUOTAS).items:
-            return
-        if not (measure.charged_on_update(call.row, call.part) if call.old else not call.part):
-            return
         async with self._turns.setdefault(call.namespace, asyncio.Lock()):
             due = [quota for quota in self._quotas(call) if charged(quota, call, now=self._registry.now())]
             if call.dry_run:
