@@ -385,6 +385,7 @@ class Registry:
         row, obj = served.row, served.codec.obj(record)
         deletion.check(obj, options, row)
         call = self._call(row, write, new=None, old=obj)
+        call.dry_run = write.dry_run or options.dry_run
         await self._admit(call)
         await self._approve(call)
         grace = served.strategy.grace_seconds(obj, options.grace_seconds)
