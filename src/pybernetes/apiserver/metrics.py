@@ -1,6 +1,7 @@
 """The server's metrics, under Kubernetes' names (docs: Kubernetes Metrics Reference)."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -10,6 +11,17 @@ from .route import Route
 
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 _LABELS = ("verb", "group", "version", "resource", "subresource", "scope")
+
+
+class WebhookCall(NamedTuple):
+    """One call of an admission webhook; `type` is "admit" (mutating) or "validating"."""
+
+    name: str
+    type: str
+    operation: str
+    seconds: float
+    rejected: bool = False
+    failed_open: bool = False
 
 
 class Metrics:
@@ -31,6 +43,26 @@ class Metrics:
             registry=self.registry,
         )
         self._known: dict[tuple[str, ...], tuple[Histogram, dict[int, Counter]]] = {}
+
+        self._webhooks = Histogram(
+            "apiserver_admission_webhook_admission_duration_seconds",
+            "Seconds that an admission webhook took.",
+            ("name", "type", "operation", "rejected"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._failed_open = Counter(
+            "apiserver_admission_webhook_fail_open_count",
+            "Failed calls of webhooks that may fail.",
+            ("name", "type"),
+            registry=self.registry,
+        )
+
+    def webhook(self, asked: "WebhookCall") -> None:
+        rejected = str(asked.rejected).lower()
+        self._webhooks.labels(asked.name, asked.type, asked.operation, rejected).observe(asked.seconds)
+        if asked.failed_open:
+            self._failed_open.labels(asked.name, asked.type).inc()
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A figure that is read when asked for."""

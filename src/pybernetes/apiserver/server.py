@@ -88,6 +88,7 @@ class ApiServer:
         self.rbac = Rbac(self.cache)
         self.tokens = self._tokens()
         self.metrics = Metrics()
+        self.registry.webhooks.observe = self.metrics.webhook
         self.kubelets = Kubelets(self.registry, connect or self._connect)
         self._ready = asyncio.Event()
         self._objects = Objects(self.registry)

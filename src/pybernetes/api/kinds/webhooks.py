@@ -205,11 +205,25 @@ def _conditions(conditions: Sequence[Obj], path: str) -> Problems:
         where = f"{path}[{index}]"
         if not (one.get("expression") or "").strip():
             yield FieldError.required(f"{where}.expression")
+        else:
+            yield from _compiles(one["expression"], f"{where}.expression")
         if not one.get("name"):
             yield FieldError.required(f"{where}.name")
         else:
             yield from checks.named(one["name"], f"{where}.name", names.qualified)
     yield from checks.unique((one.get("name") for one in conditions), lambda index: f"{path}[{index}].name")
+
+
+def _compiles(expression: str, path: str) -> Problems:
+    """What cannot be evaluated here is refused, rather than left out when it counts."""
+    try:
+        from .. import cel  # few servers ever see an expression
+
+        cel.compiled(expression)
+    except ImportError:
+        yield FieldError.forbidden(path, "the evaluator of CEL expressions is not installed")
+    except ValueError as error:
+        yield FieldError.invalid(path, expression, f"compilation failed: {error}")
 
 
 def _versions(versions: Sequence[str], path: str) -> Problems:

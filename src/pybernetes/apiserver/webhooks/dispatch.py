@@ -6,6 +6,7 @@ came after it changed the object; a call that fails is a refusal unless the fail
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable, Sequence
 
@@ -17,7 +18,9 @@ from pybernetes.api.scheme import Scheme
 from pybernetes.api.selectors import Selector
 
 from ..admission.call import Call, Operation
+from ..metrics import WebhookCall
 from .caller import Caller, CallFailed
+from .conditions import Undecided, met
 from .hooks import Hook, Hooks, Invocation, Shelves
 from .review import BadAnswer, Verdict, denied, review, verdict
 
@@ -32,6 +35,8 @@ class Webhooks:
         self._validating = Hooks(resources.VALIDATING_WEBHOOKS, cache, scheme)
         self._scheme = scheme
         self._caller = caller
+        self.observe: Callable[[WebhookCall], None] = lambda _: None
+        """Told of every call."""
 
     async def close(self) -> None:
         await self._caller.close()
@@ -55,7 +60,7 @@ class Webhooks:
         anew: list[Invocation] = []
         changed = False
         for index, wanted in enumerate(self.mutators(call.row, call.part, call.operation)):
-            if not self._selected(call, wanted.hook):
+            if not self._selected(call, wanted):
                 continue
             if await self._mutated(call, wanted, f"round_0_index_{index}"):
                 changed = True
@@ -69,7 +74,7 @@ class Webhooks:
         if encode(call.new) != before:
             anew = [*anew, *earlier]
         for index, wanted in enumerate(anew):
-            if self._selected(call, wanted.hook):
+            if self._selected(call, wanted):
                 await self._mutated(call, wanted, f"round_1_index_{index}")
 
     async def _mutated(self, call: Call, wanted: Invocation, where: str) -> bool:
@@ -127,7 +132,7 @@ class Webhooks:
 
     async def validate(self, call: Call) -> None:
         """Ask all validating webhooks at once. Raises the ApiError of the first in order that said no."""
-        wanted = [one for one in self.validators(call.row, call.part, call.operation) if self._selected(call, one.hook)]
+        wanted = [one for one in self.validators(call.row, call.part, call.operation) if self._selected(call, one)]
         if not wanted:
             return
         async with asyncio.TaskGroup() as group:
@@ -148,24 +153,20 @@ class Webhooks:
 
     async def _ask(self, call: Call, wanted: Invocation, where: str, *, mutating: bool) -> Verdict | None:
         """What the webhook said; None when it failed and may. Raises ApiError for a no."""
-        hook = wanted.hook
+        hook, kind = wanted.hook, "admit" if mutating else "validating"
         if call.dry_run and hook.side_effects not in ("None", "NoneOnDryRun"):
             raise BadRequest(f'admission webhook "{hook.name}" does not support dry run')
-        uid = str(uuid.uuid4())
-        new = self._as(call.new, call, wanted.row) if call.new is not None else None
-        old = self._as(call.old, call, wanted.row) if call.old is not None else None
-        asked = review(call, wanted, new=new, old=old, uid=uid)
+        begun = time.perf_counter()
+        said: Verdict | None = None
+        rejected = True
         try:
-            answer = await self._caller.call(hook.client, asked, timeout_seconds=hook.timeout_seconds)
-            said = verdict(answer, uid=uid, version=hook.version, mutating=mutating)
-        except (CallFailed, BadAnswer) as error:
-            why = str(error) if isinstance(error, CallFailed) else f"received invalid webhook response: {error}"
-            text = f'failed calling webhook "{hook.name}": {why}'
-            log.warning("call failed open=%s %s", hook.fails_open, text)
-            if not hook.fails_open:
-                raise internal(text) from error
-            kind = "mutation" if mutating else "validating"
-            call.annotations[f"failed-open.{kind}.webhook.admission.k8s.io/{where}"] = hook.name
+            said = await self._said(call, wanted, where, mutating=mutating)
+            rejected = said is not None and not said.allowed
+        finally:
+            took = time.perf_counter() - begun
+            failed_open = said is None and not rejected
+            self.observe(WebhookCall(hook.name, kind, call.operation, took, rejected, failed_open))
+        if said is None:
             return None
         call.warnings.extend(said.warnings)
         call.annotations.update({f"{hook.name}/{key}": value for key, value in said.annotations.items()})
@@ -173,9 +174,39 @@ class Webhooks:
             raise denied(hook.name, said.status)
         return said
 
-    def _selected(self, call: Call, hook: Hook) -> bool:
-        """The selectors. Raises NotFound for a namespace that is not there."""
-        return self._in_namespace(call, hook.namespaces) and _has_labels(call, hook.objects)
+    async def _said(self, call: Call, wanted: Invocation, where: str, *, mutating: bool) -> Verdict | None:
+        """Raises InternalError for a failed call that may not fail."""
+        hook, uid = wanted.hook, str(uuid.uuid4())
+        asked = self._review(call, wanted, uid)
+        try:
+            answer = await self._caller.call(hook.client, asked, timeout_seconds=hook.timeout_seconds)
+            return verdict(answer, uid=uid, version=hook.version, mutating=mutating)
+        except (CallFailed, BadAnswer) as error:
+            why = str(error) if isinstance(error, CallFailed) else f"received invalid webhook response: {error}"
+            text = f'failed calling webhook "{hook.name}": {why}'
+            log.warning("call failed open=%s %s", hook.fails_open, text)
+            if not hook.fails_open:
+                raise internal(text) from error
+        kind = "mutation" if mutating else "validating"
+        call.annotations[f"failed-open.{kind}.webhook.admission.k8s.io/{where}"] = hook.name
+        return None
+
+    def _review(self, call: Call, wanted: Invocation, uid: str) -> Obj:
+        new = self._as(call.new, call, wanted.row) if call.new is not None else None
+        old = self._as(call.old, call, wanted.row) if call.old is not None else None
+        return review(call, wanted, new=new, old=old, uid=uid)
+
+    def _selected(self, call: Call, wanted: Invocation) -> bool:
+        """The selectors and conditions. Raises NotFound for a namespace that is not there, Forbidden."""
+        hook = wanted.hook
+        if not (self._in_namespace(call, hook.namespaces) and _has_labels(call, hook.objects)):
+            return False
+        if not hook.conditions:
+            return True
+        try:
+            return met(hook, self._review(call, wanted, "")["request"])
+        except Undecided as error:
+            raise call.forbidden(str(error)) from error
 
     def _in_namespace(self, call: Call, selector: Selector) -> bool:
         if not selector:

@@ -248,6 +248,17 @@ async def test_should_honor_timeout(world: World) -> None:
     assert status["message"].endswith("context deadline exceeded")
 
 
+async def test_calls_are_measured_by_webhook(world: World) -> None:
+    await world.add("/deny", lambda _: deny("no"))
+    config = {"service": {"namespace": "default", "name": "gone"}}
+    await world.add("/open", lambda _: {}, mutating=True, clientConfig=config, failurePolicy="Ignore")
+    await world.call("POST", MAPS, config_map())
+    text = world.server.metrics.text().decode()
+    labels = 'name="deny.example.com",operation="CREATE",rejected="true",type="validating"'
+    assert f"apiserver_admission_webhook_admission_duration_seconds_count{{{labels}}} 1.0" in text
+    assert 'apiserver_admission_webhook_fail_open_count_total{name="open.example.com",type="admit"} 1.0' in text
+
+
 async def test_warnings_reach_the_client(world: World) -> None:
     await world.add("/warn", lambda _: {"warnings": ["old thing"]})
     await world.call("POST", MAPS, config_map())
@@ -261,6 +272,16 @@ async def test_a_dry_run_says_that_it_is_one(world: World) -> None:
     assert asked["dryRun"] is True
     assert asked["options"]["dryRun"] == ["All"]
     assert (await world.call("GET", f"{MAPS}/map"))[0] == 404
+
+
+@pytest.mark.parametrize("query", [True, False])
+async def test_a_dry_delete_says_that_it_is_one(world: World, query: bool) -> None:
+    await world.call("POST", MAPS, config_map())
+    await world.add("/dry", lambda _: {}, sideEffects="NoneOnDryRun")
+    body = None if query else {"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]}
+    assert (await world.call("DELETE", f"{MAPS}/map" + ("?dryRun=All" if query else ""), body))[0] == 200
+    assert [(one["operation"], one["dryRun"]) for one in world.asked] == [("DELETE", True)]
+    assert (await world.call("GET", f"{MAPS}/map"))[0] == 200
 
 
 async def test_a_webhook_that_wants_it_is_called_again_after_later_changes(world: World) -> None:
