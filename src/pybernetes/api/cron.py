@@ -105,8 +105,18 @@ def parse(text: str, zone: str = "") -> Schedule:
     fields = text.split()
     if len(fields) != len(_BOUNDS):
         raise ValueError(f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]")
-    values, stars = zip(*(_field(field, position) for position, field in enumerate(fields)), strict=True)
-    return Schedule(*values, any_day=stars[2] or stars[4], zone=place)
+    (minutes, _), (hours, _), (days, every_day), (months, _), (weekdays, every_weekday) = (
+        _field(field, position) for position, field in enumerate(fields)
+    )
+    return Schedule(
+        minutes=minutes,
+        hours=hours,
+        days=days,
+        months=months,
+        weekdays=weekdays,
+        any_day=every_day or every_weekday,
+        zone=place,
+    )
 
 
 def zone_of(name: str) -> tzinfo:

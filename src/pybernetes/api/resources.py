@@ -7,6 +7,7 @@ Source: the API reference of Kubernetes 1.37 (versions served by default) and `k
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .objects import Key
 
@@ -29,6 +30,17 @@ class Subresource:
     verbs: tuple[str, ...] = _PART
 
 
+class PrinterColumn(NamedTuple):
+    """A column of `kubectl get` that a CustomResourceDefinition defines (additionalPrinterColumns)."""
+
+    name: str
+    type: str
+    path: str
+    format: str = ""
+    priority: int = 0
+    description: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """One served resource. `definition` names its schema; `stored_as` names the row whose storage it shares, if any."""
@@ -49,6 +61,8 @@ class Resource:
     stored_as: "Resource | None" = None
     custom: bool = False
     """True for a row that a CustomResourceDefinition added at run time."""
+    columns: tuple[PrinterColumn, ...] = ()
+    """Of a custom row; without any its objects are shown by name and age."""
 
     @property
     def api_version(self) -> str:

@@ -3,9 +3,9 @@
 A CustomResourceDefinition adds rows at run time. Objects are stored in one version; rows sharing storage are converted.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from . import decoding, schema
 from .kinds import CONVERSIONS, Conversion, strategy_of
@@ -22,6 +22,12 @@ class Group(NamedTuple):
     versions: tuple[str, ...]
 
 
+class Conform(Protocol):
+    """Makes a decoded body fit, in place; the strict problems are returned. Raises BadRequest."""
+
+    def __call__(self, obj: Obj, *, version: str, kind: str) -> list[str]: ...
+
+
 @dataclass(slots=True)
 class Entry:
     """What is known of one row."""
@@ -34,6 +40,10 @@ class Entry:
     """A custom row's schema for the OpenAPI document."""
     conversion: Conversion | None = None
     """To and from the stored version; None when it is the same."""
+    conform: Conform | None = None
+    """Of a custom row: it goes by its schema in place of a type."""
+    warning: str = ""
+    """What a client of a deprecated version is told."""
 
 
 @dataclass(slots=True)
@@ -67,6 +77,16 @@ class Scheme:
     def remove(self, resource: Resource) -> None:
         self._entries.pop((resource.group, resource.version, resource.plural), None)
         self._kinds.pop((resource.api_version, resource.kind), None)
+        for callback in self.changed:
+            callback()
+
+    def swap(self, gone: Iterable[Resource], entries: Iterable[Entry]) -> None:
+        """Rows go and others come, in one change."""
+        for resource in gone:
+            self._entries.pop((resource.group, resource.version, resource.plural), None)
+            self._kinds.pop((resource.api_version, resource.kind), None)
+        for entry in entries:
+            self._put(entry)
         for callback in self.changed:
             callback()
 
@@ -119,6 +139,10 @@ class Scheme:
         """Make a freshly decoded body fit its type, in place; the strict problems are returned. Raises BadRequest."""
         found = resource.subresource(part) if part else None
         kind, version = (found.kind, found.version) if found else (resource.kind, "")
+        if resource.custom and (found is None or found.kind == resource.kind):
+            conform_ = self.entry(resource).conform
+            if conform_ is not None:
+                return conform_(obj, version=resource.version, kind=resource.kind)
         type_ = self.type(resource, part)
         return decoding.conform(obj, type_, version=version or resource.version, kind=kind)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..objects import Obj, metadata
 from ..resources import Resource
-from . import cluster, core, pods, workloads
+from . import cluster, core, custom, pods, workloads
 from .cells import name
 from .column import Column, Printer
 from .column import columns as of_names
@@ -32,8 +32,9 @@ PRINTERS: dict[tuple[str, str], Printer] = {
 
 
 def printer_of(resource: Resource) -> Printer:
-    default = cluster.NAME_AND_AGE if resource.custom else _DEFAULT
-    return PRINTERS.get((resource.group, resource.kind), default)
+    if resource.custom:
+        return custom.printer(resource.columns) if resource.columns else cluster.NAME_AND_AGE
+    return PRINTERS.get((resource.group, resource.kind), _DEFAULT)
 
 
 def columns_of(resource: Resource) -> tuple[Column, ...]:

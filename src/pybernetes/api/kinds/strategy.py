@@ -5,7 +5,7 @@ decode, default, admission, prepare, validate, store.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import schema
 from ..errors import FieldError
@@ -15,6 +15,15 @@ from . import meta
 Problems = Iterator[FieldError]
 
 _SERVER_SET = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
+
+
+class ScalePaths(NamedTuple):
+    """Where a kind keeps what its scale subresource shows, as simple JSON paths."""
+
+    spec: str = ".spec.replicas"
+    status: str = ".status.replicas"
+    selector: str = ""
+    """Of a selector kept as text; "" for .spec.selector."""
 
 
 class Strategy:
@@ -32,6 +41,10 @@ class Strategy:
     """PUT creates what is not there."""
     unconditional_update = True
     """PUT without a resourceVersion overwrites."""
+    scale = ScalePaths()
+
+    def terminating(self, obj: Obj) -> None:
+        """Edit an object at the first request to delete it, before what becomes of it is planned."""
 
     def default(self, obj: Obj) -> None:
         """Fill in what the API defaults. Runs on every decoded object; twice changes nothing."""

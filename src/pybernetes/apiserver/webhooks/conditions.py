@@ -4,6 +4,7 @@ The variables are Kubernetes': object, oldObject, request. A condition that cann
 with failurePolicy Ignore leaves the webhook out.
 """
 
+from pybernetes.api.kinds.webhooks import CONDITION_VARIABLES
 from pybernetes.api.objects import Obj
 
 from .hooks import Hook
@@ -24,7 +25,7 @@ def met(hook: Hook, asked: Obj) -> bool:
     troubles = []
     for _, expression in hook.conditions:
         try:
-            value = cel.evaluate(expression, variables)
+            value = cel.compiled(expression, CONDITION_VARIABLES).evaluate(variables)
         except ValueError as error:
             troubles.append(f"expression '{expression}' resulted in error: {error}")
             continue

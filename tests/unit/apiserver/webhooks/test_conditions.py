@@ -7,8 +7,6 @@ import pytest
 
 from .test_admission import CONFIGS, MAPS, World, config_map, deny, running
 
-pytest.importorskip("cel", reason="the CEL library")
-
 
 @pytest.fixture
 async def world(hooks: Any) -> AsyncIterator[World]:
