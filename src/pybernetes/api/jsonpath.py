@@ -1,0 +1,125 @@
+"""The simple JSON paths of CustomResourceDefinitions: `.status.conditions[?(@.type=="Ready")].status`.
+
+Fields, quoted fields, indexes, `*` and filters of one comparison: what printer columns, scale and selectable fields use
+(docs: kubectl, "JSONPath support").
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+Step = Callable[[Any], Iterator[Any]]
+
+_TOKEN = re.compile(
+    r"""
+    \.(?P<field>[A-Za-z_$@][\w$-]*|\*)                 # .name
+    | \[\s*(?P<quote>['"])(?P<quoted>.*?)(?P=quote)\s*\]  # ['a.b/c']
+    | \[\s*(?P<index>-?\d+|\*)\s*\]                    # [0], [*]
+    | \[\?\(\s*@(?P<left>[^=!<>]*?)\s*(?:(?P<operator>==|!=|<=|>=|<|>)\s*(?P<right>[^)]*?))?\s*\)\]
+    """,
+    re.X,
+)
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "==": lambda one, other: one == other,
+    "!=": lambda one, other: one != other,
+    "<": lambda one, other: one < other,
+    "<=": lambda one, other: one <= other,
+    ">": lambda one, other: one > other,
+    ">=": lambda one, other: one >= other,
+}
+
+
+@lru_cache(maxsize=1024)
+def parse(path: str) -> tuple[Step, ...]:
+    """Raises ValueError for a path that is not understood."""
+    text = path.strip()
+    if text.startswith("{") and text.endswith("}"):
+        text = text[1:-1]
+    text = text.removeprefix("$").replace(r"\.", "\0")
+    steps: list[Step] = []
+    at = 0
+    while at < len(text):
+        found = _TOKEN.match(text.replace("\0", "_") if "\0" in text else text, at)
+        if found is None:
+            raise ValueError(f"{path!r} is not a simple JSON path")
+        steps.append(_step(found, text[found.start() : found.end()]))
+        at = found.end()
+    return tuple(steps)
+
+
+def _step(found: re.Match[str], raw: str) -> Step:
+    if (field := found["field"]) is not None:
+        return _all if field == "*" else _field(raw[1:].replace("\0", "."))
+    if found["quote"]:
+        return _field(found["quoted"])
+    if (index := found["index"]) is not None:
+        return _all if index == "*" else _item(int(index))
+    left = parse(found["left"])
+    return _filter(left, found["operator"], _literal(found["right"]) if found["operator"] else None)
+
+
+def _field(name: str) -> Step:
+    def step(value: Any) -> Iterator[Any]:
+        if isinstance(value, dict) and name in value:
+            yield value[name]
+
+    return step
+
+
+def _item(index: int) -> Step:
+    def step(value: Any) -> Iterator[Any]:
+        if isinstance(value, list) and -len(value) <= index < len(value):
+            yield value[index]
+
+    return step
+
+
+def _all(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        yield from value
+    elif isinstance(value, dict):
+        yield from value.values()
+
+
+def _filter(left: tuple[Step, ...], operator: str | None, right: Any) -> Step:
+    def step(value: Any) -> Iterator[Any]:
+        for item in _all(value):
+            found = _walk(item, left)
+            if operator is None:
+                if found:
+                    yield item
+            elif any(_holds(operator, one, right) for one in found):
+                yield item
+
+    return step
+
+
+def _holds(operator: str, one: Any, other: Any) -> bool:
+    try:
+        return _COMPARE[operator](one, other)
+    except TypeError:
+        return False
+
+
+def _literal(text: str) -> Any:
+    if len(text) >= 2 and text[0] in "'\"" and text[-1] == text[0]:
+        return text[1:-1]
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _walk(value: Any, steps: tuple[Step, ...]) -> list[Any]:
+    found = [value]
+    for step in steps:
+        found = [inner for one in found for inner in step(one)]
+    return found
+
+
+def find(value: Any, path: str) -> list[Any]:
+    """All values at a path; none where a field is missing."""
+    return _walk(value, parse(path))

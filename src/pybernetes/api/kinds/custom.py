@@ -1,0 +1,154 @@
+"""Custom resources: the rows that a CustomResourceDefinition adds, and the behaviour of their objects."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from .. import decoding, structural
+from ..objects import Obj, condition_is, is_deleting, metadata
+from ..resources import WRITABLE, PrinterColumn, Resource, Subresource
+from ..schema import OBJECT_META, Type, of_openapi, type_of
+from ..structural.rules import has_rules
+from ..structural.walk import MISSING
+from .strategy import Problems, ScalePaths, Strategy
+
+_TEXT = Type("string")
+_WRITES = ("create", "patch", "update")
+
+
+class CustomStrategy(Strategy):
+    """The behaviour of one version of a custom kind."""
+
+    generation = True
+
+    def __init__(self, schema: Obj, *, status: bool, scale: ScalePaths | None = None) -> None:
+        self.schema = schema
+        self.status = status
+        self.scale = scale or Strategy.scale
+        self._has_rules = has_rules(schema)
+
+    @cached_property
+    def _frame(self) -> Type:
+        """What every object has: of the rest the schema speaks."""
+        fields = {"apiVersion": _TEXT, "kind": _TEXT, "metadata": type_of(OBJECT_META)}
+        return Type("struct", fields=fields, preserve=True)
+
+    def conform(self, obj: Obj, *, version: str, kind: str) -> list[str]:
+        """Make a decoded body fit, in place; unknown fields are returned. Raises BadRequest for bad metadata."""
+        problems = decoding.conform(obj, self._frame, version=version, kind=kind)
+        return problems + [f'unknown field "{path}"' for path in structural.prune(obj, self.schema, root=True)]
+
+    def default(self, obj: Obj) -> None:
+        structural.apply_defaults(obj, self.schema)
+
+    def reset_status(self, new: Obj) -> None:
+        new.pop("status", None)
+
+    def changed(self, new: Obj, old: Obj) -> bool:
+        """Without a status subresource the status is a field like others."""
+        if self.status:
+            return super().changed(new, old)
+        apart = ("metadata", "apiVersion", "kind")
+        return {k: v for k, v in new.items() if k not in apart} != {k: v for k, v in old.items() if k not in apart}
+
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        before: Any = MISSING if old is None else old
+        found = list(structural.problems(new, self.schema, old=before, root=True))
+        yield from found
+        if self._has_rules and not found:
+            yield from structural.broken_rules(_named(new), self.schema, old=_named(before), root=True)
+
+
+def _named(obj: Any) -> Any:
+    """Of metadata rules see the name alone."""
+    if not isinstance(obj, dict):
+        return obj
+    kept = {name: value for name, value in metadata(obj).items() if name in ("name", "generateName")}
+    return obj | {"metadata": kept}
+
+
+class Version(NamedTuple):
+    """One served version: its row, how its objects behave, its schema for the OpenAPI document."""
+
+    row: Resource
+    strategy: CustomStrategy
+    schema: Obj
+    warning: str = ""
+    """What a client of a deprecated version is told."""
+
+
+def versions_of(crd: Obj) -> Iterator[Version]:
+    """The served versions of an established CustomResourceDefinition; nothing for one that is not."""
+    if not condition_is(crd, "Established"):
+        return
+    spec = crd["spec"]
+    stored = next(version for version in spec["versions"] if version.get("storage"))
+    storage = _row(crd, stored, None)
+    for version in spec["versions"]:
+        if version.get("served"):
+            row = storage if version is stored else _row(crd, version, storage)
+            schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+            parts = version.get("subresources") or {}
+            strategy = CustomStrategy(schema, status="status" in parts, scale=_scale(parts.get("scale")))
+            yield Version(row, strategy, schema, _warning(crd, version))
+
+
+def _row(crd: Obj, version: Obj, storage: Resource | None) -> Resource:
+    spec = crd["spec"]
+    names = (crd.get("status") or {}).get("acceptedNames") or spec["names"]
+    kind, parts = names["kind"], version.get("subresources") or {}
+    subresources = []
+    if "status" in parts:
+        subresources.append(Subresource(name="status", kind=kind))
+    if "scale" in parts:
+        subresources.append(Subresource(name="scale", kind="Scale", group="autoscaling", version="v1"))
+    package = ".".join(reversed(spec["group"].split(".")))
+    return Resource(
+        group=spec["group"],
+        version=version["name"],
+        plural=names["plural"],
+        kind=kind,
+        singular=names.get("singular") or kind.lower(),
+        definition=f"{package}.{version['name']}.{kind}",
+        namespaced=spec.get("scope") == "Namespaced",
+        short=tuple(names.get("shortNames") or ()),
+        categories=tuple(names.get("categories") or ()),
+        verbs=tuple(verb for verb in WRITABLE if verb != "create") if is_deleting(crd) else WRITABLE,
+        parts=tuple(subresources),
+        selectable=tuple(one["jsonPath"].removeprefix(".") for one in version.get("selectableFields") or ()),
+        stored_as=storage,
+        custom=True,
+        columns=tuple(_columns(version)),
+    )
+
+
+def _columns(version: Obj) -> Iterator[PrinterColumn]:
+    for one in version.get("additionalPrinterColumns") or ():
+        yield PrinterColumn(
+            one["name"],
+            one["type"],
+            one["jsonPath"],
+            one.get("format") or "",
+            one.get("priority") or 0,
+            one.get("description") or "",
+        )
+
+
+def _scale(paths: Obj | None) -> ScalePaths | None:
+    if paths is None:
+        return None
+    return ScalePaths(paths["specReplicasPath"], paths["statusReplicasPath"], paths.get("labelSelectorPath") or "")
+
+
+def _warning(crd: Obj, version: Obj) -> str:
+    if not version.get("deprecated"):
+        return ""
+    if version.get("deprecationWarning") is not None:
+        return str(version["deprecationWarning"])
+    group, kind = crd["spec"]["group"], crd["spec"]["names"]["kind"]
+    return f"{group}/{version['name']} {kind} is deprecated"
+
+
+def openapi_type(schema: Obj) -> Type:
+    """The type that patches and applies go by."""
+    return of_openapi(schema, root=True)

@@ -1,0 +1,76 @@
+"""The string formats checked in custom resources; others say nothing (source: apiextensions-apiserver, formats)."""
+
+import base64
+import re
+import uuid
+from collections.abc import Callable
+from datetime import date, timedelta
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from urllib.parse import urlsplit
+
+from .. import times
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*\.?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_DURATION = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def fits(value: str, format_: str) -> bool:
+    """Whether a text is of a format; an unknown format is always fitted."""
+    check = FORMATS.get(format_)
+    if check is None:
+        return True
+    try:
+        return check(value) is not False
+    except ValueError:
+        return False
+
+
+def duration(text: str) -> timedelta:
+    """Go's durations, "1h30m". Raises ValueError."""
+    sign, rest, seconds = (-1 if text.startswith("-") else 1), text.lstrip("+-"), 0.0
+    if rest == "0":
+        return timedelta()
+    while rest:
+        found = _DURATION.match(rest)
+        if found is None:
+            raise ValueError(f"{text!r} is no duration")
+        seconds += float(found[1]) * _UNITS[found[3]]
+        rest = rest[found.end() :]
+    if not text.strip("+-"):
+        raise ValueError("a duration is not empty")
+    return timedelta(seconds=sign * seconds)
+
+
+def _uri(text: str) -> bool:
+    parts = urlsplit(text)
+    return bool(parts.scheme) or text.startswith("/")
+
+
+FORMATS: dict[str, Callable[[str], object]] = {
+    "bsonobjectid": lambda text: bool(re.fullmatch("[0-9a-fA-F]{24}", text)),
+    "uri": _uri,
+    "email": lambda text: bool(_EMAIL.fullmatch(text)),
+    "hostname": lambda text: bool(_HOSTNAME.fullmatch(text)),
+    "ipv4": IPv4Address,
+    "ipv6": IPv6Address,
+    "cidr": lambda text: "/" in text and bool(ip_network(text, strict=False)),
+    "mac": lambda text: bool(re.fullmatch("([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}", text)),
+    "uuid": uuid.UUID,
+    "uuid3": uuid.UUID,
+    "uuid4": uuid.UUID,
+    "uuid5": uuid.UUID,
+    "byte": lambda text: base64.b64decode(text, validate=True) is not None,
+    "date": date.fromisoformat,
+    "date-time": lambda text: bool(times.canonical(text)),
+    "duration": duration,
+    "hexcolor": lambda text: bool(re.fullmatch("#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})", text)),
+    "rgbcolor": lambda text: bool(re.fullmatch(r"rgb\(\s*\d{1,3}\s*,\s*\d{1,3}\s*,\s*\d{1,3}\s*\)", text)),
+    "creditcard": lambda text: bool(re.fullmatch(r"[0-9 -]{13,19}", text)),
+    "ssn": lambda text: bool(re.fullmatch(r"\d{3}[- ]?\d{2}[- ]?\d{4}", text)),
+    "isbn": lambda text: bool(re.fullmatch(r"(?:\d[ -]?){9}[\dXx]|(?:\d[ -]?){13}", text)),
+    "k8s-short-name": lambda text: len(text) <= 63 and bool(re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", text)),
+    "k8s-long-name": lambda text: len(text) <= 253 and bool(_SUBDOMAIN.fullmatch(text)),
+}
