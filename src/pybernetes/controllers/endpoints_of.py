@@ -6,13 +6,27 @@ Source: k8s.io/endpointslice/utils.go and trigger_time_tracker.go.
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pybernetes.api.objects import Key, Obj, condition, is_deleting, labels_of, name_of, namespace_of, uid_of
+from pybernetes.api.objects import (
+    Key,
+    Obj,
+    annotations_of,
+    condition,
+    is_deleting,
+    labels_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
 from pybernetes.control.pods import addresses_of, find_port, is_ready, is_terminal, node_of
 
 from .slices import Group, group_of
 
 ZONE = "topology.kubernetes.io/zone"
+WEIGHT = "pybernetes.io/weight"
+"""Annotation of a pod: its share of new connections, 0 to 100; without it, FULL_WEIGHT."""
+FULL_WEIGHT = 100
 _FAMILIES = {4: "IPv4", 6: "IPv6"}
+_NEAR = frozenset({"PreferClose", "PreferSameZone", "PreferSameNode"})
 
 
 def is_headless(service: Obj) -> bool:
@@ -72,7 +86,33 @@ def endpoint_of(service: Obj, pod: Obj, address: str, *, zone: str) -> Obj:
         endpoint["nodeName"] = node_of(pod)
     if zone:
         endpoint["zone"] = zone
+    if endpoint["conditions"]["ready"] and (hints := hints_of(service, node=node_of(pod), zone=zone)):
+        endpoint["hints"] = hints
     return endpoint
+
+
+def hints_of(service: Obj, *, node: str, zone: str) -> Obj:
+    """Who should prefer an endpoint of this place, by the Service's trafficDistribution (KEP-4444, KEP-3015)."""
+    wish = service["spec"].get("trafficDistribution")
+    if wish not in _NEAR:
+        return {}
+    hints: Obj = {"forZones": [{"name": zone}]} if zone else {}
+    return hints | ({"forNodes": [{"name": node}]} if node and wish == "PreferSameNode" else {})
+
+
+def weights_of(pods: Iterable[Obj]) -> tuple[dict[str, int], dict[str, str]]:
+    """By uid the weights that are not full, and by pod name the values that are no weight (and count as full)."""
+    weights: dict[str, int] = {}
+    wrong: dict[str, str] = {}
+    for pod in pods:
+        text = annotations_of(pod).get(WEIGHT)
+        if text is None:
+            continue
+        if not (text.isascii() and text.isdecimal() and int(text) <= FULL_WEIGHT):
+            wrong[name_of(pod)] = text
+        elif int(text) != FULL_WEIGHT:
+            weights[uid_of(pod)] = int(text)
+    return weights, wrong
 
 
 def groups_of(service: Obj, pods: Sequence[Obj], *, zone_of: Callable[[str], str]) -> dict[Group, dict[str, Obj]]:
@@ -128,5 +168,5 @@ def _relevant(pod: Obj) -> tuple[object, ...]:
     spec = pod.get("spec") or {}
     return (
         labels_of(pod), addresses_of(pod), is_ready(pod), is_deleting(pod), is_terminal(pod), node_of(pod),
-        spec.get("hostname"), spec.get("subdomain"),
+        spec.get("hostname"), spec.get("subdomain"), annotations_of(pod).get(WEIGHT),
     )  # fmt: skip

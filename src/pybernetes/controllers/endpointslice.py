@@ -4,6 +4,8 @@ The road from a pod's readiness to the kernel goes through here, so a pod event 
 milliseconds; events of one Service that come meanwhile coalesce in the queue.
 """
 
+from collections.abc import Sequence
+
 from pybernetes.api import selectors
 from pybernetes.api.errors import ApiError, NotFound
 from pybernetes.api.objects import Key, Obj, is_deleting, key_of, labels_of, name_of, namespace_of, uid_of
@@ -11,7 +13,7 @@ from pybernetes.api.resources import ENDPOINT_SLICES, SERVICES
 from pybernetes.client import Client, Delta
 from pybernetes.control import Again, Controller, Writes, enqueue
 
-from .endpoints_of import ZONE, Triggers, groups_of, is_headless
+from .endpoints_of import WEIGHT, ZONE, Triggers, groups_of, is_headless, weights_of
 from .pods import is_terminating
 from .service_index import BY_PAIR, by_pair, enqueue_services
 from .shared import Shared
@@ -20,6 +22,8 @@ from .slices import HEADLESS, MANAGED_BY, SERVICE_NAME, Changes, Wanted, plan
 COMPONENT = "endpoint-slice-controller"
 MANAGER = "endpointslice-controller.k8s.io"
 BY_SERVICE = "service"
+_TOLD = 3
+"""Of so many pods with a wrong weight an event tells; all of a Deployment's are wrong alike."""
 _RESERVED = frozenset({SERVICE_NAME, MANAGED_BY, HEADLESS})
 
 
@@ -89,10 +93,20 @@ class EndpointSliceController:
         groups = groups_of(service, pods, zone_of=self._zone_of)
         existing = self._slices_of(key)
         self.writes.keep(key, existing)
-        wanted = Wanted(service, slice_labels(service), {}, groups, name_of(service))
+        weights = self._weights(service, pods)
+        wanted = Wanted(service, slice_labels(service), {}, groups, name_of(service), weights)
         stamp = self.triggers.first_change(key, service, pods)
         await self._write(key, service, plan(wanted, existing, limit=self.limit, stamp=stamp))
         return None
+
+    def _weights(self, service: Obj, pods: Sequence[Obj]) -> dict[str, int]:
+        weights, wrong = weights_of(pods)
+        for name, text in sorted(wrong.items())[:_TOLD]:
+            message = (
+                f"Pod {name}: annotation {WEIGHT} must be a whole number from 0 to 100, not {text[:40]!r}; ignored"
+            )
+            self.events.event(service, "InvalidWeight", message, type="Warning")
+        return weights
 
     def _slices_of(self, key: Key) -> list[Obj]:
         found = self.slices.cache.indexed(BY_SERVICE, str(key))

@@ -15,6 +15,8 @@ SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 HEADLESS = "service.kubernetes.io/headless"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
+WEIGHTS = "pybernetes.io/weights"
+"""Annotation of a slice: JSON, the weight of each of its addresses that has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Wanted(NamedTuple):
     groups: Mapping[Group, Mapping[str, Obj]]
     prefix: str
     """What generated names begin with."""
+    weights: Mapping[str, int] = {}
+    """By identity, of those endpoints that do not have the full share of new connections."""
 
 
 @dataclass(slots=True)
@@ -77,7 +81,7 @@ def plan(wanted: Wanted, existing: Sequence[Obj], *, limit: int, stamp: str = ""
         changes.delete.extend(stale)
     _reuse(changes)
     for slice_ in (*changes.create, *changes.update):
-        annotations = dict(wanted.annotations) | ({TRIGGER_TIME: stamp} if stamp else {})
+        annotations = _annotations(wanted, slice_["endpoints"]) | ({TRIGGER_TIME: stamp} if stamp else {})
         if annotations:
             slice_["metadata"]["annotations"] = annotations
         else:
@@ -96,7 +100,7 @@ def _plan_group(
         kept, changed = _kept(found, left)
         if not kept and (endpoints or empty or still or touched):
             empty.append(found)
-        elif changed or not _dressed(found, wanted):
+        elif changed or not _dressed(found, wanted, kept):
             touched.append(_with(found, wanted, kept))
         else:
             still.append(found)
@@ -149,13 +153,24 @@ def _fit(wanted: Wanted, left: dict[str, Obj], still: list[Obj], touched: list[O
         touched.append(slice_)
 
 
-def _dressed(found: Obj, wanted: Wanted) -> bool:
+def _annotations(wanted: Wanted, endpoints: Iterable[Obj]) -> dict[str, str]:
+    """What a slice of these endpoints says beside the trigger time."""
+    weights = {
+        str(endpoint["addresses"][0]): wanted.weights[name]
+        for endpoint in (endpoints if wanted.weights else ())
+        if (name := identity(endpoint)) in wanted.weights
+    }
+    own = {WEIGHTS: encode(dict(sorted(weights.items()))).decode()} if weights else {}
+    return dict(wanted.annotations) | own
+
+
+def _dressed(found: Obj, wanted: Wanted, endpoints: Iterable[Obj]) -> bool:
     """Whether labels, annotations and owner are as they should be (the trigger time aside)."""
     annotations = {k: v for k, v in annotations_of(found).items() if k != TRIGGER_TIME}
     owners = (found.get("metadata") or {}).get("ownerReferences") or []
     return (
         labels_of(found) == wanted.labels
-        and annotations == wanted.annotations
+        and annotations == _annotations(wanted, endpoints)
         and any(owner.get("uid") == wanted.owner["metadata"].get("uid") for owner in owners)
     )
 

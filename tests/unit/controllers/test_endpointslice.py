@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pybernetes.api.objects import Obj, annotations_of, labels_of
-from pybernetes.api.resources import ENDPOINT_SLICES, ENDPOINTS, NODES, PODS, SERVICES
+from pybernetes.api.resources import ENDPOINT_SLICES, ENDPOINTS, EVENTS, NODES, PODS, SERVICES
 from pybernetes.controllers.endpoints import OVER_CAPACITY, EndpointsController, subsets_of, truncated
+from pybernetes.controllers.endpoints_of import WEIGHT
 from pybernetes.controllers.endpointslice import MANAGER, EndpointSliceController
 from pybernetes.controllers.mirroring import MirroringController
-from pybernetes.controllers.slices import MANAGED_BY, SERVICE_NAME
+from pybernetes.controllers.slices import MANAGED_BY, SERVICE_NAME, WEIGHTS
 from support.control_plane import Stage
 from support.objects import meta, node, pod, service
 
@@ -80,6 +81,50 @@ async def test_a_change_of_ports_and_of_the_zone(stage: Stage) -> None:
     await api.until(lambda: [p["name"] for one in api.of(ENDPOINT_SLICES) for p in one["ports"]] == ["x"])
     api.edit(NODES, "n1", metadata={"labels": {"topology.kubernetes.io/zone": "z2"}})
     await api.until(lambda: api.of(ENDPOINT_SLICES)[0]["endpoints"][0].get("zone") == "z2")
+
+
+async def test_weights_of_pods_are_told_in_the_slices(stage: Stage) -> None:
+    api = stage.api
+    for name, number, weight in (("a", 1, "10"), ("b", 2, "100")):
+        one = web(name, number)
+        one["metadata"]["annotations"] = {WEIGHT: weight}
+        api.put(PODS, one)
+    api.put(SERVICES, service("web", selector={"app": "web"}))
+
+    def told() -> str:
+        return annotations_of(api.of(ENDPOINT_SLICES)[0]).get(WEIGHTS, "") if api.of(ENDPOINT_SLICES) else "-"
+
+    await api.until(lambda: told() == '{"10.0.0.1":10}')
+    api.edit(PODS, "a", "default", metadata={"annotations": {WEIGHT: "0"}})
+    await api.until(lambda: told() == '{"10.0.0.1":0}')
+    api.edit(PODS, "a", "default", metadata={"annotations": {WEIGHT: "many"}})
+    await api.until(lambda: told() == "")
+    await api.until(lambda: any(one["reason"] == "InvalidWeight" for one in api.of(EVENTS)))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "hints"),
+    [
+        ("PreferClose", {"forZones": [{"name": "z1"}]}),
+        ("PreferSameZone", {"forZones": [{"name": "z1"}]}),
+        ("PreferSameNode", {"forZones": [{"name": "z1"}], "forNodes": [{"name": "n1"}]}),
+    ],
+)
+async def test_hints_follow_the_traffic_distribution(stage: Stage, distribution: str, hints: Obj) -> None:
+    api = stage.api
+    api.put(PODS, web("a", 1))
+    api.put(PODS, web("b", 2, up=False))
+    api.put(SERVICES, service("web", selector={"app": "web"}))
+
+    def told() -> dict[str, Obj]:
+        slices = api.of(ENDPOINT_SLICES)
+        return {each["addresses"][0]: each.get("hints") or {} for one in slices for each in one["endpoints"]}
+
+    await api.until(lambda: told() == {"10.0.0.1": {}, "10.0.0.2": {}})
+    api.edit(SERVICES, "web", "default", spec={"trafficDistribution": distribution})
+    await api.until(lambda: told() == {"10.0.0.1": hints, "10.0.0.2": {}})
+    api.edit(SERVICES, "web", "default", spec={"trafficDistribution": None})
+    await api.until(lambda: told() == {"10.0.0.1": {}, "10.0.0.2": {}})
 
 
 async def test_250_pods_fill_three_slices_and_the_endpoints_say_the_same(stage: Stage) -> None:
