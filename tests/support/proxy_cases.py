@@ -8,6 +8,7 @@ It runs twice: by the tracer over the model (unit), and as real connections in k
 `Plan` spells the same in either family: every host has a number, and the family gives the addresses.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,9 +31,14 @@ class Addresses:
     services: str
     pods: str
     service_prefix: str
+    balancers: str
+    balancer_prefix: str
 
     def service(self, number: int) -> str:
         return f"{self.service_prefix}{number}"
+
+    def balancer(self, number: int) -> str:
+        return f"{self.balancer_prefix}{number}"
 
 
 FOUR = Addresses(
@@ -48,6 +54,8 @@ FOUR = Addresses(
     services="10.96.0.0/16",
     pods="10.244.0.0/16",
     service_prefix="10.96.0.",
+    balancers="198.51.100.0/24",
+    balancer_prefix="198.51.100.",
 )
 SIX = Addresses(
     version=6,
@@ -62,6 +70,8 @@ SIX = Addresses(
     services="fd00:96::/112",
     pods="fd00:244::/32",
     service_prefix="fd00:96::",
+    balancers="fd00:51::/112",
+    balancer_prefix="fd00:51::",
 )
 FAMILIES = (FOUR, SIX)
 
@@ -71,6 +81,16 @@ DNS = 10
 
 def node_of(host: str) -> str:
     return f"node-{host[4]}" if host.startswith("pod-") else host
+
+
+def zone_of(node: str) -> str:
+    """Each node is a zone of its own."""
+    return f"zone-{node[-1]}"
+
+
+def single(address: str) -> str:
+    """The range of one address."""
+    return f"{address}/{128 if ':' in address else 32}"
 
 
 def config(addresses: Addresses, node: str) -> ProxyConfig:
@@ -112,6 +132,28 @@ def endpoints(addresses: Addresses, name: str, pods: tuple[str, ...], *ports: tu
         ],
         "ports": [{"name": port_name, "port": number, "protocol": protocol} for port_name, number in ports],
     }
+
+
+def hinted(made: Obj, kind: Literal["forNodes", "forZones"]) -> Obj:
+    """Each endpoint is meant for its own node, or zone."""
+    for each in made["endpoints"]:
+        node = each["nodeName"]
+        each["hints"] = {kind: [{"name": node if kind == "forNodes" else zone_of(node)}]}
+    return made
+
+
+def weighted(made: Obj, at: Addresses, **weights: int) -> Obj:
+    """`pod_1a=40` and so on."""
+    told = {at.hosts[pod.replace("_", "-")]: weight for pod, weight in weights.items()}
+    made["metadata"]["annotations"] = {"pybernetes.io/weights": json.dumps(told)}
+    return made
+
+
+def balanced(made: Obj, address: str, *sources: str) -> Obj:
+    made["spec"] |= {"type": "LoadBalancer", "loadBalancerClass": "example.org/any"}
+    made["spec"]["loadBalancerSourceRanges"] = list(sources)
+    made["status"] = {"loadBalancer": {"ingress": [{"ip": address, "ipMode": "VIP"}]}}
+    return made
 
 
 def cluster(at: Addresses) -> list[tuple[Obj, list[Obj]]]:
@@ -169,6 +211,54 @@ def cluster(at: Addresses) -> list[tuple[Obj, list[Obj]]]:
             service(at, "sticky-here", 30, http, internalTrafficPolicy="Local", **sticky),
             [endpoints(at, "sticky-here", PODS, ("http", 8080))],
         ),
+        (
+            balanced(service(at, "open", 31, http), at.balancer(1)),
+            [endpoints(at, "open", ("pod-1a", "pod-2a"), ("http", 8080))],
+        ),
+        (
+            balanced(service(at, "fenced", 32, http), at.balancer(2), single(at.hosts["outside"]), "192.0.2.0/24"),
+            [endpoints(at, "fenced", ("pod-2a",), ("http", 8080))],
+        ),
+        (
+            balanced(service(at, "closed", 33, http), at.balancer(3), single(at.hosts["node-2"])),
+            [endpoints(at, "closed", ("pod-2a",), ("http", 8080))],
+        ),
+        (
+            balanced(service(at, "local", 34, http, externalTrafficPolicy="Local"), at.balancer(4)),
+            [endpoints(at, "local", ("pod-1a",), ("http", 8080))],
+        ),
+        (
+            service(at, "near", 35, http),
+            [hinted(endpoints(at, "near", ("pod-1a", "pod-2a"), ("http", 8080)), "forNodes")],
+        ),
+        (
+            service(at, "zonal", 36, http),
+            [hinted(endpoints(at, "zonal", ("pod-1a", "pod-2a"), ("http", 8080)), "forZones")],
+        ),
+        (
+            service(at, "canary", 37, port(80, name="http", node_port=30037)),
+            [weighted(endpoints(at, "canary", PODS, ("http", 8080)), at, pod_1a=40, pod_1b=0, pod_2a=60)],
+        ),
+        (
+            service(at, "canary-sticky", 38, http, **sticky),
+            [weighted(endpoints(at, "canary-sticky", PODS, ("http", 8080)), at, pod_1a=0, pod_1b=0, pod_2a=1)],
+        ),
+        (
+            service(at, "resting", 39, http),
+            [weighted(endpoints(at, "resting", ("pod-1a",), ("http", 8080)), at, pod_1a=0)],
+        ),
+        (
+            service(at, "signals", 42, port(80, name="sctp", protocol="SCTP", node_port=30042)),
+            [endpoints(at, "signals", ("pod-1a", "pod-2a"), ("sctp", 9090), protocol="SCTP")],
+        ),
+        (service(at, "host", 40, http), [endpoints(at, "host", ("node-2",), ("http", 8080))]),
+        (
+            service(at, "ending-here", 41, http, internalTrafficPolicy="Local"),
+            [
+                endpoints(at, "ending-here", ("pod-1a",), ("http", 8080), ready=False, serving=True, terminating=True),
+                endpoints(at, "ending-here", ("pod-2a",), ("http", 8080)),
+            ],
+        ),
     ]
 
 
@@ -176,7 +266,7 @@ def desired(at: Addresses, node: str, services: list[tuple[Obj, list[Obj]]] | No
     """What the proxy of a node wants of these Services."""
     found: Desired = {}
     for each, slices in cluster(at) if services is None else services:
-        found |= fronts(slim_service(each), [slim_slice(one) for one in slices], node=node)
+        found |= fronts(slim_service(each), [slim_slice(one) for one in slices], node=node, zone=zone_of(node))
     return found
 
 
@@ -185,7 +275,9 @@ Expected = tuple[str, ...] | Literal["refused", "dropped", "node"]
 
 @dataclass(frozen=True)
 class Case:
-    """`to` is a service's number or a node's name; who may answer, and whether the caller's address is kept."""
+    """`to` is a service's number, a host's name, or "balancer-1" and so on; who may answer, and whether the caller's
+    address is kept.
+    """
 
     name: str
     caller: str
@@ -193,10 +285,13 @@ class Case:
     port: int
     expected: Expected
     kept: bool = True
-    protocol: Literal["TCP", "UDP"] = "TCP"
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
 
     def address(self, at: Addresses) -> str:
-        return at.service(self.to) if isinstance(self.to, int) else at.hosts[self.to]
+        if isinstance(self.to, int):
+            return at.service(self.to)
+        kind, _, number = self.to.partition("-")
+        return at.balancer(int(number)) if kind == "balancer" else at.hosts[self.to]
 
 
 WEB = ("pod-1a", "pod-2a")
@@ -239,5 +334,28 @@ CASES = (
     Case("external address", "outside", "node-1", 80, ("pod-2a",), kept=False),
     Case("what the node answers itself", "pod-1a", DNS, 53, "node"),
     Case("what the node answers itself, called by the node", "node-1", DNS, 53, "node"),
+    Case("load balancer", "outside", "balancer-1", 80, WEB, kept=False),
+    Case("load balancer from a pod", "pod-1b", "balancer-1", 80, WEB, kept=False),
+    Case("load balancer from the node", "node-1", "balancer-1", 80, WEB, kept=False),
+    Case("source ranges, one of them", "outside", "balancer-2", 80, ("pod-2a",), kept=False),
+    Case("source ranges, a pod in none", "pod-1b", "balancer-2", 80, "dropped"),
+    Case("source ranges, the node in none", "node-1", "balancer-2", 80, "dropped"),
+    Case("source ranges leave the cluster IP open", "pod-1b", 32, 80, ("pod-2a",)),
+    Case("source ranges, none of them", "outside", "balancer-3", 80, "dropped"),
+    Case("source ranges, the node in one", "node-2", "balancer-3", 80, ("pod-2a",), kept=False),
+    Case("load balancer with policy Local", "outside", "balancer-4", 80, ("pod-1a",)),
+    Case("hints for the node", "pod-1b", 35, 80, ("pod-1a",)),
+    Case("hints for the other node", "node-2", 35, 80, ("pod-2a",), kept=False),
+    Case("hints for the zone", "pod-1b", 36, 80, ("pod-1a",)),
+    Case("hints for the other zone", "node-2", 36, 80, ("pod-2a",), kept=False),
+    Case("weights", "pod-2a", 37, 80, WEB, kept=False),
+    Case("weights by node port", "outside", "node-1", 30037, WEB, kept=False),
+    Case("weights with affinity", "pod-1b", 38, 80, ("pod-2a",)),
+    Case("all weights are 0", "pod-1b", 39, 80, "refused"),
+    Case("an endpoint on the host network", "pod-1b", 40, 80, ("node-2",)),
+    Case("an endpoint on the host network from another node", "node-1", 40, 80, ("node-2",), kept=False),
+    Case("internal policy Local, the one here ends", "pod-1b", 41, 80, ("pod-1a",)),
+    Case("pod to cluster IP by SCTP", "pod-1b", 42, 80, WEB, protocol="SCTP"),
+    Case("SCTP to a node port", "outside", "node-2", 30042, WEB, kept=False, protocol="SCTP"),
     Case("pod to pod without a service", "pod-1a", "pod-2a", 8080, ("pod-2a",)),
 )

@@ -172,6 +172,9 @@ def _switch(paths: dict[str, str]) -> None:
                 links.up("eth0")
                 links.add_address("eth0", FAMILIES[0].hosts[host] + "/24")
                 links.add_address("eth0", FAMILIES[1].hosts[host] + "/64")
+                if host == "outside":
+                    for at in FAMILIES:
+                        links.add_route(at.balancers, via=at.hosts["node-1"])
 
 
 def _node(paths: dict[str, str], node: str) -> None:
@@ -191,6 +194,7 @@ def _node(paths: dict[str, str], node: str) -> None:
             full = 32 if at.version == 4 else 128
             links.add_address("lo", f"{at.service(DNS)}/{full}")
             links.add_route(at.services, via=at.hosts["outside"])
+            links.add_route(at.balancers, via=at.hosts["outside"])
             links.add_route(_pod_range(at, other), via=at.hosts[other])
 
 
@@ -227,3 +231,4 @@ def _answers(paths: dict[str, str], answers: Answers) -> None:
                 answers.add(pod, paths[pod], at.hosts[pod], port, socket.SOCK_DGRAM)
         for node in NODES:
             answers.add("node", paths[node], at.service(DNS), 53, socket.SOCK_STREAM)
+            answers.add(node, paths[node], at.hosts[node], TCP_PORTS[0], socket.SOCK_STREAM)

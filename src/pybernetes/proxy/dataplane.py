@@ -13,7 +13,7 @@ from pybernetes.aio.thread import Worker
 from pybernetes.netlink.conntrack import Match
 from pybernetes.netlink.nft import AddTable, DeleteTable, Nftables, Operation, Transaction
 
-from .layout import TABLE, Class
+from .layout import TABLE, Made
 from .model import Desired, Front, ServicePort
 from .plan import ELEMENT_SETS, Book, Change, Elements, Planner
 
@@ -118,7 +118,7 @@ class NftDataplane:
         comment = skeleton[0].comment if isinstance(skeleton[0], AddTable) else ""
         chains = self.nft.chains(layout.family, TABLE)
         intact = self.nft.comment(layout.family, TABLE) == comment and self._intact(book, chains)
-        wanted = sorted(each for each in book.chains if chains.get(each.chain) != layout.class_size(each))
+        wanted = [each for each in book.chains if chains.get(each.chain) != layout.class_size(each)]
         if not intact:
             begin: list[Operation] = [AddTable(), DeleteTable(), *skeleton]
             rest = [*fresh.chains, *fresh.elements] if fresh else [*_chains(book, book.chains), *book.repair({})]
@@ -166,8 +166,12 @@ class NftDataplane:
                 self.nft.commit(Transaction(planner.layout.family, TABLE, [AddTable(), DeleteTable()]))
 
 
-def _chains(book: Book, wanted: Iterable[Class]) -> list[Operation]:
-    return [operation for each in sorted(wanted) for operation in book.planner.layout.class_chain(each)]
+def _chains(book: Book, wanted: Iterable[Made]) -> list[Operation]:
+    return [
+        operation
+        for each in sorted(wanted, key=lambda each: each.chain)
+        for operation in book.planner.layout.class_chain(each)
+    ]
 
 
 def _stale(before: Book, after: Book) -> Iterable[Match]:

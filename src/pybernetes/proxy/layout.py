@@ -18,6 +18,7 @@ from typing import NamedTuple
 from pybernetes.netlink.expressions import (
     CT_STATE_NEW,
     CT_STATUS_DNAT,
+    DROP,
     RETURN,
     Bitwise,
     Compare,
@@ -97,6 +98,20 @@ class Class(NamedTuple):
         return "-".join(words)
 
 
+class Sources(NamedTuple):
+    """A chain that drops callers who are in none of these ranges."""
+
+    ranges: tuple[str, ...]
+
+    @property
+    def chain(self) -> str:
+        return f"from-{hashlib.sha256(' '.join(self.ranges).encode()).hexdigest()[:16]}"
+
+
+Made = Class | Sources
+"""A chain that is made when it is first needed."""
+
+
 class Layout:
     """The table of one family: 32-bit registers are counted in words, `words` to an address."""
 
@@ -118,6 +133,7 @@ class Layout:
             Set(name="our-ips", key=(address,)),
             Set(name="hairpin", key=(address, address)),
             Set(name="services", key=front, data=VERDICT),
+            Set(name="firewall", key=front, data=VERDICT),
             Set(name="external-local", key=front, data=VERDICT),
             Set(name="no-endpoints", key=front, data=VERDICT),
             Set(name="targets", key=front, data=front),
@@ -166,8 +182,8 @@ class Layout:
             "reject": (None, (self._tcp(Reject("tcp-reset", self.family)), (Reject("icmp", self.family),))),
             "check": (None, self._check_rules()),
             "dispatch": (None, self._dispatch_rules()),
-            "prerouting": (Hook("nat", "prerouting", -100), (self._external_local(), (Decide(jump("dispatch")),))),
-            "output": (Hook("nat", "output", -100), ((Decide(jump("dispatch")),),)),
+            "prerouting": (Hook("nat", "prerouting", -100), self._arrival_rules()),
+            "output": (Hook("nat", "output", -100), (self._firewall(), (Decide(jump("dispatch")),))),
             "postrouting": (Hook("nat", "postrouting", 100), self._postrouting_rules()),
             "filter-input": (Hook("filter", "input", 0), (check,)),
             "filter-forward": (Hook("filter", "forward", 0), (check,)),
@@ -183,11 +199,14 @@ class Layout:
             (*self._front(0), VerdictLookup("services", 0)),
         )
 
-    def _external_local(self) -> Rule:
+    def _firewall(self) -> Rule:
+        return (*self._front(0), VerdictLookup("firewall", 0))
+
+    def _arrival_rules(self) -> tuple[Rule, ...]:
         """externalTrafficPolicy Local holds for callers outside; pods and the node itself go to any endpoint."""
-        source = self._source(0)
-        callers = (source, Lookup("pod-cidrs", 0, inverted=True))
-        return (*callers, *self._front(0), VerdictLookup("external-local", 0))
+        callers = (self._source(0), Lookup("pod-cidrs", 0, inverted=True))
+        local: Rule = (*callers, *self._front(0), VerdictLookup("external-local", 0))
+        return (self._firewall(), local, (Decide(jump("dispatch")),))
 
     def _check_rules(self) -> tuple[Rule, ...]:
         """What was not translated and yet goes to a service is refused, at once and audibly."""
@@ -208,16 +227,25 @@ class Layout:
 
     # The class chains
 
-    def class_chain(self, wanted: Class) -> list[Operation]:
-        """The operations that make a class chain, or put it right if it is there."""
+    def class_chain(self, wanted: Made) -> list[Operation]:
+        """The operations that make a chain, or put it right if it is there."""
         rules = (AddRule(wanted.chain, rule) for rule in self._class_rules(wanted))
         return [AddChain(wanted.chain), FlushChain(wanted.chain), *rules]
 
-    def class_size(self, wanted: Class) -> int:
+    def class_size(self, wanted: Made) -> int:
         """How many rules its chain has."""
         return len(list(self._class_rules(wanted)))
 
-    def _class_rules(self, wanted: Class) -> Iterator[Rule]:
+    def _class_rules(self, wanted: Made) -> Iterator[Rule]:
+        return self._balance_rules(wanted) if isinstance(wanted, Class) else self._source_rules(wanted)
+
+    def _source_rules(self, wanted: Sources) -> Iterator[Rule]:
+        for each in map(ip_network, wanted.ranges):
+            masked = Bitwise(0, each.netmask.packed, bytes(self.words * 4))
+            yield (self._source(0), masked, Compare(0, each.network_address.packed), Decide(RETURN))
+        yield (Decide(DROP),)
+
+    def _balance_rules(self, wanted: Class) -> Iterator[Rule]:
         """If the slot that chance gave has gone meanwhile (the kernel's two lookups are not one), slot 0 serves: it is
         the last to go.
         """

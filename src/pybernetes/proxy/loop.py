@@ -14,7 +14,7 @@ from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
 
 from pybernetes.aio.backoff import Backoff
-from pybernetes.api.resources import ENDPOINT_SLICES, SERVICES
+from pybernetes.api.resources import ENDPOINT_SLICES, NODES, SERVICES
 from pybernetes.client import Client, Delta, Informer
 from pybernetes.netlink.conntrack import Conntrack
 from pybernetes.netlink.links import Links
@@ -26,7 +26,7 @@ from .dataplane import NftDataplane
 from .layout import Layout, Ranges
 from .model import Dataplane, ServicePort
 from .plan import Planner
-from .tracker import BY_SERVICE, Tracker, by_service, slim_service, slim_slice
+from .tracker import BY_SERVICE, Tracker, by_service, slim_node, slim_service, slim_slice
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Proxy:
         self.config = config
         self.services = Informer(client, SERVICES, slim=slim_service)
         self.slices = Informer(client, ENDPOINT_SLICES, slim=slim_slice, indexes={BY_SERVICE: by_service})
+        self.node = Informer(client, NODES, fields=f"metadata.name={config.node_name}", slim=slim_node)
         self.tracker = Tracker(self.services.cache, self.slices.cache, node=config.node_name)
         self.applied = Applied()
         self.healthy = False
@@ -66,6 +67,7 @@ class Proxy:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.services.run(), name="proxy services")
                 group.create_task(self.slices.run(), name="proxy slices")
+                group.create_task(self.node.run(), name="proxy node")
                 group.create_task(self._follow(dataplane), name="proxy sync")
         finally:
             self.healthy = False
@@ -78,6 +80,7 @@ class Proxy:
         self._subscribed = True
         self.services.subscribe(self._service_changed)
         self.slices.subscribe(self._slice_changed)
+        self.node.subscribe(self.tracker.node_changed)
 
     def _service_changed(self, delta: Delta) -> None:
         metrics.SERVICE_CHANGES.inc()

@@ -23,20 +23,26 @@ class ServicePort(NamedTuple):
         return f"{self.namespace}/{self.name}:{self.port or self.protocol}"
 
 
+FULL_WEIGHT = 100
+"""The share of new connections of an endpoint about which nothing is said."""
+
+
 class Backend(NamedTuple):
-    """One endpoint that takes new connections; `local` is on this node."""
+    """One endpoint; `local` is on this node. `weight` is its share of new connections among the others' (0: none)."""
 
     address: str
     port: int
     local: bool = False
+    weight: int = FULL_WEIGHT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
     """A Service port as it is to be balanced.
 
-    `vips` are its cluster IPs, `externals` its external and load balancer addresses, `node_port` is open on the node's
-    own addresses (0 for none). `backends` serve cluster-wide traffic; of `local_backends` the Local policies take.
+    `vips` are its cluster IPs, `externals` its external addresses, `balancers` those of its load balancer, `node_port`
+    is open on the node's own addresses (0 for none). `backends` serve cluster-wide traffic; of `local_backends` the
+    Local policies take; `resting` still serve, but take nothing new.
     """
 
     vips: tuple[str, ...]
@@ -44,8 +50,12 @@ class Front:
     protocol: str = "TCP"
     node_port: int = 0
     externals: tuple[str, ...] = ()
+    balancers: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    """CIDRs from which the load balancer's addresses may be called, of either family; () for all."""
     backends: tuple[Backend, ...] = ()
     local_backends: tuple[Backend, ...] = ()
+    resting: tuple[Backend, ...] = ()
     internal_local: bool = False
     external_local: bool = False
     affinity_seconds: int = 0

@@ -5,22 +5,27 @@ all placements and turns changes into operations. Slots are kept over changes: a
 fills the hole of one that went, and only when there are fewer does the last one move. So a change costs what changed.
 """
 
+import math
 import socket
 import struct
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from pybernetes.netlink.conntrack import TCP, Match
-from pybernetes.netlink.expressions import DROP, goto
+from pybernetes.netlink.expressions import DROP, goto, jump
 from pybernetes.netlink.nft import IP, AddElements, Data, DeleteElements, Operation
 
-from .layout import LOCAL_SLOTS, REJECT, Class, Layout
-from .model import PROTOCOLS, Backend, Front, ServicePort
+from .layout import LOCAL_SLOTS, REJECT, Class, Layout, Made, Sources
+from .model import FULL_WEIGHT, PROTOCOLS, Backend, Front, ServicePort
 
 Elements = dict[str, dict[bytes, Data]]
 """By set: key to data."""
+
+MOST_SLOTS = 2000
+"""For an endpoint group with weights that have no common divisor: a share is then exact to a twentieth of a percent."""
 
 _SLOT = struct.Struct("=I")
 _FRONT_TAIL = struct.Struct(">B3xH2x")
@@ -28,6 +33,7 @@ _PORT = struct.Struct(">H2x")
 
 ELEMENT_SETS = (
     "services",
+    "firewall",
     "external-local",
     "no-endpoints",
     "targets",
@@ -45,6 +51,8 @@ class Address(NamedTuple):
     address: str
     port: int
     external: bool
+    balancer: bool = False
+    """One of the load balancer's, for which source ranges hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +63,47 @@ class Placement:
     addresses: tuple[Address, ...]
     cluster: tuple[Backend, ...] = ()
     local: tuple[Backend, ...] = ()
+    sources: tuple[str, ...] = ()
+    """The ranges that may call the load balancer's addresses, () for all."""
 
 
 def assign(previous: Sequence[Backend], wanted: Iterable[Backend]) -> tuple[Backend, ...]:
-    """Slots for the wanted endpoints: whoever had one keeps it, newcomers fill the holes, the last ones the rest."""
-    remaining = dict.fromkeys(wanted)
+    """Slots for the wanted endpoints, so many each as its weight asks for: whoever had one keeps it, newcomers fill
+    the holes, the last ones the rest.
+    """
+    remaining = shares(list(wanted))
     slots: list[Backend | None] = []
     for backend in previous:
-        slots.append(backend if backend in remaining else None)
-        remaining.pop(backend, None)
-    newcomers = iter(remaining)
+        left = remaining.get(backend, 0)
+        slots.append(backend if left else None)
+        if left == 1:
+            del remaining[backend]
+        elif left:
+            remaining[backend] = left - 1
+    newcomers = iter([backend for backend, count in remaining.items() for _ in range(count)])
     filled = [backend if backend is not None else next(newcomers, None) for backend in slots]
     return tuple(_compacted([*filled, *newcomers]))
+
+
+def shares(backends: Sequence[Backend]) -> dict[Backend, int]:
+    """How many slots each endpoint gets, in proportion to the weights; none with weight 0. In the keys all weigh alike,
+    for a slot does not tell weights apart.
+
+    The smallest numbers that are exact, or at most some MOST_SLOTS for all, by largest remainder, at least one each.
+    """
+    if all(backend.weight == FULL_WEIGHT for backend in backends):
+        return dict.fromkeys(backends, 1)
+    weights = {each._replace(weight=FULL_WEIGHT): each.weight for each in backends if each.weight > 0}
+    divisor = math.gcd(*weights.values()) or 1
+    counts = {backend: weight // divisor for backend, weight in weights.items()}
+    total, most = sum(counts.values()), max(MOST_SLOTS, len(counts))
+    if total <= most:
+        return counts
+    scaled = {backend: max(1, count * most // total) for backend, count in counts.items()}
+    by_remainder = sorted(counts, key=lambda backend: scaled[backend] * total - counts[backend] * most)
+    for backend in by_remainder[: max(0, most - sum(scaled.values()))]:
+        scaled[backend] += 1
+    return scaled
 
 
 def _compacted(slots: list[Backend | None]) -> list[Backend]:
@@ -102,6 +139,8 @@ class Planner:
             return None
         addresses = [Address(vips[0], front.port, external=False)]
         addresses += [Address(other, front.port, external=True) for other in front.externals if self._ours(other)]
+        balancers = [each for each in front.balancers if self._ours(each)]
+        addresses += [Address(each, front.port, external=True, balancer=True) for each in balancers]
         if front.node_port:
             addresses += [Address(node, front.node_port, external=True) for node in self.node_addresses]
         external = len(addresses) > 1
@@ -112,7 +151,18 @@ class Planner:
             addresses=tuple(addresses),
             cluster=assign(was.cluster if was else (), (each for each in cluster if self._ours(each.address))),
             local=assign(was.local if was else (), (each for each in local if self._ours(each.address))),
+            sources=self._sources(front, balancers),
         )
+
+    def _sources(self, front: Front, balancers: Sequence[str]) -> tuple[str, ...]:
+        """Who may call the load balancer's addresses. Where those addresses are the node's own as well, a call of the
+        node comes from one of them: whoever lets the node in means these too.
+        """
+        ranges = [each for each in front.sources if self._ours(each)]
+        networks = [ip_network(each) for each in ranges]
+        if any(ip_address(node) in network for node in self.node_addresses for network in networks):
+            ranges += [str(ip_network(each)) for each in balancers]
+        return tuple(sorted(set(ranges)))
 
     def key(self, address: Address, protocol: str) -> bytes:
         """The element key under which packets to an address are found."""
@@ -121,10 +171,10 @@ class Planner:
     def _packed(self, address: str) -> bytes:
         return socket.inet_pton(self._family, address)
 
-    def elements(self, placement: Placement, denied: frozenset[bytes] = frozenset()) -> tuple[Elements, set[Class]]:
+    def elements(self, placement: Placement, denied: frozenset[bytes] = frozenset()) -> tuple[Elements, set[Made]]:
         """All elements of a placement but those under `denied` keys (another Service has them), and its classes."""
         found: Elements = defaultdict(dict)
-        classes: set[Class] = set()
+        classes: set[Made] = set()
         protocol = placement.front.protocol
         home = self.key(placement.addresses[0], protocol)
         if home in denied:
@@ -135,13 +185,17 @@ class Planner:
                 continue
             if address.external:
                 found["targets"][key] = home
+            if address.balancer and placement.sources:
+                allowed = Sources(placement.sources)
+                classes.add(allowed)
+                found["firewall"][key] = jump(allowed.chain)
             self._entrance(placement, address, key, found, classes)
-        if classes:
+        if placement.cluster or placement.local:
             self._endpoints(placement, home, found)
         return found, classes
 
     def _entrance(
-        self, placement: Placement, address: Address, key: bytes, found: Elements, classes: set[Class]
+        self, placement: Placement, address: Address, key: bytes, found: Elements, classes: set[Made]
     ) -> None:
         """What becomes of a packet to this address."""
         front, cluster, local = placement.front, len(placement.cluster), len(placement.local)
@@ -172,11 +226,11 @@ class Planner:
         return any(self._ours(each.address) for each in front.backends)
 
     def _endpoints(self, placement: Placement, home: bytes, found: Elements) -> None:
+        pack_slot, pack_port = _SLOT.pack, _PORT.pack
         groups = ((placement.cluster, 0, "members"), (placement.local, LOCAL_SLOTS, "local-members"))
         endpoints, family, packed_address = found["endpoints"], self._family, socket.inet_pton
-        pack_slot, pack_port = _SLOT.pack, _PORT.pack
         for group, offset, members in groups:
-            for slot, (address, port, local) in enumerate(group, offset):
+            for slot, (address, port, local, _) in enumerate(group, offset):
                 packed = packed_address(family, address)
                 endpoint = packed + pack_port(port)
                 endpoints[home + pack_slot(slot)] = endpoint
@@ -186,8 +240,10 @@ class Planner:
                     found["hairpin"][packed + packed] = None
 
     def flows(self, placement: Placement) -> dict[Address, frozenset[Backend]]:
-        """Which endpoints the connections to each address may have been sent to."""
-        backends = frozenset((*placement.cluster, *placement.local))
+        """Which endpoints may have connections to each address: those in slots, and those that take nothing new."""
+        front = placement.front
+        everybody = (*front.backends, *front.local_backends, *front.resting)
+        backends = frozenset(Backend(each.address, each.port) for each in everybody if self._ours(each.address))
         return {each: backends for each in placement.addresses if each.address not in self._left_alone}
 
     def stale(self, was: Placement | None, now: Placement | None) -> Iterator[Match]:
@@ -264,7 +320,7 @@ class Book:
         self.placements: dict[ServicePort, Placement] = {}
         self.owners: dict[bytes, ServicePort] = {}
         self.denied: dict[ServicePort, frozenset[bytes]] = {}
-        self.chains: set[Class] = set()
+        self.chains: set[Made] = set()
         self._hairpins: Counter[bytes] = Counter()
         self._leaving: set[bytes] = set()
         """Hairpin pairs that nobody has any more, and that the next update removes."""
@@ -276,14 +332,14 @@ class Book:
         before = {key: self.placements.get(key) for key in updates}
         for key in updates:
             self._remove(key, difference)
-        classes: set[Class] = set()
+        classes: set[Made] = set()
         for key in sorted(updates, key=lambda each: (before[each] is None, each)):
             front = updates[key]
             placement = self.planner.place(front, before[key]) if front is not None else None
             if placement is not None:
                 classes |= self._put(key, placement, difference)
         chains: list[Operation] = []
-        for wanted in sorted(classes - self.chains):
+        for wanted in sorted(classes - self.chains, key=lambda each: each.chain):
             chains += self.planner.layout.class_chain(wanted)
         self.chains |= classes
         self._linger(difference)
@@ -323,7 +379,7 @@ class Book:
         waiting = [each for each, keys in self.denied.items() if keys & owned and each not in updates]
         return {each: self.placements[each].front for each in waiting}
 
-    def _elements(self, key: ServicePort, placement: Placement) -> tuple[Elements, set[Class]]:
+    def _elements(self, key: ServicePort, placement: Placement) -> tuple[Elements, set[Made]]:
         return self.planner.elements(placement, self.denied.get(key, frozenset()))
 
     def _remove(self, key: ServicePort, difference: Difference) -> None:
@@ -343,7 +399,7 @@ class Book:
                 del self.owners[address]
         self.denied.pop(key, None)
 
-    def _put(self, key: ServicePort, placement: Placement, difference: Difference) -> set[Class]:
+    def _put(self, key: ServicePort, placement: Placement, difference: Difference) -> set[Made]:
         denied = frozenset(each for each in self._keys(placement) if self.owners.setdefault(each, key) != key)
         if denied:
             self.denied[key] = denied

@@ -5,33 +5,31 @@ slices of one Service costs one computation, and the order of events does not ma
 """
 
 import asyncio
+import json
 import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from ipaddress import ip_network
+from typing import Any
 
 from pybernetes.api.objects import Key, Obj, annotations_of, key_of, labels_of, namespace_of
 from pybernetes.client import Cache, Delta
 
-from .model import PROTOCOLS, Backend, Desired, Front, ServicePort
+from .model import FULL_WEIGHT, PROTOCOLS, Desired, Front, ServicePort
+from .topology import Candidate, Endpoint, Place, choose
 
 SERVICE_NAME = "kubernetes.io/service-name"
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
+WEIGHT = "pybernetes.io/weight"
+WEIGHTS = "pybernetes.io/weights"
+"""Annotations of a slice: the weight of all its endpoints; and JSON, the weights of single addresses."""
 BY_SERVICE = "service"
 
+ZONE = "topology.kubernetes.io/zone"
+
 DEFAULT_AFFINITY_SECONDS = 10800
-
-
-class Endpoint(NamedTuple):
-    """An endpoint of a slice, its conditions with their defaults."""
-
-    address: str
-    node: str
-    ready: bool
-    serving: bool
-    terminating: bool
 
 
 _SERVICE_FIELDS = (
@@ -44,6 +42,7 @@ _SERVICE_FIELDS = (
     "sessionAffinityConfig",
     "internalTrafficPolicy",
     "externalTrafficPolicy",
+    "loadBalancerSourceRanges",
 )
 
 
@@ -66,6 +65,16 @@ def slim_slice(obj: Obj) -> Obj:
     return slim
 
 
+def slim_node(obj: Obj) -> Obj:
+    """What the proxy uses of its own Node: where it is, and whether it is about to go."""
+    metadata = obj.get("metadata") or {}
+    slim: Obj = {"metadata": _slim_metadata(obj, (ZONE,), ())}
+    if "deletionTimestamp" in metadata:
+        slim["metadata"]["deletionTimestamp"] = metadata["deletionTimestamp"]
+    taints = (obj.get("spec") or {}).get("taints") or ()
+    return slim | {"taints": tuple(taint.get("key", "") for taint in taints)}
+
+
 def _slim_metadata(obj: Obj, labels: Sequence[str], annotations: Sequence[str]) -> Obj:
     metadata = obj.get("metadata") or {}
     slim: Obj = {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion") if name in metadata}
@@ -75,15 +84,46 @@ def _slim_metadata(obj: Obj, labels: Sequence[str], annotations: Sequence[str]) 
 
 
 def _endpoints(obj: Obj) -> Iterable[Endpoint]:
+    weights, weight = _weights(annotations_of(obj))
     for each in obj.get("endpoints") or ():
         addresses = each.get("addresses") or ()
         conditions: Mapping[str, Any] = each.get("conditions") or {}
         ready = conditions.get("ready") is not False
         serving = conditions.get("serving")
-        terminating = bool(conditions.get("terminating"))
+        hints: Mapping[str, Any] = each.get("hints") or {}
         if addresses and (address := _normal(addresses[0])):  # the API says the others are interchangeable
-            node = sys.intern(each.get("nodeName") or "")
-            yield Endpoint(address, node, ready, ready if serving is None else bool(serving), terminating)
+            yield Endpoint(
+                address=address,
+                node=sys.intern(each.get("nodeName") or ""),
+                ready=ready,
+                serving=ready if serving is None else bool(serving),
+                terminating=bool(conditions.get("terminating")),
+                zones=_names(hints.get("forZones")),
+                nodes=_names(hints.get("forNodes")),
+                weight=weights.get(address, weight),
+            )
+
+
+def _names(hints: Sequence[Mapping[str, str]] | None) -> tuple[str, ...]:
+    return tuple(sys.intern(hint.get("name") or "") for hint in hints) if hints else ()
+
+
+def _weights(annotations: Mapping[str, str]) -> tuple[dict[str, int], int]:
+    """The weights of single addresses and of all others; what is no weight is as if it were not there."""
+    text = annotations.get(WEIGHT, "")
+    everyone = int(text) if text.isascii() and text.isdecimal() and _is_weight(int(text)) else FULL_WEIGHT
+    if WEIGHTS not in annotations:
+        return {}, everyone
+    try:
+        told = json.loads(annotations[WEIGHTS])
+    except ValueError:
+        return {}, everyone
+    pairs = told.items() if isinstance(told, dict) else ()
+    return {_normal(address): weight for address, weight in pairs if _is_weight(weight)}, everyone
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= FULL_WEIGHT
 
 
 def _ports(obj: Obj) -> Iterable[tuple[str, str, int]]:
@@ -117,28 +157,35 @@ def by_service(obj: Obj) -> Iterable[str]:
     return [str(service_of(obj))] if SERVICE_NAME in labels_of(obj) else []
 
 
-def fronts(service: Obj, slices: Sequence[Obj], *, node: str) -> dict[ServicePort, Front]:
+def fronts(service: Obj, slices: Sequence[Obj], *, node: str, zone: str = "") -> dict[ServicePort, Front]:
     """The fronts of one (slim) Service with its (slim) slices; {} for those that nobody balances."""
     spec = service.get("spec") or {}
     vips = tuple(_addresses(spec.get("clusterIPs") or [spec.get("clusterIP") or ""]))
     if not vips or spec.get("type") == "ExternalName" or PROXY_NAME in labels_of(service):
         return {}
     key = key_of(service)
-    externals = (*_addresses(spec.get("externalIPs") or ()), *_addresses(service.get("ingress") or ()))
+    balancers = tuple(dict.fromkeys(_addresses(service.get("ingress") or ())))
+    externals = tuple(
+        dict.fromkeys(each for each in _addresses(spec.get("externalIPs") or ()) if each not in balancers)
+    )
+    sources = tuple(_networks(spec.get("loadBalancerSourceRanges") or ())) if balancers else ()
     found: dict[ServicePort, Front] = {}
     for port in spec.get("ports") or ():
         name, protocol = port.get("name") or "", port.get("protocol") or "TCP"
         if protocol not in PROTOCOLS or not _is_port(port.get("port")):
             continue
-        candidates = list(_candidates(slices, name, protocol))
+        chosen = choose(list(_candidates(slices, name, protocol)), Place(node, zone))
         found[ServicePort(key.namespace, key.name, name, protocol)] = Front(
             vips=vips,
             port=port["port"],
             protocol=protocol,
             node_port=port["nodePort"] if _is_port(port.get("nodePort")) else 0,
-            externals=tuple(dict.fromkeys(externals)),
-            backends=_serving(candidates, node),
-            local_backends=_serving([each for each in candidates if each[0].node == node], node),
+            externals=externals,
+            balancers=balancers,
+            sources=sources,
+            backends=chosen.cluster,
+            local_backends=chosen.local,
+            resting=chosen.resting,
             internal_local=spec.get("internalTrafficPolicy") == "Local",
             external_local=spec.get("externalTrafficPolicy") == "Local",
             affinity_seconds=_affinity(spec),
@@ -150,6 +197,15 @@ def _addresses(addresses: Iterable[str]) -> Iterable[str]:
     return filter(None, (_normal(address) for address in addresses if address != "None"))
 
 
+def _networks(ranges: Iterable[str]) -> Iterable[str]:
+    """CIDRs in their usual spelling; what is none is left out."""
+    for each in ranges:
+        try:
+            yield str(ip_network(each.strip(), strict=False))
+        except ValueError:
+            continue
+
+
 def _affinity(spec: Obj) -> int:
     if spec.get("sessionAffinity") != "ClientIP":
         return 0
@@ -157,23 +213,11 @@ def _affinity(spec: Obj) -> int:
     return int(config.get("timeoutSeconds") or DEFAULT_AFFINITY_SECONDS)
 
 
-def _candidates(slices: Sequence[Obj], name: str, protocol: str) -> Iterable[tuple[Endpoint, int]]:
+def _candidates(slices: Sequence[Obj], name: str, protocol: str) -> Iterable[Candidate]:
     for each in sorted(slices, key=lambda obj: obj["metadata"].get("name", "")):
         for port_name, port_protocol, number in each["ports"]:
             if port_name == name and port_protocol == protocol:
                 yield from ((endpoint, number) for endpoint in each["endpoints"])
-
-
-def _serving(candidates: Sequence[tuple[Endpoint, int]], node: str) -> tuple[Backend, ...]:
-    """The ready ones; if there are none, those that end but still serve (KEP-1669)."""
-    chosen = [each for each in candidates if each[0].ready]
-    if not chosen:
-        chosen = [each for each in candidates if each[0].serving and each[0].terminating]
-    local: dict[tuple[str, int], bool] = {}
-    for endpoint, port in chosen:
-        place = (endpoint.address, port)
-        local[place] = local.get(place, False) or endpoint.node == node
-    return tuple(Backend(address, port, here) for (address, port), here in local.items())
 
 
 class Tracker:
@@ -184,6 +228,7 @@ class Tracker:
         self.services = services
         self.slices = slices
         self.node = node
+        self.zone = ""
         self.desired: Desired = {}
         self.touched = asyncio.Event()
         self._touched: set[Key] = set()
@@ -199,6 +244,14 @@ class Tracker:
                 self._touch(service_of(obj))
         if delta.now is not None and (trigger := _time(annotations_of(delta.now).get(TRIGGERED, ""))):
             self._triggers.append(trigger)
+
+    def node_changed(self, delta: Delta) -> None:
+        """The node's zone says which hints are meant for it."""
+        zone = labels_of(delta.now).get(ZONE, "") if delta.now is not None else self.zone
+        if zone != self.zone:
+            self.zone = zone
+            for key in [key_of(service) for service in self.services.select()]:
+                self._touch(key)
 
     def _touch(self, key: Key) -> None:
         self._touched.add(key)
@@ -221,7 +274,7 @@ class Tracker:
     def _recompute(self, key: Key) -> set[ServicePort]:
         service = self.services.get(key)
         slices = self.slices.indexed(BY_SERVICE, str(key)) if service is not None else ()
-        found = fronts(service, slices, node=self.node) if service is not None else {}
+        found = fronts(service, slices, node=self.node, zone=self.zone) if service is not None else {}
         changed = {port for port, front in found.items() if self.desired.get(port) != front}
         gone = self._ports.get(key, frozenset()) - found.keys()
         for port in gone:

@@ -128,7 +128,7 @@ def test_policies_affinity_and_external_addresses() -> None:
     }
     found = front(made)
     assert (found.internal_local, found.external_local, found.affinity_seconds) == (True, True, 10800)
-    assert found.externals == ("198.51.100.1", "198.51.100.2")
+    assert (found.externals, found.balancers) == (("198.51.100.1",), ("198.51.100.2",))
 
 
 class Tracked:

@@ -1,0 +1,89 @@
+"""Which endpoints of a Service port a node sends to: conditions, hints and weights as kube-proxy honours them. Pure.
+
+Source: kubernetes/pkg/proxy/topology.go; KEP-1669 (endpoints that end), KEP-2433 and KEP-3015 (hints).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from .model import FULL_WEIGHT, Backend
+
+
+class Endpoint(NamedTuple):
+    """An endpoint of a slice, its conditions with their defaults."""
+
+    address: str
+    node: str
+    ready: bool
+    serving: bool
+    terminating: bool
+    zones: tuple[str, ...] = ()
+    """Hints: the zones that should prefer it."""
+    nodes: tuple[str, ...] = ()
+    """Hints: the nodes that should prefer it."""
+    weight: int = FULL_WEIGHT
+
+
+Candidate = tuple[Endpoint, int]
+"""An endpoint and the port it serves on."""
+
+
+class Place(NamedTuple):
+    """Where a proxy stands."""
+
+    node: str
+    zone: str = ""
+
+
+class Chosen(NamedTuple):
+    """The endpoints of one Service port, as one node sees them."""
+
+    cluster: tuple[Backend, ...]
+    local: tuple[Backend, ...]
+    """Those on this node, for the Local policies."""
+    resting: tuple[Backend, ...]
+    """Serving, but others are preferred: nothing new for them, and what they have they keep."""
+
+
+def choose(candidates: Sequence[Candidate], at: Place) -> Chosen:
+    """Ready endpoints, the nearest if all have hints; with none ready, those that end and still serve (for all nodes,
+    and for this node, each by itself).
+    """
+    ready = [each for each in candidates if each[0].ready]
+    ending = [each for each in candidates if each[0].serving and each[0].terminating and not each[0].ready]
+    near = _nearest(ready, at) if ready else ending
+    here = [each for each in ready if each[0].node == at.node] or [each for each in ending if each[0].node == at.node]
+    cluster, local = _backends(near, at), _backends(here, at)
+    if len(near) == len(candidates):
+        return Chosen(cluster, local, ())
+    taken = {(each.address, each.port) for each in (*cluster, *local)}
+    serving = _backends((each for each in candidates if each[0].serving or each[0].ready), at)
+    return Chosen(cluster, local, tuple(each for each in serving if (each.address, each.port) not in taken))
+
+
+def _nearest(ready: Sequence[Candidate], at: Place) -> Sequence[Candidate]:
+    """Hints count only while every ready endpoint has one, and one of them is for here."""
+    return (
+        _hinted(ready, lambda endpoint: endpoint.nodes, at.node)
+        or _hinted(ready, lambda endpoint: endpoint.zones, at.zone)
+        or ready
+    )
+
+
+def _hinted(ready: Sequence[Candidate], hints: Callable[[Endpoint], tuple[str, ...]], name: str) -> list[Candidate]:
+    if not all(hints(endpoint) for endpoint, _ in ready):
+        return []
+    return [each for each in ready if name in hints(each[0])]
+
+
+def _backends(chosen: Iterable[Candidate], at: Place) -> tuple[Backend, ...]:
+    """Each address and port once; of two that contradict each other, local and the larger weight."""
+    found: dict[tuple[str, int], Backend] = {}
+    for endpoint, port in chosen:
+        place = (endpoint.address, port)
+        backend = Backend(endpoint.address, port, endpoint.node == at.node, endpoint.weight)
+        if (other := found.get(place)) is not None:
+            local, weight = backend.local or other.local, max(backend.weight, other.weight)
+            backend = Backend(endpoint.address, port, local, weight)
+        found[place] = backend
+    return tuple(found.values())
