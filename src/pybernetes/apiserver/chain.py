@@ -173,7 +173,9 @@ def authenticate(authenticator: Authenticator) -> Filter:
     def filter_(handler: Handler) -> Handler:
         async def known(request: Request) -> Response:
             user = request.context.get("user")
-            if user is None:
+            if user is not None:
+                request.context["inside"] = True  # never queued: the server does not wait for itself
+            else:
                 user = await authenticator.user(request) or ANONYMOUS
             request.context["user"] = authenticated(user)
             return await handler(request)

@@ -30,6 +30,7 @@ from .endpoints.health import Health
 from .endpoints.objects import Objects
 from .endpoints.openapi import OpenApi
 from .endpoints.reviews import Reviews
+from .fairness import FlowMetrics, Gate
 from .forms import respond
 from .kubelets import Connect, Kubelets
 from .metrics import Metrics
@@ -88,6 +89,7 @@ class ApiServer:
         self.rbac = Rbac(self.cache)
         self.tokens = self._tokens()
         self.metrics = Metrics()
+        self.gate = Gate()
         self.registry.webhooks.observe = self.metrics.webhook
         self.kubelets = Kubelets(self.registry, connect or self._connect)
         self._ready = asyncio.Event()
@@ -118,11 +120,13 @@ class ApiServer:
             chain.deadline,
             chain.authenticate(Authenticator(self.tokens)),
             chain.audit,
+            self.gate.filter,
             chain.authorize(Authorizer(self.rbac)),
         )
         return chain.compose(filters, self._dispatch)
 
     def _measure(self) -> None:
+        self.metrics.registry.register(FlowMetrics(self.gate))
         self.metrics.gauge(
             "apiserver_storage_revision", "The latest revision of the store.", lambda: float(self._store.revision)
         )

@@ -255,6 +255,10 @@ class _Connection(HttpToolsProtocol):
         self.reading_since = self.reading_since or self.loop.time()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # what follows the body are trailers: a proxy in front has not looked at them
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0

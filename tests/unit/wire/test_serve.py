@@ -579,3 +579,11 @@ async def test_files_that_do_not_belong_together_are_refused(authority: Authorit
     for files in (tls._replace(key=other.key), tls._replace(certificate="/none")):
         with pytest.raises(OSError):  # ssl.SSLError is one
             await Server(Recorder(), tls=files).start()
+
+
+async def test_trailers_are_not_taken_for_headers() -> None:
+    handler = Recorder()
+    head = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    answer = await reply(head + b"1\r\na\r\n0\r\nimpersonate-user: admin\r\n\r\n", handler=handler)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert "impersonate-user" not in handler.requests[0].headers
