@@ -22,6 +22,8 @@ class Media(NamedTuple):
     kind: str = ""
     group: str = ""
     version: str = ""
+    pretty: bool = False
+    """Indented, for people (JSON only)."""
 
 
 @lru_cache(maxsize=512)
@@ -53,6 +55,16 @@ def object_media(accept: str) -> Media:
         if media.group == META and media.version == "v1" and media.kind in _TRANSFORMS:
             return media
     raise not_acceptable()
+
+
+_READERS = ("curl", "Wget", "Mozilla/5.0")
+
+
+def wants_pretty(pretty: str, agent: str) -> bool:
+    """Whether an answer is indented: as the query says, else for the programs with which people read by hand."""
+    if pretty:
+        return pretty not in ("0", "f", "F", "FALSE", "false", "False")
+    return agent.startswith(_READERS)
 
 
 _TRANSFORMS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})

@@ -4,6 +4,7 @@ fieldValidation says what becomes of unknown and doubled fields: Strict refuses,
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -22,7 +23,9 @@ JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 ACCEPTED = f"{JSON}, application/yaml, {PROTOBUF}"
+APPLY_PATCH = "application/apply-patch+yaml"
 _VALIDATION = ("Strict", "Warn", "Ignore")
+_LONGEST_MANAGER = 128
 _MOST_NODES = 1_000_000
 _DEEPEST = 200
 
@@ -33,12 +36,34 @@ def media_type(request: Request) -> str:
 
 
 def field_validation(request: Request) -> str:
-    """Strict, Warn or Ignore. Raises Invalid."""
-    found = request.param("fieldValidation", "Warn")
-    if found not in _VALIDATION:
-        problem = FieldError.not_supported("fieldValidation", found, ["", *_VALIDATION])
-        raise Invalid.of("CreateOptions", "", [problem], group="meta.k8s.io")
-    return found
+    """Strict, Warn or Ignore. `check_options` has refused anything else."""
+    return request.param("fieldValidation") or "Warn"
+
+
+def check_options(request: Request) -> None:
+    """The query of a write, as meta/v1 CreateOptions, UpdateOptions or PatchOptions are checked. Raises Invalid."""
+    if request.query and (problems := list(_option_problems(request))):
+        raise Invalid.of(_OPTIONS.get(request.method, "CreateOptions"), "", problems, group="meta.k8s.io")
+
+
+_OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
+
+
+def _option_problems(request: Request) -> Iterator[FieldError]:
+    manager, apply = request.param("fieldManager"), media_type(request) == APPLY_PATCH
+    if request.method == "PATCH" and apply and not manager:
+        yield FieldError.required("fieldManager", "is required for apply patch")
+    if request.method == "PATCH" and not apply and request.param("force"):
+        yield FieldError.forbidden("force", "may not be specified for non-apply patch")
+    if len(manager.encode()) > _LONGEST_MANAGER:
+        yield FieldError.too_long("fieldManager", manager, _LONGEST_MANAGER)
+    elif not manager.isprintable():
+        yield FieldError.invalid("fieldManager", manager, "should only contain printable characters")
+    dry = [one for one in request.query.get("dryRun", ()) if one]
+    if any(one != "All" for one in dry):
+        yield FieldError.not_supported("dryRun", dry, ["All"])
+    if (found := request.param("fieldValidation")) and found not in _VALIDATION:
+        yield FieldError.not_supported("fieldValidation", found, ["", *sorted(_VALIDATION)])
 
 
 def parse(data: bytes, media: str) -> Any:

@@ -35,7 +35,7 @@ def delete_options(body: Obj, query: Obj) -> DeleteOptions:
     orphan = found.get("orphanDependents")
     problems = []
     if policy and policy not in POLICIES:
-        problems.append(FieldError.not_supported("propagationPolicy", policy, POLICIES))
+        problems.append(FieldError.not_supported("propagationPolicy", policy, (*POLICIES, "nil")))
     if policy and orphan is not None:
         problems.append(
             FieldError.invalid(
@@ -46,7 +46,7 @@ def delete_options(body: Obj, query: Obj) -> DeleteOptions:
     if any(one != "All" for one in dry):
         problems.append(FieldError.not_supported("dryRun", dry, ["All"]))
     if problems:
-        raise Invalid.of("DeleteOptions", "", problems)
+        raise Invalid.of("DeleteOptions", "", problems, group="meta.k8s.io")
     if orphan is not None and not policy:
         policy = "Orphan" if orphan else "Background"
     conditions = found.get("preconditions") or {}

@@ -6,14 +6,16 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import yaml
 
 from pybernetes.api import columns
+from pybernetes.api.errors import BadRequest
 from pybernetes.api.objects import Obj, decode, encode
 from pybernetes.store import Record, Revision
 from pybernetes.wire import Request, Response
 
-from .accept import JSON, META, YAML, Media, object_media
+from .accept import JSON, META, YAML, Media, object_media, wants_pretty
 from .registry import Served
 
 _HEADERS = {"content-type": JSON, "cache-control": "no-cache, private"}
@@ -150,17 +152,27 @@ class Table:
 def form_of(request: Request, served: Served) -> tuple[Form, Media]:
     """What the Accept header asks for. Raises NotAcceptable."""
     media = object_media(request.headers.get("accept", ""))
+    if wants_pretty(request.param("pretty"), request.headers.get("user-agent", "")):
+        media = media._replace(pretty=True)
     if media.kind == "Table":
-        return Table(served, request.param("includeObject")), media
+        return Table(served, _included(request.param("includeObject"))), media
     if media.kind:
         return Partial(served), media
     return Plain(served), media
+
+
+def _included(text: str) -> str:
+    if text not in ("", "None", "Metadata", "Object"):
+        raise BadRequest(f"unrecognized includeObject value: {encode(text).decode()}")
+    return text
 
 
 def respond_list(form: Form, media: Media, records: Sequence[Record], position: Position) -> Response:
     head, items, tail = form.parts(records, position)
     if media.type == YAML:
         return as_yaml(head + b",".join(items) + tail)
+    if media.pretty:
+        return Response(headers=_HEADERS, body=indented(head + b",".join(items) + tail))
     if len(records) <= 2 * _CHUNK:
         return Response(headers=_HEADERS, body=head + b",".join(items) + tail)
     return Response(headers=_HEADERS, body=_chunks(head, iter(items), tail))
@@ -180,14 +192,20 @@ def respond_one(form: Form, media: Media, record: Record, *, status: int = 200) 
     body = form.one(record)
     if media.type == YAML:
         return as_yaml(body, status=status)
-    return Response(status=status, headers=_HEADERS, body=body)
+    return Response(status=status, headers=_HEADERS, body=indented(body) if media.pretty else body)
 
 
-def respond(value: Any, *, status: int = 200, media: str = JSON) -> Response:
+def respond(value: Any, *, status: int = 200, media: str = JSON, pretty: bool = False) -> Response:
     """Any value as JSON (or YAML)."""
+    body = encode(value)
     if media == YAML:
-        return as_yaml(encode(value), status=status)
-    return Response(status=status, headers=_HEADERS, body=encode(value))
+        return as_yaml(body, status=status)
+    return Response(status=status, headers=_HEADERS, body=indented(body) if pretty else body)
+
+
+def indented(body: bytes) -> bytes:
+    """JSON for people to read, as `?pretty=true` has it."""
+    return msgspec.json.format(body, indent=2) + b"\n"
 
 
 def as_yaml(body: bytes, *, status: int = 200) -> Response:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pybernetes.api import selectors
 from pybernetes.api.errors import BadRequest, FieldError, Invalid
+from pybernetes.api.objects import encode
 from pybernetes.api.resources import Resource
 from pybernetes.api.selectors import FieldSelector, FieldTerm, Selector
 from pybernetes.store import Revision
@@ -74,16 +75,27 @@ def list_options(request: Request, row: Resource, *, namespace: str, name: str =
     problems = list(_problems(found))
     if problems:
         raise Invalid.of("ListOptions", "", problems, group="meta.k8s.io")
+    if found.continues and found.revision and not watch:
+        raise BadRequest("specifying resource version is not allowed when using continue")
     return found
 
 
 def revision(text: str) -> Revision | None:
-    """A resourceVersion parameter. Raises Invalid."""
+    """A resourceVersion parameter. Raises BadRequest."""
     if not text:
         return None
-    if not text.isdecimal() or not text.isascii() or len(text) > 19:
-        raise BadRequest(f"Invalid value: {text!r}: resourceVersion must be a decimal number".replace("'", '"'))
+    if not text.isdecimal() or not text.isascii():
+        raise _unparsed(text, "invalid syntax")
+    if int(text[:21]) >= 1 << 64:
+        raise _unparsed(text, "value out of range")
     return int(text)
+
+
+def _unparsed(text: str, why: str) -> BadRequest:
+    """In the words of Go's strconv."""
+    shown = encode(text).decode()
+    problem = f"strconv.ParseUint: parsing {shown}: {why}"
+    return BadRequest(str(FieldError.invalid("resourceVersion", text, problem)))
 
 
 def _selection(request: Request, row: Resource, namespace: str, name: str) -> Selection:

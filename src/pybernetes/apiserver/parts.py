@@ -19,11 +19,11 @@ from pybernetes.wire import Request, Response
 from . import evictions
 from .admission import Call
 from .auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Bound, Tokens
-from .body import media_type, parse, read_object
+from .body import APPLY_PATCH, media_type, parse, read_object
 from .deletion import delete_options
 from .endpoints.objects import Objects, success, write_of
 from .forms import form_of, respond, respond_one
-from .patching import APPLY_PATCH, patched
+from .patching import patched
 from .registry import Registry, Served
 from .route import Route
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pybernetes.api import patch as patches
-from pybernetes.api.errors import BadRequest, UnsupportedMediaType
-from pybernetes.api.objects import Obj
+from pybernetes.api.errors import BadRequest, Conflict, FieldError, Invalid, UnsupportedMediaType
+from pybernetes.api.objects import Obj, metadata
 from pybernetes.api.schema import Type
 from pybernetes.wire import Request
 
-from .body import field_validation, media_type, parse, parse_yaml, report, typed
+from .body import APPLY_PATCH, field_validation, media_type, parse, parse_yaml, report, typed
 from .managers import applied
 from .options import flag
 from .registry import Registry, Served
@@ -17,7 +17,6 @@ from .registry import Registry, Served
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
 
 
 class Patch(NamedTuple):
@@ -41,8 +40,6 @@ def patch_edit(
         )
     if media == APPLY_PATCH:
         return _apply(request, registry, served, name=name, namespace=namespace, part=part)
-    if request.param("force"):
-        raise BadRequest("force may only be used with server-side apply")
     type_ = registry.scheme.type(row)
     parse(request.body, "application/json")
 
@@ -82,9 +79,8 @@ def _apply(request: Request, registry: Registry, served: Served, *, name: str, n
     row = served.row
     manager = request.param("fieldManager")
     if not manager:
-        raise BadRequest(
-            'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
-        )
+        problem = FieldError.required("fieldManager", "is required for apply patch")
+        raise Invalid.of("PatchOptions", "", [problem], group="meta.k8s.io")
     force = flag(request, "force")
 
     def body() -> Obj:
@@ -101,4 +97,11 @@ def _apply(request: Request, registry: Registry, served: Served, *, name: str, n
     def edit(old: Obj | None) -> Obj:
         return applied(old, body(), served, manager=manager, force=force, part=part, now=registry.now())
 
-    return Patch(edit, None if part else lambda: edit(None), apply=True)
+    def absent() -> Obj:
+        uid = metadata(body()).get("uid")
+        if uid:
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise Conflict.of(row.plural, name, group=row.group, why=why)
+        return edit(None)
+
+    return Patch(edit, None if part else absent, apply=True)

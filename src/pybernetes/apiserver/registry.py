@@ -175,9 +175,9 @@ class Registry:
             try:
                 async with self._turn(row, row.key(namespace, name_of(again))):
                     return await self._create(row, again, namespace, write)
-            except AlreadyExists:
+            except AlreadyExists as error:
                 if attempt == _TRIES - 1:
-                    raise
+                    raise _exhausted(error) from error
         raise InternalError("unreachable")
 
     async def _create(self, row: Resource, obj: Obj, namespace: str, write: Write) -> Written:
@@ -441,6 +441,11 @@ def _place(obj: Obj, row: Resource, namespace: str) -> None:
     if meta.get("namespace", namespace) not in ("", namespace):
         raise _elsewhere()
     meta["namespace"] = namespace
+
+
+def _exhausted(error: AlreadyExists) -> AlreadyExists:
+    text = f"{error.message}, the server was not able to generate a unique name for the object"
+    return AlreadyExists(text, details=error.details | {"retryAfterSeconds": 1})
 
 
 def _elsewhere() -> ApiError:

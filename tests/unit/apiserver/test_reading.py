@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from pybernetes.api.objects import encode
+from pybernetes.api.objects import decode, encode
 from pybernetes.apiserver import ApiServer
+from pybernetes.wire import Request
 
 from .conftest import Call
 
@@ -109,6 +110,46 @@ async def test_an_old_token_is_gone_with_a_usable_new_one(call: Call, server: Ap
 @pytest.mark.parametrize("token", ["x", "!!", base64.urlsafe_b64encode(encode({"rv": "1", "start": ""})).decode()])
 async def test_bad_tokens(call: Call, token: str) -> None:
     assert (await call("GET", f"{MAPS}?limit=2&continue={token}"))[0] == 400
+
+
+async def test_a_token_holds_its_own_revision(call: Call) -> None:
+    await fill(call, 3)
+    _, first = await call("GET", f"{MAPS}?limit=1")
+    token = first["metadata"]["continue"]
+    code, status = await call("GET", f"{MAPS}?limit=1&continue={token}&resourceVersion=5")
+    assert (code, status["reason"]) == (400, "BadRequest")
+    assert status["message"] == "specifying resource version is not allowed when using continue"
+    assert (await call("GET", f"{MAPS}?limit=1&continue={token}&resourceVersion=0"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("abc", "invalid syntax"), ("-1", "invalid syntax"), ("9" * 30, "value out of range")]
+)
+async def test_a_revision_that_is_no_number(call: Call, text: str, why: str) -> None:
+    for path in (MAPS, f"{MAPS}/x"):
+        code, status = await call("GET", f"{path}?resourceVersion={text}")
+        said = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {why}'
+        assert (code, status["message"]) == (400, said)
+
+
+async def test_pretty(call: Call, server: ApiServer) -> None:
+    await fill(call, 1)
+    transport = server.trusted("admin", "system:masters")
+    for path in (MAPS, f"{MAPS}/c00"):
+        plain = await transport.send(Request(path=path))
+        shown = await transport.send(Request(path=path, query={"pretty": ["true"]}))
+        curl = await transport.send(Request(path=path, headers={"user-agent": "curl/8.1"}))
+        assert isinstance(plain.body, bytes)
+        assert isinstance(shown.body, bytes)
+        assert decode(plain.body) == decode(shown.body)
+        assert shown.body.startswith(b'{\n  "')
+        assert shown.body == curl.body
+        assert b"\n" not in plain.body
+
+
+async def test_an_unknown_kind_of_row_object(call: Call) -> None:
+    code, status = await call("GET", f"{MAPS}?includeObject=Some", accept=TABLE)
+    assert (code, status["message"]) == (400, 'unrecognized includeObject value: "Some"')
 
 
 async def test_revisions(call: Call, server: ApiServer) -> None:

@@ -172,8 +172,12 @@ async def test_too_old(server: ApiServer, client: Client, monkeypatch: pytest.Mo
     for number in range(5):
         await client.patch(CONFIG_MAPS, Key("default", "a"), {"data": {"x": str(number)}})
     with pytest.raises(Expired, match="too old resource version"):
-        async with client.watch(CONFIG_MAPS, namespace="default", after="2"):
-            pass
+        async with client.watch(CONFIG_MAPS, namespace="default", after="2") as changes:
+            await anext(changes)
+    async with watching(server, "resourceVersion=2") as watch:
+        kind, status = await watch.next() or ("", {})
+        assert (kind, status["kind"], status["code"], status["reason"]) == ("ERROR", "Status", 410, "Expired")
+        assert await watch.next() is None
 
 
 async def test_too_new(server: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +240,8 @@ async def test_what_the_store_forgot_is_too_old_after_a_restart() -> None:
     await store.compact(store.revision)
     async with api_server(store) as second:
         with pytest.raises(Expired):
-            async with client_of(second).watch(CONFIG_MAPS, after=made["metadata"]["resourceVersion"]):
-                pass
+            async with client_of(second).watch(CONFIG_MAPS, after=made["metadata"]["resourceVersion"]) as changes:
+                await anext(changes)
     await store.close()
 
 

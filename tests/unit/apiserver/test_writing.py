@@ -200,7 +200,48 @@ async def test_dry_run(call: Call) -> None:
     assert (code, found["data"]) == (200, {"x": "1"})
     assert (await call("DELETE", f"{MAPS}/a?dryRun=All"))[0] == 200
     assert await call("GET", f"{MAPS}/a") == (200, made)
-    assert (await call("POST", f"{MAPS}?dryRun=Some", config("b")))[0] == 400
+    assert (await call("POST", f"{MAPS}?dryRun=Some", config("b")))[0] == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "said"),
+    [
+        ("POST", "dryRun=Some", 'CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: '),
+        (
+            "PUT",
+            "fieldValidation=No",
+            'UpdateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "No"',
+        ),
+        ("PATCH", "force=true", "force: Forbidden: may not be specified for non-apply patch"),
+        ("PATCH", f"fieldManager={'m' * 129}", "fieldManager: Too long: may not be more than 128 bytes"),
+        ("POST", "fieldManager=a\tb", 'fieldManager: Invalid value: "a\\tb": should only contain printable characters'),
+    ],
+)
+async def test_options_of_writes_are_checked(call: Call, method: str, query: str, said: str) -> None:
+    await call("POST", MAPS, config())
+    content = MERGE if method == "PATCH" else "application/json"
+    target = MAPS if method == "POST" else f"{MAPS}/a"
+    code, status = await call(method, f"{target}?{query}", config("b" if method == "POST" else "a"), content)
+    assert (code, status["reason"], status["details"]["group"]) == (422, "Invalid", "meta.k8s.io")
+    assert said in status["message"]
+    assert (await call("GET", f"{MAPS}/b"))[0] == 404
+
+
+async def test_an_apply_for_a_uid_that_is_not_there_makes_nothing(call: Call) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "z", "uid": "1-2"}}
+    code, status = await call("PATCH", f"{MAPS}/z?fieldManager=m", body, "application/apply-patch+yaml")
+    assert (code, status["reason"]) == (409, "Conflict")
+    assert "uid mismatch: the provided object specified uid 1-2, and no existing object was found" in status["message"]
+    assert (await call("GET", f"{MAPS}/z"))[0] == 404
+
+
+async def test_names_that_run_out(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pybernetes.api.names.generated", lambda base, rng: f"{base}x")
+    body = {"metadata": {"generateName": "g-"}}
+    assert (await call("POST", MAPS, body))[0] == 201
+    code, status = await call("POST", MAPS, body)
+    assert (code, status["reason"], status["details"]["retryAfterSeconds"]) == (409, "AlreadyExists", 1)
+    assert status["message"].endswith("the server was not able to generate a unique name for the object")
 
 
 async def test_status_is_written_through_its_part_only(call: Call) -> None:

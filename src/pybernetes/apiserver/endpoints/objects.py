@@ -4,15 +4,15 @@ import asyncio
 import base64
 import binascii
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
-from pybernetes.api.errors import BadRequest, Expired, Timeout
+from pybernetes.api.errors import ApiError, BadRequest, Expired, Timeout
 from pybernetes.api.objects import Obj, decode, encode, metadata, uid_of
 from pybernetes.api.resources import PODS, SERVICE_ACCOUNTS, SERVICES, Resource
 from pybernetes.store import Compacted, Record, Revision
 from pybernetes.wire import Request, Response
 
-from ..body import read_object, read_options
+from ..body import check_options, read_object, read_options
 from ..deletion import DeleteOptions, delete_options
 from ..forms import Position, form_of, respond, respond_list, respond_one
 from ..options import ListOptions, Selection, list_options, revision
@@ -20,13 +20,14 @@ from ..patching import patch_edit
 from ..registry import Registry, Served, Write, Written
 from ..route import Route
 from ..users import user_of
-from ..watch import WatchBody
+from ..watch import WatchBody, encoded
 from ..watchcache import Item
 
 _WAIT_SECONDS = 3.0
 """So long a read waits for a revision that is not there yet."""
 _WATCH_SECONDS = (1800.0, 3600.0)
 _MOST_TIMEOUT = 86400.0
+_WATCH_HEADERS = {"content-type": "application/json", "cache-control": "no-cache, private"}
 _ANSWERS_OBJECT = (PODS, SERVICES, SERVICE_ACCOUNTS)
 _STALE_TOKEN = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -147,9 +148,10 @@ class Objects:
                 mark_initial=bool(options.initial),
             )
         except Compacted as error:
-            raise Expired(f"too old resource version: {error.asked} ({error.oldest})") from error
-        headers = {"content-type": "application/json", "cache-control": "no-cache, private"}
-        return Response(headers=headers, body=body)
+            # past authorization and parsing a watch fails in its stream, as it does in Kubernetes
+            expired = Expired(f"too old resource version: {error.asked} ({error.oldest})")
+            return Response(headers=_WATCH_HEADERS, body=_failed(expired))
+        return Response(headers=_WATCH_HEADERS, body=body)
 
     async def _create(self, request: Request, route: Route, served: Served) -> Response:
         form, media = form_of(request, served)
@@ -206,7 +208,7 @@ class Objects:
         details: Obj = {"name": route.name, "kind": served.row.plural, "uid": uid_of(obj)}
         if served.row.group:
             details["group"] = served.row.group
-        return respond(success(details), media=media.type)
+        return respond(success(details), media=media.type, pretty=media.pretty)
 
     async def _deletecollection(self, request: Request, route: Route, served: Served) -> Response:
         options = options_of(request)
@@ -227,24 +229,24 @@ def success(details: Obj | None = None, *, code: int = 0) -> Obj:
     return status
 
 
+async def _failed(error: ApiError) -> AsyncIterator[bytes]:
+    """A watch that only says why there is none."""
+    yield encoded("ERROR", encode(error.status))
+
+
 def _row(route: Route) -> Resource:
     assert route.resource is not None
     return route.resource
 
 
 def dry_run(request: Request) -> bool:
-    """Raises BadRequest for anything but All."""
-    found = [one for one in request.query.get("dryRun", ()) if one]
-    if any(one != "All" for one in found):
-        raise BadRequest(f'Invalid value: {encode(found).decode()}: dryRun: Unsupported value: supported values: "All"')
-    return bool(found)
+    return "All" in request.query.get("dryRun", ())
 
 
 def write_of(request: Request, *, apply: bool = False) -> Write:
-    """How the request means its write."""
+    """How the request means its write. Raises Invalid."""
+    check_options(request)
     manager = request.param("fieldManager")
-    if len(manager) > 128:
-        raise BadRequest("fieldManager may not be more than 128 bytes")
     return Write(
         user=user_of(request),
         manager=manager or request.headers.get("user-agent", "unknown").partition("/")[0],
@@ -299,7 +301,7 @@ def _unpacked(text: str, row: Resource) -> tuple[Revision | None, str]:
         if not isinstance(at, int) or not isinstance(start, str) or ".." in start:
             raise ValueError(text)
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
-        raise BadRequest("continue key is not valid: the token cannot be read") from error
+        raise BadRequest("invalid continue token: continue key is not valid") from error
     return (None if at <= 0 else at), row.prefix + start
 
 
