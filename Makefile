@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: setup demo test lint type unit integration conformance clients wheel bench lock clean
+.PHONY: setup demo test lint type unit integration conformance clients wheel bench support lock clean
 .DEFAULT_GOAL := test
 
 $(READY): requirements/dev.txt pyproject.toml tools/setup tools/build_definitions.py
@@ -33,6 +33,8 @@ wheel: $(READY)            ## build the wheel, install it elsewhere, start a clu
 	sh tools/smoke_wheel
 bench: $(READY)            ## the figures of docs/benchmarks.md, one JSON line each
 	$(BIN)/python bench/start.py
+support: $(READY)          ## docs/support.md from the tests that show what works
+	$(BIN)/python tools/support.py
 lock: $(READY)             ## renew requirements/*.txt
 	sh tools/lock
 clean:

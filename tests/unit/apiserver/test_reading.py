@@ -207,3 +207,12 @@ async def test_long_lists_are_streamed(call: Call) -> None:
 async def test_not_acceptable(call: Call) -> None:
     code, status = await call("GET", MAPS, accept="application/vnd.kubernetes.protobuf")
     assert (code, status["reason"]) == (406, "NotAcceptable")
+
+
+async def test_reviews_have_no_table(call: Call) -> None:
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    body = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}
+    only = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    code, status = await call("POST", path, body, accept=only)
+    assert (code, status["reason"]) == (406, "NotAcceptable")
+    assert (await call("POST", path, body, accept=f"{only},application/json"))[0] == 201
