@@ -57,6 +57,14 @@ def object_media(accept: str) -> Media:
     raise not_acceptable()
 
 
+def plain_media(accept: str) -> Media:
+    """For what has no other form than its own. Raises NotAcceptable."""
+    found = next((media for media in offers(accept) if not media.kind), None)
+    if found is None:
+        raise not_acceptable()
+    return found
+
+
 _READERS = ("curl", "Wget", "Mozilla/5.0")
 
 

@@ -6,6 +6,7 @@ from pybernetes.api.errors import BadRequest, FieldError, Invalid
 from pybernetes.api.objects import Obj
 from pybernetes.wire import Request, Response
 
+from ..accept import plain_media
 from ..auth.rbac import Attributes, Rbac
 from ..auth.tokens import BadToken, Tokens
 from ..body import read_object
@@ -39,11 +40,12 @@ class Reviews:
 
     async def serve(self, request: Request, route: Route) -> Response:
         assert route.resource is not None
+        media = plain_media(request.headers.get("accept", ""))
         body = read_object(request, self._registry.scheme, route.resource)
         await self._registry.cache.fresh()
         status = self._handlers[route.resource.plural](user_of(request), body, route)
         metadata = {"creationTimestamp": None} | (body.get("metadata") or {})
-        return respond(body | {"metadata": metadata, "status": status}, status=201)
+        return respond(body | {"metadata": metadata, "status": status}, status=201, media=media.type)
 
     def _who(self, user: User, body: Obj, route: Route) -> Obj:
         del body, route
