@@ -89,6 +89,7 @@ def proxy_config(config: AgentConfig) -> ProxyConfig:
 
 def dns_config(config: AgentConfig) -> DnsConfig:
     return DnsConfig(
+        node_name=config.node_name,
         listen=(dns_address(config), config.node_address),
         cluster_domain=config.cluster_domain,
         reverse_ranges=(config.cluster_pod_range, config.service_range),

@@ -1,15 +1,16 @@
 """Who answers: the handlers in order, the first that has something to say wins."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from .foreign import BadReply, addresses
 from .forward import Forwarder
 from .message import Body, Query, body_of
-from .names import wire_of
+from .names import Name, wire_of
 from .question import AXFR, IN, IXFR, Answer, Question, Rcode, Record
-from .table import Table
+from .search import Search, alias, onward
+from .table import Entry, Table
 
 Result = Body | Awaitable[Body] | None
 """A reply at once, one that has to be waited for, or "not mine"."""
@@ -21,6 +22,8 @@ class Resolver:
 
     table: Table
     forwarder: Forwarder
+    search: Search | None = None
+    """None: everybody walks the search list alone."""
     ready: bool = False
     """The snapshot holds the whole cluster."""
     panics: int = 0
@@ -46,6 +49,49 @@ def unready(resolver: Resolver, query: Query) -> Result:
     if resolver.ready or resolver.table.rules.zone_of(query.question.name) is None:
         return None
     return _error(Rcode.SERVFAIL)
+
+
+def searched(resolver: Resolver, query: Query) -> Result:
+    """The first question of a pod's search list, when its name is not there: where the rest of the list leads."""
+    names = resolver.search.names(query) if resolver.search is not None else ()
+    if not names:
+        return None
+    found = resolver.table.find(query)
+    if not isinstance(found, Entry) or found.rcode != Rcode.NXDOMAIN:
+        return None
+    return _walked(resolver, query, iter(names))
+
+
+def _walked(resolver: Resolver, query: Query, names: Iterator[Name]) -> Result:
+    """At once as long as the cluster and the cache know; None when the list leads nowhere, or nobody can tell."""
+    for name in names:
+        asked = onward(query, name)
+        result = resolve(resolver, asked)
+        if not isinstance(result, Body):
+            return _walked_on(resolver, query, names, asked, result)
+        if result.rcode != Rcode.NXDOMAIN:
+            return _aliased(resolver, query, asked, result)
+    return None
+
+
+async def _walked_on(
+    resolver: Resolver, query: Query, names: Iterator[Name], asked: Query, result: Awaitable[Body]
+) -> Body:
+    body = await result
+    onto = _walked(resolver, query, names) if body.rcode == Rcode.NXDOMAIN else _aliased(resolver, query, asked, body)
+    if onto is None:
+        denial = cluster(resolver, query)
+        assert denial is not None
+        onto = denial
+    return onto if isinstance(onto, Body) else await onto
+
+
+def _aliased(resolver: Resolver, query: Query, asked: Query, body: Body) -> Body | None:
+    if body.rcode != Rcode.NOERROR or resolver.search is None:
+        return None  # an upstream failed: the plain denial lets the client find that out by itself
+    made = alias(query, asked, body, ttl=resolver.table.rules.ttl)
+    resolver.search.successes += made is not None
+    return made
 
 
 def cluster(resolver: Resolver, query: Query) -> Result:
@@ -99,7 +145,7 @@ def refused(_: Resolver, __: Query) -> Result:
     return _error(Rcode.REFUSED)
 
 
-HANDLERS: tuple[Handler, ...] = (version, foreign_class, unready, cluster, cached, forwarded, refused)
+HANDLERS: tuple[Handler, ...] = (version, foreign_class, unready, searched, cluster, cached, forwarded, refused)
 
 
 def resolve(resolver: Resolver, query: Query) -> Body | Awaitable[Body]:

@@ -21,6 +21,10 @@ class DnsConfig:
     """Only these are answered; empty is all."""
     pods: PodMode = "insecure"
     """a-b-c-d.NS.pod names: never, for any address, or only for a pod with that address in that namespace."""
+    autopath: bool = True
+    """Walk the search list of pods for them, so that a name outside the cluster costs one question."""
+    node_name: str = ""
+    """Only the pods of this node are watched, unless pod names are verified; "" watches those of all nodes."""
     endpoint_pod_names: bool = False
     """Endpoints without a hostname are named after their pod in place of their address."""
     ttl: int = 5

@@ -8,7 +8,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from .message import AD, HEADER, QR, TC, Body, Query
-from .names import BadName, Name
+from .names import BadName, Name, wire_of
 from .question import AAAA, CNAME, IN, OPT, SOA, A, Rcode, Record
 
 _RR = Struct("!HHIH")
@@ -138,6 +138,25 @@ def addresses(reply: Reply, query: Query) -> list[Record]:
         return [_written_out(data, record) for record in walked if _wanted(record)]
     except (IndexError, BadName) as error:
         raise BadReply(f"malformed: {error}") from None
+
+
+def start_of_authority(reply: Reply, query: Query) -> Record | None:
+    """The SOA of a denial, its names written out; None without one. Raises BadReply when its names make no sense."""
+    data = bytes(12) + query.wire + reply.body.tail
+    answers, authority, _ = reply.body.counts
+    try:
+        walked = _walk(data, 12 + len(query.wire), answers + authority)[answers:]
+        for one in walked:
+            if one.type == SOA and one.cls == IN and one.end - one.data_at >= 22:
+                second = _skip_name(data, one.data_at)
+                if one.end - _skip_name(data, second) != 20:
+                    raise BadName("SOA of another length")
+                names = wire_of(expand(data, one.data_at)) + wire_of(expand(data, second))
+                ttl = int.from_bytes(data[one.ttl_at : one.ttl_at + 4])
+                return Record(expand(data, one.start), SOA, ttl, names + data[one.end - 20 : one.end])
+    except (IndexError, BadName) as error:
+        raise BadReply(f"malformed: {error}") from None
+    return None
 
 
 def _wanted(record: Walked) -> bool:

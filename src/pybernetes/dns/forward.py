@@ -11,7 +11,7 @@ from .foreign import BadReply, Reply
 from .message import Body, Query
 from .names import packed
 from .question import Rcode
-from .upstream import Address, Upstream, address_of, nameservers
+from .upstream import Address, Upstream, address_of, nameservers, searches
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ class Forwarder:
             least_seconds=config.cache_least_seconds,
         )
         self.upstreams: list[Upstream] = []
+        self.searches: tuple[str, ...] = ()
+        """The search domains of the node's resolv.conf, which the kubelet gives to pods too."""
         self.rejected = 0
         self.failures = 0
         self._ours = {Address(host, config.port) for host in config.listen}
@@ -42,8 +44,7 @@ class Forwarder:
         self._under_way: dict[CacheKey, asyncio.Task[Reply]] = {}
         if config.upstreams is not None:
             self.use([address_of(text) for text in config.upstreams])
-        else:
-            self.look()
+        self.look()
 
     def use(self, addresses: Iterable[Address]) -> None:
         """Ask these from now on, never ourselves. What is known of those that stay is kept."""
@@ -57,7 +58,11 @@ class Forwarder:
 
     def look(self) -> None:
         """Read the node's resolv.conf, if it has changed."""
-        found = nameservers(_text(Path(self.config.resolv_conf)))
+        text = _text(Path(self.config.resolv_conf))
+        self.searches = searches(text)
+        if self.config.upstreams is not None:
+            return
+        found = nameservers(text)
         if found and all(address.host == "127.0.0.53" for address in found):
             # the stub of systemd-resolved: its own upstreams are one file further, and cannot loop back to us
             found = nameservers(_text(_RESOLVED)) or found
@@ -72,8 +77,7 @@ class Forwarder:
         try:
             while True:
                 await asyncio.sleep(_LOOK_SECONDS)
-                if self.config.upstreams is None:
-                    self.look()
+                self.look()
         finally:
             tasks = list(self._under_way.values())
             for task in tasks:

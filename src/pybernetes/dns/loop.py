@@ -16,6 +16,7 @@ from .forward import Forwarder
 from .metrics import Collector, Stats
 from .question import Rules
 from .rows import carrying, pod_row, service_row, slice_row
+from .search import Search
 from .server import Server
 from .snapshot import Snapshot, Token
 from .table import Table
@@ -33,6 +34,9 @@ class Dns:
         self.snapshot = Snapshot()
         rules = Rules.of(config)
         self.resolver = Resolver(Table(self.snapshot, rules), Forwarder(config, clock=time.monotonic))
+        if config.autopath:
+            forwarder = self.resolver.forwarder
+            self.resolver.search = Search(self.snapshot, domain=rules.domain, host=lambda: forwarder.searches)
         self.stats = Stats()
         self.server = Server(self.resolver, config, self.stats)
         self.collector = Collector(self.stats, self.resolver, server=f"dns://:{config.port}")
@@ -90,8 +94,10 @@ class Dns:
                 lambda o: snapshot.put_namespace(o["metadata"]["name"]), lambda key: snapshot.drop_namespace(key.name)
             )
         )
-        if self.config.pods == "verified":
-            pods = Informer(self.client, PODS, slim=lambda obj: carrying(obj, pod_row(obj)))
+        verified = self.config.pods == "verified"
+        if verified or self.config.autopath:
+            node = "" if verified or not self.config.node_name else f"spec.nodeName={self.config.node_name}"
+            pods = Informer(self.client, PODS, fields=node, slim=lambda obj: carrying(obj, pod_row(obj)))
             pods.subscribe(self._handler(lambda o: snapshot.put_pod(o["row"]), snapshot.drop_pod))
             found.append(pods)
         return found

@@ -46,6 +46,8 @@ class Query(NamedTuple):
     question: Question
     edns: Edns | None = None
     udp: bool = True
+    client: str = ""
+    """The asker's address; "" when it does not matter who asks."""
 
     @property
     def limit(self) -> int:

@@ -72,12 +72,15 @@ def counters(stats: Stats, resolver: "Resolver", *, server: str) -> Iterator[Cou
     forwarder = resolver.forwarder
     cache = forwarder.cache
     hits: dict[tuple[str, ...], float] = {(server, kind): number for kind, number in cache.hits.items()}
+    walked = resolver.search.successes if resolver.search else 0
     asked: dict[tuple[str, ...], float] = {(str(one.address),): one.requests for one in forwarder.upstreams}
     yield Counter("coredns_dns_requests", "Questions", ("server", "proto", "type"), by_type)
     yield Counter("coredns_dns_responses", "Replies", ("server", "rcode"), by_rcode)
     yield Counter("coredns_panics", "Questions that failed by a bug", (), {(): resolver.panics})
     yield Counter("coredns_cache_hits", "Forwarded questions answered from memory", ("server", "type"), hits)
     yield Counter("coredns_cache_misses", "Forwarded questions not in memory", ("server",), {(server,): cache.misses})
+    autopath = "Search lists of clients walked for them"
+    yield Counter("coredns_autopath_success", autopath, ("server",), {(server,): walked})
     yield Counter("coredns_forward_requests", "Questions sent upstream", ("to",), asked)
     rejects = "Questions turned away, too many being under way"
     yield Counter("coredns_forward_max_concurrent_rejects", rejects, (), {(): forwarder.rejected})

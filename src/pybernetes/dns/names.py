@@ -76,6 +76,11 @@ def packed(address: str) -> bytes | None:
         return None
 
 
+def unpacked(address: bytes) -> str:
+    """The text of a packed address, as sockets tell it."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
 def reverse_name(address: bytes) -> Name:
     """The PTR name of an address: 1.0.0.10.in-addr.arpa."""
     if len(address) == 4:

@@ -48,6 +48,8 @@ class Slice(NamedTuple):
 class Pod(NamedTuple):
     key: Key
     addresses: tuple[bytes, ...]
+    searches: tuple[str, ...] | None = None
+    """What its search list has after the cluster's and the node's domains; None when it does not begin with ours."""
 
 
 def service_row(obj: Obj) -> Service:
@@ -92,13 +94,21 @@ def endpoint_name(endpoint: Obj, address: str, *, pod_names: bool) -> str:
 
 
 def pod_row(obj: Obj) -> Pod:
-    """A Pod object: its addresses, none once it has ended or while it uses its node's."""
+    """A Pod object: its addresses, none once it has ended, and how it searches.
+
+    With its node's network it shares an address with others, so nothing can be told by it.
+    """
     key = key_of(obj)
     status: Obj = obj.get("status") or {}
     if status.get("phase") in ("Succeeded", "Failed"):
         return Pod(key, ())
     texts = [entry.get("ip", "") for entry in status.get("podIPs") or ()] or [status.get("podIP") or ""]
-    return Pod(key, tuple(found for text in texts if (found := packed(text)) is not None))
+    addresses = tuple(found for text in texts if (found := packed(text)) is not None)
+    spec: Obj = obj.get("spec") or {}
+    policy = spec.get("dnsPolicy") or "ClusterFirst"
+    if spec.get("hostNetwork") or policy not in ("ClusterFirst", "ClusterFirstWithHostNet"):
+        return Pod(key, addresses)
+    return Pod(key, addresses, tuple((spec.get("dnsConfig") or {}).get("searches") or ()))
 
 
 def _ports(declared: list[dict[str, Any]] | None) -> tuple[Port, ...]:

@@ -39,14 +39,14 @@ class Responder:
         self.stats = stats
         self.size = size
 
-    def respond(self, data: bytes, *, udp: bool) -> bytes | Awaitable[bytes]:
-        """The reply to a packet: at once, or to be waited for; b"" for none."""
+    def respond(self, data: bytes, *, udp: bool, client: str = "") -> bytes | Awaitable[bytes]:
+        """The reply to a packet: at once, or to be waited for; b"" for none. `client` is the asker's address."""
         if len(data) < 12 or data[2] & 0x80:
             return b""  # not a question: to answer an answer would go round and round
         began = time.perf_counter()
         query: Query | None = None
         try:
-            query = self._read(data, udp=udp)
+            query = self._read(data, udp=udp)._replace(client=client)
             result = resolve(self.resolver, query)
         except Wrong as wrong:
             self.stats.count(None, wrong.rcode, udp=udp, seconds=time.perf_counter() - began)
@@ -103,6 +103,7 @@ class UdpListener:
         recvfrom, sendto = self.sock.recvfrom, self.sock.sendto
         table = self.responder.resolver.table
         entries, soa, our_opt = table.entries, table.soa, self._opt
+        clients = table.snapshot.clients
         fast = 0
         began = time.perf_counter()
         for _ in range(BATCH):
@@ -134,6 +135,9 @@ class UdpListener:
                 self._slow(data, peer)
                 continue
             tails = entry.tails
+            if entry.searched and (pod := clients.get(peer[0])) is not None and pod.key.namespace == entry.searched:
+                self._slow(data, peer)
+                continue
             tail = soa[entry.zone_at] if tails is None else next(tails)
             if len(tail) > room:
                 self._slow(data, peer)
@@ -148,7 +152,7 @@ class UdpListener:
             self.responder.stats.batch(fast, time.perf_counter() - began)
 
     def _slow(self, data: bytes, peer: Any) -> None:
-        result = self.responder.respond(data, udp=True)
+        result = self.responder.respond(data, udp=True, client=peer[0])
         if isinstance(result, bytes):
             self._send(result, peer)
         elif self.under_way < self.concurrent:
@@ -188,12 +192,13 @@ class TcpListener:
             writer.close()
             return
         self._open.add(task)
+        client = writer.get_extra_info("peername")[0]
         try:
             while True:
                 # one limit for the question and one for taking the answer: a slow peer holds a connection, no more
                 async with asyncio.timeout(self.idle_seconds):
                     data = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
-                result = self.responder.respond(data, udp=False)
+                result = self.responder.respond(data, udp=False, client=client)
                 packet = result if isinstance(result, bytes) else await result
                 if not packet:
                     return

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pybernetes.api.objects import Key
 
+from .names import unpacked
 from .rows import Endpoint, Pod, Port, Service, Slice
 
 Token = Hashable
@@ -28,7 +29,9 @@ class Snapshot:
     """Services by the addresses of their endpoints."""
     pods: dict[Key, Pod] = field(default_factory=dict)
     pod_ips: dict[tuple[str, bytes], set[Key]] = field(default_factory=dict)
-    """By namespace and address; filled only when pod names are verified."""
+    """By namespace and address: of the whole cluster only when pod names are verified."""
+    clients: dict[str, Pod] = field(default_factory=dict)
+    """Pods with a search list of ours, by address as a socket tells it; the newest has it."""
     serial: int = 1
     """Of the zone: the unix time of the latest change."""
     _owners: dict[Key, Key] = field(default_factory=dict)
@@ -96,6 +99,8 @@ class Snapshot:
         self.pods[row.key] = row
         for address in row.addresses:
             self.pod_ips.setdefault((row.key.namespace, address), set()).add(row.key)
+            if row.searches is not None:
+                self.clients[unpacked(address)] = row
         return set()
 
     def drop_pod(self, key: Key) -> set[Token]:
@@ -105,6 +110,9 @@ class Snapshot:
             held.discard(key)
             if not held:
                 del self.pod_ips[key.namespace, address]
+            client = self.clients.get(unpacked(address))
+            if client is not None and client.key == key:
+                del self.clients[unpacked(address)]
         return set()
 
     def endpoints(self, service: Key) -> Iterator[tuple[Endpoint, tuple[Port, ...]]]:

@@ -30,7 +30,7 @@ Heads = dict[bytes, bytes]
 class Entry:
     """One answer. `tails` turns through the rotations of the addresses; None stands for the SOA at `zone_at`."""
 
-    __slots__ = ("ends", "heads", "rcode", "sections", "tails", "tally", "zone_at")
+    __slots__ = ("ends", "heads", "rcode", "searched", "sections", "tails", "tally", "zone_at")
 
     def __init__(self, rcode: int, sections: tuple[int, int, int], *, heads: Heads) -> None:
         self.rcode = rcode
@@ -39,6 +39,8 @@ class Entry:
         self.tails: Iterator[bytes] | None = None
         self.ends: tuple[int, ...] = ()
         self.zone_at = 0
+        self.searched = ""
+        """The namespace whose pods ask this first of their search list; "" for answers that end a search."""
         self.tally: list[int] = [0]
 
 
@@ -160,6 +162,8 @@ class Table:
         if found.rcode != Rcode.REFUSED and not found.records and not found.soa:
             entry = self._entry(found.rcode, (0, 1, 0))
             entry.zone_at = zone_offset(question.name, found.zone)
+            if found.rcode == Rcode.NXDOMAIN:
+                entry.searched = self._searched(question)
         else:
             bodies = [self._body(question, turned, wire_length) for turned in rotations(found)]
             entry = self._entry(found.rcode, bodies[0].counts)
@@ -169,6 +173,11 @@ class Table:
             entry.tails = cycle([body.tail for body in bodies])
         entry.tally = tally
         return entry
+
+    def _searched(self, question: Question) -> str:
+        base = question.name[: -len(self.rules.domain)]
+        ours = question.name[len(base) :] == self.rules.domain and question.type in (A, AAAA)
+        return base[-2] if ours and len(base) > 2 and base[-1] == "svc" else ""
 
     def _entry(self, rcode: int, sections: tuple[int, int, int]) -> Entry:
         found = self._heads.get((rcode, sections))

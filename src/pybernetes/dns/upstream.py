@@ -50,6 +50,16 @@ def nameservers(resolv_conf: str) -> list[Address]:
     return found
 
 
+def searches(resolv_conf: str) -> tuple[str, ...]:
+    """The domains of the last search line of a resolv.conf, as the kubelet reads it."""
+    found: tuple[str, ...] = ()
+    for line in resolv_conf.splitlines():
+        words = line.split("#")[0].split(";")[0].split()
+        if words[:1] == ["search"]:
+            found = tuple(word for word in words[1:] if word != ".")
+    return found
+
+
 class Upstream:
     """Where questions go, and how it has been doing lately."""
 
