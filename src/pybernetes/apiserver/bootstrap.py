@@ -12,6 +12,8 @@ from pybernetes.api.objects import Obj, copied, metadata, name_of
 from pybernetes.api.resources import Resource
 
 from .auth.defaults import cluster_role_bindings, cluster_roles
+from .auth.escalation import lacking
+from .auth.rbac import compiled
 from .registry import Registry, Write
 from .users import AUTHENTICATED, MASTERS, User
 
@@ -42,23 +44,42 @@ async def _ensure(registry: Registry, row: Resource, obj: Obj) -> None:
         return
     if metadata(found).get("annotations", {}).get("rbac.authorization.kubernetes.io/autoupdate") == "false":
         return
-    ours = [name for name in _CONTENT.get(row, ()) if found.get(name) != obj.get(name)]
-    if ours:
+    wanted = _reconciled(row, copied(found), obj)
+    if wanted != found:
         await registry.update(
             row,
             name_of(obj),
-            lambda old: old | {name: copied(obj)[name] for name in ours},
+            lambda old: _reconciled(row, old, obj),
             namespace=namespace,
             write=write,
         )
 
 
 _CONTENT: dict[Resource, tuple[str, ...]] = {
-    resources.CLUSTER_ROLES: ("rules", "aggregationRule"),
-    resources.CLUSTER_ROLE_BINDINGS: (),
     resources.ENDPOINTS: ("subsets",),
     resources.ENDPOINT_SLICES: ("endpoints", "ports"),
 }
+
+
+def _reconciled(row: Resource, found: Obj, ours: Obj) -> Obj:
+    """What is there with what of ours it lacks; further rules and subjects that somebody added stay (docs: RBAC,
+    "Auto-reconciliation"). `found` is the caller's own."""
+    for name in _CONTENT.get(row, ()):
+        found[name] = copied(ours)[name]
+    if row.group != resources.ROLES.group:
+        return found
+    for name in ("labels", "annotations"):
+        values = metadata(ours).get(name) or {}
+        found["metadata"][name] = values | (metadata(found).get(name) or {})
+    if ours.get("aggregationRule"):
+        return found | {"aggregationRule": found.get("aggregationRule") or ours["aggregationRule"]}
+    if "rules" in ours:
+        missing = lacking(compiled(found.get("rules")), ours["rules"])
+        found["rules"] = [*(found.get("rules") or ()), *missing]
+    else:
+        subjects = found.get("subjects") or []
+        found["subjects"] = [*subjects, *(one for one in ours["subjects"] if one not in subjects)]
+    return found
 
 
 def _namespaces() -> Iterator[Seed]:

@@ -19,8 +19,10 @@ from pybernetes.api.objects import encode
 from pybernetes.store import Unavailable
 from pybernetes.wire import Handler, Request, Response
 
-from .auth.authorize import Authorizer, attributes
+from .auth.attributes import attributes
+from .auth.authorize import Authorizer
 from .auth.certificates import Authenticator
+from .auth.impersonate import asks, impersonated
 from .metrics import Metrics
 from .route import Find, Route, route
 from .users import ANONYMOUS, User, authenticated, route_of, user_of
@@ -196,11 +198,12 @@ def authorize(authorizer: Authorizer) -> Filter:
     def filter_(handler: Handler) -> Handler:
         async def allowed(request: Request) -> Response:
             user = user_of(request)
-            if "impersonate-user" in request.headers:
-                user = request.context["user"] = authorizer.impersonated(user, request)
-            asked = attributes(route_of(request))
-            if not authorizer.allows(user, asked):
-                raise refusal(user, authorizer.describe(user, asked, route_of(request)))
+            if asks(request):
+                user = request.context["user"] = impersonated(authorizer, user, request)
+            found = route_of(request)
+            refused = authorizer.refuse(user, attributes(found, request), found.resource)
+            if refused is not None:
+                raise refusal(user, refused)
             return await handler(request)
 
         return allowed

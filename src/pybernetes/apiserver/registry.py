@@ -36,6 +36,7 @@ from . import deletion
 from .admission import VALIDATION, Admission, Call, node_restriction
 from .admission.quotas import Quotas
 from .allocate import Allocator
+from .auth.authorize import Authorizer
 from .codec import Codec, stored
 from .deletion import DeleteOptions
 from .managers import tracked, worth_tracking
@@ -108,6 +109,7 @@ class Registry:
         rng: random.Random | None = None,
     ) -> None:
         self.cache = cache
+        self.authorizer = Authorizer(cache)
         self.scheme = scheme
         self.now = now
         self.allocator = allocator

@@ -20,9 +20,7 @@ from . import chain
 from .admission import ADMISSION
 from .admission.connect import admit_connect
 from .allocate import Allocator
-from .auth.authorize import Authorizer
 from .auth.certificates import Authenticator
-from .auth.rbac import Rbac
 from .auth.tokens import Tokens
 from .bootstrap import bootstrap
 from .endpoints.discovery import Discovery
@@ -86,7 +84,6 @@ class ApiServer:
         self.cache = WatchCache(store)
         self.allocator = Allocator(self.config.service_ranges, self.config.node_port_range)
         self.registry = Registry(store, self.cache, self.scheme, allocator=self.allocator, admission=ADMISSION)
-        self.rbac = Rbac(self.cache)
         self.tokens = self._tokens()
         self.metrics = Metrics()
         self.gate = Gate()
@@ -95,7 +92,7 @@ class ApiServer:
         self._ready = asyncio.Event()
         self._objects = Objects(self.registry)
         self._parts = Parts(self.registry, self._objects, self.tokens)
-        self._reviews = Reviews(self.registry, self.rbac, self.tokens)
+        self._reviews = Reviews(self.registry, self.tokens)
         address = f"{self.config.advertise_address}:{self.config.advertise_port}"
         self._discovery = Discovery(self.scheme, address=address)
         self._openapi = OpenApi(self.scheme)
@@ -121,7 +118,7 @@ class ApiServer:
             chain.authenticate(Authenticator(self.tokens)),
             chain.audit,
             self.gate.filter,
-            chain.authorize(Authorizer(self.rbac)),
+            chain.authorize(self.registry.authorizer),
         )
         return chain.compose(filters, self._dispatch)
 

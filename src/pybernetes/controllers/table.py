@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pybernetes.aio.supervise import Service, supervise
 from pybernetes.client import Client, Informers
 
+from .aggregation import AggregationController
 from .autoscaler import AutoscalerController
 from .clusterdns import cluster_dns
 from .cronjob import CronJobController
@@ -46,6 +47,7 @@ CONTROLLERS: Mapping[str, Callable[[Shared], Service | None]] = {
     "endpoints": EndpointsController,
     "endpointslice-mirroring": MirroringController,
     "cluster-dns": cluster_dns,
+    "clusterrole-aggregation": AggregationController,
     "pod-gc": PodCollector,
     "resourcequota": ResourceQuotaController,
     "garbage-collector": GarbageCollector,

@@ -6,6 +6,7 @@ from .limits import limit_bounds, limit_defaults
 from .namespaces import namespace_lifecycle
 from .nodes import node_restriction
 from .pods import default_tolerations, priority, service_account
+from .roles import no_escalation
 
 ADMISSION: tuple[Admission, ...] = (
     namespace_lifecycle,
@@ -20,6 +21,7 @@ ADMISSION: tuple[Admission, ...] = (
 VALIDATION: tuple[Admission, ...] = (
     limit_bounds,
     node_restriction,
+    no_escalation,
 )
 """Those that look at the object as it will be stored, and change nothing."""
 

@@ -8,13 +8,17 @@ from pybernetes.api.errors import Forbidden
 from pybernetes.api.objects import Obj, metadata, name_of
 from pybernetes.api.resources import Resource
 
+from ..auth.authorize import Authorizer
 from ..users import User
 
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 
 
 class Reader(Protocol):
-    """Objects as they are now, from memory."""
+    """Objects as they are now, from memory, and what users may do."""
+
+    @property
+    def authorizer(self) -> Authorizer: ...
 
     def read(self, row: Resource, namespace: str, name: str) -> Obj | None: ...
 

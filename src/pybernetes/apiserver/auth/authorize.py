@@ -1,78 +1,61 @@
-"""Authorization of one request: health for everybody, RBAC for the rest; and who may act as somebody else."""
+"""Authorization of one request, in Kubernetes' order: health for everybody, all for system:masters, nodes, RBAC."""
 
 from pybernetes.api.errors import Forbidden
-from pybernetes.wire import Request
+from pybernetes.api.resources import Resource
 
-from ..route import Route
-from ..users import AUTHENTICATED, User
-from .rbac import Attributes, Rbac
+from ..users import MASTERS, User
+from ..watchcache import WatchCache
+from .attributes import Attributes
+from .nodes import NodeAuthorizer
+from .rbac import Answer, Rbac
 
 PUBLIC = ("/healthz", "/livez", "/readyz")
-_EXTRA = "impersonate-extra-"
-
-
-def attributes(route: Route) -> Attributes:
-    """What RBAC is asked about a request."""
-    row = route.resource
-    if row is None:
-        return Attributes(route.verb, path=route.path)
-    namespace = route.namespace
-    if row.plural == "namespaces" and not row.group and route.name:
-        namespace = route.name
-    return Attributes(route.verb, row.group, route.target, namespace, route.name)
 
 
 class Authorizer:
-    def __init__(self, rbac: Rbac) -> None:
-        self.rbac = rbac
+    """The first that allows decides; what none allows is refused, with all they have to say about it."""
+
+    def __init__(self, cache: WatchCache) -> None:
+        self.rbac = Rbac(cache)
+        self.nodes = NodeAuthorizer(cache)
 
     def allows(self, user: User, asked: Attributes) -> bool:
-        if asked.path and asked.verb in ("get", "head") and asked.path.startswith(PUBLIC):
-            return any(asked.path == one or asked.path.startswith(f"{one}/") for one in PUBLIC)
-        return self.rbac.allows(user, asked)
+        return self.decide(user, asked).allowed
 
-    def describe(self, user: User, asked: Attributes, route: Route) -> Forbidden:
-        """The error for what is not allowed, in Kubernetes' words."""
-        if asked.path:
-            return Forbidden(f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"')
-        row = route.resource
-        assert row is not None
-        where = f'in the namespace "{route.namespace}"' if route.namespace else "at the cluster scope"
-        what = f'{row.qualified} "{route.name}"' if route.name else row.qualified
-        details = {"name": route.name, "kind": row.plural} if route.name else {"kind": row.plural}
-        if row.group:
-            details["group"] = row.group
-        text = f'User "{user.name}" cannot {route.verb} resource "{asked.resource}" in API group "{row.group}" {where}'
-        return Forbidden(f"{what} is forbidden: {text}", details=details)
+    def decide(self, user: User, asked: Attributes) -> Answer:
+        if asked.path and asked.verb in ("get", "head") and _public(asked.path):
+            return Answer(True)
+        if MASTERS in user.groups:
+            return Answer(True)
+        node = self.nodes.answer(user, asked)
+        if node.allowed:
+            return node
+        answer = self.rbac.answer(user, asked)
+        if answer.allowed or not node.reason:
+            return answer
+        return Answer(False, "\n".join(one for one in (node.reason, answer.reason) if one))
 
-    def impersonated(self, user: User, request: Request) -> User:
-        """The user of the Impersonate-* headers. Raises Forbidden unless `user` may act as all of it."""
-        headers = request.headers
-        name = headers["impersonate-user"]
-        groups = tuple(one.strip() for one in headers.get("impersonate-group", "").split(",") if one.strip())
-        extra = {
-            header[len(_EXTRA) :]: tuple(value.split(", "))
-            for header, value in headers.items()
-            if header.startswith(_EXTRA)
-        }
-        wanted = [_act_as("users", name), *(_act_as("groups", group) for group in groups)]
-        if name.startswith("system:serviceaccount:") and name.count(":") == 3:
-            _, _, namespace, account = name.split(":")
-            wanted[0] = Attributes("impersonate", "", "serviceaccounts", namespace, account)
-            groups = groups or ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
-        for key, values in extra.items():
-            group, resource = "authentication.k8s.io", f"userextras/{key}"
-            wanted += [Attributes("impersonate", group, resource, "", value) for value in values]
-        for asked in wanted:
-            if not self.rbac.allows(user, asked):
-                what = f'{asked.resource} "{asked.name}" is forbidden'
-                text = f'User "{user.name}" cannot impersonate resource "{asked.resource}" in API group "{asked.group}"'
-                where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
-                raise Forbidden(f"{what}: {text} {where}", details={"name": asked.name, "kind": asked.resource})
-        if name != "system:anonymous" and AUTHENTICATED not in groups:
-            groups = (*groups, AUTHENTICATED)
-        return User(name, groups, headers.get("impersonate-uid", ""), extra)
+    def refuse(self, user: User, asked: Attributes, row: Resource | None = None) -> Forbidden | None:
+        """The error for what is not allowed, in Kubernetes' words; None for what is."""
+        answer = self.decide(user, asked)
+        return None if answer.allowed else forbidden(user, asked, answer.reason, row)
 
 
-def _act_as(kind: str, name: str) -> Attributes:
-    return Attributes("impersonate", "", kind, "", name)
+def _public(path: str) -> bool:
+    return path.startswith(PUBLIC) and any(path == one or path.startswith(f"{one}/") for one in PUBLIC)
+
+
+def forbidden(user: User, asked: Attributes, reason: str = "", row: Resource | None = None) -> Forbidden:
+    """What Kubernetes answers to what is not allowed; `row` for the details of a resource that is served."""
+    behind = f": {reason}" if reason else ""
+    if asked.path:
+        text = f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"{behind}'
+        return Forbidden(text, details={})
+    qualified = f"{asked.plural}.{asked.group}" if asked.group else asked.plural
+    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    what = f'{qualified} "{asked.name}"' if asked.name else qualified
+    details = {"name": asked.name} if asked.name else {}
+    details |= {"group": asked.group} if asked.group else {}
+    details["kind"] = row.plural if row is not None else asked.plural
+    text = f'User "{user.name}" cannot {asked.verb} resource "{asked.resource}" in API group "{asked.group}" {where}'
+    return Forbidden(f"{what} is forbidden: {text}{behind}", details=details)

@@ -89,7 +89,7 @@ _ADMIN = (
     rule("authorization.k8s.io", "localsubjectaccessreviews", ("create",)),
     rule(_GROUP, "rolebindings roles", (*_READ, *_EDIT)),
 )
-_NODE = (
+NODE_RULES = (
     *_REVIEWS,
     rule("core", "services", _READ),
     rule("core", "nodes", ("create", *_READ, "patch", "update")),
@@ -100,7 +100,6 @@ _NODE = (
     rule("core", "pods/eviction", ("create",)),
     rule("core", "configmaps secrets", _READ),
     rule("core", "persistentvolumeclaims persistentvolumes endpoints", ("get",)),
-    rule("core", "serviceaccounts", ("get",)),
     rule("core", "serviceaccounts/token", ("create",)),
     rule("certificates.k8s.io", "certificatesigningrequests", ("create", *_READ)),
     rule("coordination.k8s.io", "leases", ("create", "delete", "get", "patch", "update")),
@@ -139,6 +138,7 @@ _SCHEDULER = (
 _CONTROLLERS = (
     rule("*", "*", (*_READ, *_EDIT)),
     rule("core", "serviceaccounts/token", ("create",)),
+    rule(_GROUP, "clusterroles", ("escalate",)),
     paths("*"),
     *_REVIEWS,
 )
@@ -194,7 +194,7 @@ def cluster_roles() -> Iterator[Obj]:
         "system:monitoring", (paths("/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*"),)
     )
     yield _role("system:auth-delegator", _REVIEWS)
-    yield _role("system:node", _NODE)
+    yield _role("system:node", NODE_RULES)
     yield _role("system:node-proxier", _SERVICE_READER)
     yield _role("system:kube-dns", (*_SERVICE_READER, rule("core", "pods namespaces configmaps", _READ)))
     yield _role("system:kube-scheduler", _SCHEDULER)
@@ -218,7 +218,6 @@ _BINDINGS = (
     ("system:discovery", "Group", "system:authenticated"),
     ("system:public-info-viewer", "Group", "system:authenticated"),
     ("system:monitoring", "Group", "system:monitoring"),
-    ("system:node", "Group", "system:nodes"),
     ("system:node-proxier", "User", "system:kube-proxy"),
     ("system:kube-dns", "User", "system:kube-dns"),
     ("system:kube-scheduler", "User", "system:kube-scheduler"),

@@ -1,6 +1,7 @@
 """RBAC: may this user do that? Rules are compiled when roles or bindings change, and answers remembered until then.
 
-An aggregated ClusterRole is the union of those its aggregationRule selects, worked out here: no controller is needed.
+An aggregated ClusterRole is the union of those its aggregationRule selects, worked out here: nobody waits for the
+controller that writes it into the object.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from pybernetes.api.resources import Resource
 
 from ..users import MASTERS, User
 from ..watchcache import WatchCache
+from .attributes import Attributes
 
 _ROWS = (
     resources.CLUSTER_ROLES,
@@ -20,17 +22,6 @@ _ROWS = (
     resources.ROLE_BINDINGS,
 )
 _REMEMBERED = 20_000
-
-
-class Attributes(NamedTuple):
-    """What is asked for. A non-resource request has `path` and no `resource`; `resource` is "pods" or "pods/log"."""
-
-    verb: str
-    group: str = ""
-    resource: str = ""
-    namespace: str = ""
-    name: str = ""
-    path: str = ""
 
 
 class Rule(NamedTuple):
@@ -79,12 +70,20 @@ def compiled(rules: Iterable[Obj] | None) -> tuple[Rule, ...]:
     )
 
 
+class Answer(NamedTuple):
+    """Whether it is allowed, and why or why not, in Kubernetes' words ("" when there is nothing to say)."""
+
+    allowed: bool
+    reason: str = ""
+
+
 class _Grant(NamedTuple):
-    """Rules a subject has in a namespace ("" for everywhere); `why` names the binding."""
+    """Rules a subject has in a namespace ("" for everywhere); `why` names the binding, `missing` a role that is not."""
 
     namespace: str
     rules: tuple[Rule, ...]
     why: str
+    missing: str = ""
 
 
 class Rbac:
@@ -94,16 +93,12 @@ class Rbac:
         self._cache = cache
         self._seen: tuple[int, ...] = ()
         self._grants: dict[tuple[str, str], list[_Grant]] = {}
-        self._answers: dict[tuple[User, Attributes], str | None] = {}
+        self._answers: dict[tuple[User, Attributes], Answer] = {}
 
-    def allows(self, user: User, asked: Attributes) -> bool:
-        return self.reason(user, asked) is not None
-
-    def reason(self, user: User, asked: Attributes) -> str | None:
-        """Why it is allowed (in Kubernetes' words); None when it is not."""
-        if MASTERS in user.groups:
-            return ""
+    def answer(self, user: User, asked: Attributes) -> Answer:
         self._refresh()
+        if asked.fields or asked.labels:
+            asked = asked._replace(fields=(), labels=())
         key = (user, asked)
         try:
             return self._answers[key]
@@ -114,11 +109,17 @@ class Rbac:
         answer = self._answers[key] = self._decide(user, asked)
         return answer
 
-    def _decide(self, user: User, asked: Attributes) -> str | None:
+    def _decide(self, user: User, asked: Attributes) -> Answer:
+        missing = []
         for grant in self.grants(user, asked.namespace):
             if any(rule.allows(asked) for rule in grant.rules):
-                return f"RBAC: allowed by {grant.why}"
-        return None
+                return Answer(True, f"RBAC: allowed by {grant.why}")
+            if grant.missing:
+                missing.append(grant.missing)
+        if not missing:
+            return Answer(False)
+        text = missing[0] if len(missing) == 1 else f"[{', '.join(missing)}]"
+        return Answer(False, f"RBAC: {text}")
 
     def grants(self, user: User, namespace: str) -> Iterator[_Grant]:
         """Everywhere first, then those of one namespace."""
@@ -136,6 +137,16 @@ class Rbac:
             return list(compiled([everything, {"verbs": ["*"], "nonResourceURLs": ["*"]}]))
         return [rule for grant in self.grants(user, namespace) for rule in grant.rules]
 
+    def role_rules(self, reference: Obj, namespace: str) -> tuple[Rule, ...] | None:
+        """Those of a roleRef; None when there is no such role."""
+        row = resources.ROLES if reference.get("kind") == "Role" else resources.CLUSTER_ROLES
+        where = namespace if row is resources.ROLES else ""
+        item = self._cache.shelf(row.prefix).get(row.key(where, reference.get("name", "")))
+        if item is None:
+            return None
+        role = decode(item.record.value)
+        return compiled(effective(role, self._read(row) if role.get("aggregationRule") else ()))
+
     def _refresh(self) -> None:
         seen = (self._cache.loads, *(self._cache.shelf(row.prefix).changed for row in _ROWS))
         if seen == self._seen:
@@ -151,13 +162,16 @@ class Rbac:
             reference = binding.get("roleRef") or {}
             name = reference.get("name", "")
             if reference.get("kind") == "Role":
-                rules = compiled((roles.get((namespace, name)) or {}).get("rules"))
+                found = roles.get((namespace, name))
+                rules = compiled((found or {}).get("rules"))
             else:
+                found = cluster_roles.get(name)
                 if name not in ready:
-                    ready[name] = compiled(effective(cluster_roles.get(name) or {}, cluster_roles.values()))
+                    ready[name] = compiled(effective(found or {}, cluster_roles.values()))
                 rules = ready[name]
+            missing = "" if found is not None else _not_found(reference)
             for subject in binding.get("subjects") or ():
-                grant = _Grant(namespace, rules, _why(binding, reference, subject))
+                grant = _Grant(namespace, rules, _why(binding, reference, subject), missing)
                 self._grants.setdefault(_subject(subject, namespace), []).append(grant)
 
     def _read(self, row: Resource) -> list[Obj]:
@@ -165,15 +179,21 @@ class Rbac:
 
 
 def effective(role: Obj, all_roles: Iterable[Obj]) -> list[Obj]:
-    """A ClusterRole's rules, with those it aggregates."""
-    rules = list(role.get("rules") or ())
+    """A ClusterRole's rules; those of an aggregated one are what it selects, each once, in the order of names."""
     wanted = (role.get("aggregationRule") or {}).get("clusterRoleSelectors")
-    if wanted:
-        chosen = [selectors.of(selector) for selector in wanted]
-        for other in all_roles:
-            if other is not role and any(selector.matches(labels_of(other)) for selector in chosen):
-                rules += other.get("rules") or ()
+    if not wanted:
+        return list(role.get("rules") or ())
+    chosen = [selectors.of(selector) for selector in wanted]
+    rules: list[Obj] = []
+    for other in sorted(all_roles, key=name_of):
+        if name_of(other) != name_of(role) and any(selector.matches(labels_of(other)) for selector in chosen):
+            rules += (rule for rule in other.get("rules") or () if rule not in rules)
     return rules
+
+
+def _not_found(reference: Obj) -> str:
+    kind = str(reference.get("kind", "")).lower()
+    return f'{kind}.rbac.authorization.k8s.io "{reference.get("name", "")}" not found'
 
 
 def _subject(subject: Obj, namespace: str) -> tuple[str, str]:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from pybernetes.api.errors import BadRequest, FieldError, Invalid
 from pybernetes.api.objects import Obj
+from pybernetes.api.selectors import FieldTerm
 from pybernetes.wire import Request, Response
 
 from ..accept import plain_media
-from ..auth.rbac import Attributes, Rbac
+from ..auth.attributes import Attributes, field_terms, label_terms
+from ..auth.nodes import node_of
 from ..auth.tokens import BadToken, Tokens
 from ..body import read_object
 from ..forms import respond
@@ -21,9 +23,9 @@ Handler = Callable[[User, Obj, Route], Obj]
 class Reviews:
     """Handlers by plural."""
 
-    def __init__(self, registry: Registry, rbac: Rbac, tokens: Tokens | None) -> None:
+    def __init__(self, registry: Registry, tokens: Tokens | None) -> None:
         self._registry = registry
-        self._rbac = rbac
+        self._authorizer = registry.authorizer
         self._tokens = tokens
         self._handlers: dict[str, Handler] = {
             "selfsubjectreviews": self._who,
@@ -69,17 +71,15 @@ class Reviews:
 
     def _decide(self, user: User, spec: Obj, kind: str) -> Obj:
         asked = _attributes(spec, kind)
-        reason = self._rbac.reason(user, asked)
-        if reason is None:
-            return {"allowed": False}
-        return {"allowed": True} | ({"reason": reason} if reason else {})
+        answer = self._authorizer.decide(user, asked)
+        return {"allowed": answer.allowed} | ({"reason": answer.reason} if answer.reason else {})
 
     def _self_rules(self, user: User, body: Obj, route: Route) -> Obj:
         del route
         namespace = (body.get("spec") or {}).get("namespace", "")
         if not namespace:
             raise BadRequest("no namespace on request")
-        sources = [rule.source or {} for rule in self._rbac.rules(user, namespace)]
+        sources = [rule.source or {} for rule in self._authorizer.rbac.rules(user, namespace)]
         resources = [
             {name: rule[name] for name in ("verbs", "apiGroups", "resources", "resourceNames") if name in rule}
             for rule in sources
@@ -90,7 +90,11 @@ class Reviews:
             for rule in sources
             if rule.get("nonResourceURLs")
         ]
-        return {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}
+        found: Obj = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}
+        if node_of(user):
+            why = "node authorizer does not support user rule resolution"
+            return found | {"incomplete": True, "evaluationError": why}
+        return found
 
     def _token(self, user: User, body: Obj, route: Route) -> Obj:
         del user, route
@@ -116,6 +120,7 @@ def _attributes(spec: Obj, kind: str) -> Attributes:
     if path is not None:
         return Attributes(path.get("verb", ""), path=path.get("path", ""))
     assert resource is not None
+    _check_selectors(resource, kind)
     name, part = resource.get("resource", ""), resource.get("subresource", "")
     return Attributes(
         resource.get("verb", ""),
@@ -123,7 +128,51 @@ def _attributes(spec: Obj, kind: str) -> Attributes:
         f"{name}/{part}" if part else name,
         resource.get("namespace", ""),
         resource.get("name", ""),
+        fields=field_terms(_selector(resource, "fieldSelector")),
+        labels=label_terms(_selector(resource, "labelSelector")),
     )
+
+
+_WRITTEN = {"In": "{key} in ({values})", "NotIn": "{key} notin ({values})", "Exists": "{key}", "DoesNotExist": "!{key}"}
+
+
+def _selector(resource: Obj, field: str) -> str:
+    """A selector of the attributes as its query parameter: requirements as far as they can be said in one.
+
+    What cannot is left out, which restricts less: an authorizer then allows less.
+    """
+    found = resource.get(field) or {}
+    if raw := found.get("rawSelector"):
+        return str(raw)
+    terms = []
+    for one in found.get("requirements") or ():
+        key, operator, values = one.get("key", ""), one.get("operator", ""), one.get("values") or []
+        if field == "labelSelector" and operator in _WRITTEN:
+            terms.append(_WRITTEN[operator].format(key=key, values=",".join(values)))
+        elif operator in ("In", "NotIn") and len(values) == 1:
+            terms.append(str(FieldTerm(key, values[0], operator == "In")))
+    return ",".join(terms)
+
+
+def _check_selectors(resource: Obj, kind: str) -> None:
+    """Raises Invalid for a selector said both ways or neither."""
+    for field in ("fieldSelector", "labelSelector"):
+        found = resource.get(field)
+        if found is None:
+            continue
+        raw, requirements = found.get("rawSelector"), found.get("requirements")
+        path = f"spec.resourceAttributes.{field}"
+        problem = None
+        if raw and requirements:
+            problem = FieldError.invalid(
+                f"{path}.rawSelector", raw, "may not specified at the same time as requirements"
+            )
+        elif not raw and not requirements:
+            problem = FieldError.required(
+                f"{path}.requirements", f"when {path} is specified, requirements or rawSelector is required"
+            )
+        if problem is not None:
+            raise Invalid.of(kind, "", [problem], group="authorization.k8s.io")
 
 
 def _subject(body: Obj, kind: str) -> User:
