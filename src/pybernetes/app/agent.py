@@ -1,5 +1,6 @@
 """Composition of one node: kubelet, service proxy and cluster DNS in one process, each with its own identity."""
 
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pybernetes.client import Client
 from pybernetes.dns import Dns, DnsConfig
 from pybernetes.kubelet import Kubelet, KubeletConfig
 from pybernetes.proxy import Proxy, ProxyConfig
+from pybernetes.wire import Handler, Request, Response
 from pybernetes.wire.serve import Server
 
 from . import connect
@@ -40,12 +42,22 @@ async def serve(config: AgentConfig) -> None:
         "proxy": proxy.synced.is_set,
         "dns": dns.ready.is_set,
     }
-    health = Server(health_handler(checks), listen=[(config.node_address, config.health_port)])
+    health = Server(node_health(proxy, checks), listen=[(config.node_address, config.health_port)])
     try:
         await supervise(health, kubelet, proxy, dns)
     finally:
         for client in clients.values():
             await client.close()
+
+
+def node_health(proxy: Proxy, checks: Mapping[str, Check]) -> Handler:
+    """The node's health port: /healthz is what load balancers ask kube-proxy there, the rest as everywhere."""
+    others = health_handler(checks)
+
+    async def handle(request: Request) -> Response:
+        return proxy.healthz() if request.path == "/healthz" else await others(request)
+
+    return handle
 
 
 def client_of(config: AgentConfig, part: str) -> Client:

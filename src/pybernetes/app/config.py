@@ -116,7 +116,7 @@ class AgentConfig(Config, frozen=True, kw_only=True):
     """Where names outside the cluster are asked (absent: the nameservers of /etc/resolv.conf)."""
     kubelet_port: int = 10250
     health_port: int = 10256
-    """/healthz, /livez and /readyz, plain HTTP on the node's address."""
+    """/healthz (for load balancers, as kube-proxy's), /livez and /readyz, plain HTTP on the node's address."""
     lease_seconds: float = 10.0
     """How often the node renews its lease."""
     labels: dict[str, str] = {}

@@ -14,15 +14,18 @@ from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
 
 from pybernetes.aio.backoff import Backoff
+from pybernetes.api.objects import Key
 from pybernetes.api.resources import ENDPOINT_SLICES, NODES, SERVICES
 from pybernetes.client import Client, Delta, Informer
 from pybernetes.netlink.conntrack import Conntrack
 from pybernetes.netlink.links import Links
 from pybernetes.netlink.nft import IP, IP6, KernelNftables
+from pybernetes.wire import Response
 
 from . import metrics
 from .config import ProxyConfig
 from .dataplane import NftDataplane
+from .health import HealthChecks, healthz, is_eligible
 from .layout import Layout, Ranges
 from .model import Dataplane, ServicePort
 from .plan import Planner
@@ -50,8 +53,10 @@ class Proxy:
         self.slices = Informer(client, ENDPOINT_SLICES, slim=slim_slice, indexes={BY_SERVICE: by_service})
         self.node = Informer(client, NODES, fields=f"metadata.name={config.node_name}", slim=slim_node)
         self.tracker = Tracker(self.services.cache, self.slices.cache, node=config.node_name)
+        self.checks = HealthChecks(lambda: node_addresses(config), lambda: self.healthy)
         self.applied = Applied()
         self.healthy = False
+        self.updated: datetime | None = None
         self.synced = asyncio.Event()
         """Set after the first sync."""
         self._dataplane = dataplane
@@ -68,11 +73,17 @@ class Proxy:
                 group.create_task(self.services.run(), name="proxy services")
                 group.create_task(self.slices.run(), name="proxy slices")
                 group.create_task(self.node.run(), name="proxy node")
+                group.create_task(self.checks.run(), name="proxy health checks")
                 group.create_task(self._follow(dataplane), name="proxy sync")
         finally:
             self.healthy = False
             if dataplane is not self._dataplane:
                 await dataplane.close()
+
+    def healthz(self) -> Response:
+        """kube-proxy's /healthz: whether load balancers should send this node traffic for endpoints anywhere."""
+        node = self.node.cache.get(Key("", self.config.node_name))
+        return healthz(healthy=self.healthy, eligible=is_eligible(node), updated=self.updated, now=datetime.now(UTC))
 
     def _subscribe(self) -> None:
         if self._subscribed:
@@ -96,6 +107,7 @@ class Proxy:
         """Sync at the first change, then at most every min_sync_seconds; look for drift in quiet times."""
         await self.services.synced.wait()
         await self.slices.synced.wait()
+        await self.node.synced.wait()
         backoff = Backoff(first=self.config.min_sync_seconds, limit=10.0)
         while True:
             try:
@@ -144,6 +156,8 @@ class Proxy:
     def _report(self, applied: Applied, seconds: float, triggers: Sequence[datetime]) -> None:
         self.applied = applied
         self.healthy = True
+        self.updated = datetime.now(UTC)
+        self.checks.want(self.tracker.health)
         self.synced.set()
         metrics.SYNC.observe(seconds)
         metrics.LAST_SYNC.set_to_current_time()
@@ -168,7 +182,7 @@ def kernel_dataplane(config: ProxyConfig) -> NftDataplane:
 
 def planners(config: ProxyConfig) -> list[Planner]:
     """One for each family that the service range has."""
-    nodes = tuple(filter(None, config.node_addresses)) or _own_addresses(config)
+    nodes = node_addresses(config)
     return [
         Planner(Layout(family, _ranges(config, version)), node_addresses=nodes)
         for family, version in ((IP, 4), (IP6, 6))
@@ -184,6 +198,11 @@ def _ranges(config: ProxyConfig, version: int) -> Ranges:
 def _of(ranges: str, version: int) -> tuple[str, ...]:
     parts = (part.strip() for part in ranges.split(","))
     return tuple(part for part in parts if part and ip_network(part).version == version)
+
+
+def node_addresses(config: ProxyConfig) -> tuple[str, ...]:
+    """Where node ports and health checks are open."""
+    return tuple(filter(None, config.node_addresses)) or _own_addresses(config)
 
 
 def _own_addresses(config: ProxyConfig) -> tuple[str, ...]:

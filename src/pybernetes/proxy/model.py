@@ -36,6 +36,14 @@ class Backend(NamedTuple):
     weight: int = FULL_WEIGHT
 
 
+class HealthCheck(NamedTuple):
+    """What a load balancer asks about a Service with externalTrafficPolicy Local."""
+
+    port: int
+    local: int
+    """How many endpoints on this node are ready and take new connections."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
     """A Service port as it is to be balanced.

@@ -16,7 +16,7 @@ from typing import Any
 from pybernetes.api.objects import Key, Obj, annotations_of, key_of, labels_of, namespace_of
 from pybernetes.client import Cache, Delta
 
-from .model import FULL_WEIGHT, PROTOCOLS, Desired, Front, ServicePort
+from .model import FULL_WEIGHT, PROTOCOLS, Desired, Front, HealthCheck, ServicePort
 from .topology import Candidate, Endpoint, Place, choose
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -43,6 +43,7 @@ _SERVICE_FIELDS = (
     "internalTrafficPolicy",
     "externalTrafficPolicy",
     "loadBalancerSourceRanges",
+    "healthCheckNodePort",
 )
 
 
@@ -220,6 +221,16 @@ def _candidates(slices: Sequence[Obj], name: str, protocol: str) -> Iterable[Can
                 yield from ((endpoint, number) for endpoint in each["endpoints"])
 
 
+def health_check(service: Obj, slices: Sequence[Obj], *, node: str) -> HealthCheck | None:
+    """What the health check port of a (slim) Service says on this node; None without one."""
+    port = service["spec"].get("healthCheckNodePort")
+    if not _is_port(port):
+        return None
+    endpoints = (endpoint for each in slices for endpoint in each["endpoints"])
+    here = {each.address for each in endpoints if each.ready and each.weight and each.node == node}
+    return HealthCheck(port, len(here))
+
+
 class Tracker:
     """The wanted state of one node. Its handlers subscribe to the informers whose caches it is given."""
 
@@ -230,6 +241,8 @@ class Tracker:
         self.node = node
         self.zone = ""
         self.desired: Desired = {}
+        self.health: dict[Key, HealthCheck] = {}
+        """The Services with a health check port."""
         self.touched = asyncio.Event()
         self._touched: set[Key] = set()
         self._ports: dict[Key, frozenset[ServicePort]] = {}
@@ -275,6 +288,11 @@ class Tracker:
         service = self.services.get(key)
         slices = self.slices.indexed(BY_SERVICE, str(key)) if service is not None else ()
         found = fronts(service, slices, node=self.node, zone=self.zone) if service is not None else {}
+        check = health_check(service, slices, node=self.node) if service is not None and found else None
+        if check is not None:
+            self.health[key] = check
+        else:
+            self.health.pop(key, None)
         changed = {port for port, front in found.items() if self.desired.get(port) != front}
         gone = self._ports.get(key, frozenset()) - found.keys()
         for port in gone:
