@@ -9,7 +9,7 @@ from typing import Any
 from pybernetes.api import resources
 from pybernetes.api.errors import BadRequest, InternalError, NotFound, ServiceUnavailable, error_of
 from pybernetes.api.objects import Obj, labels_of, name_of
-from pybernetes.wire import Channel, Request, Response, Transport, Upgrade
+from pybernetes.wire import Channel, Request, Response, Transport, Upgrade, offered, wants_upgrade
 
 from .registry import Registry
 from .route import Route
@@ -78,7 +78,7 @@ class Kubelets:
         return Response(headers={"content-type": "text/plain"}, body=answer.body)
 
     async def _stream(self, request: Request, route: Route, pod: Obj) -> Response:
-        if request.headers.get("upgrade", "").lower() != "websocket":
+        if not wants_upgrade(request):
             raise BadRequest("Upgrade request required")
         query: dict[str, Sequence[str]] = {
             ours: ["1"] for theirs, ours in _FLAGS.items() if request.param(theirs) in _TRUE
@@ -99,9 +99,8 @@ class Kubelets:
     async def _upgrade(
         self, request: Request, transport: Transport, path: str, query: Mapping[str, Sequence[str]]
     ) -> Response:
-        offered = [one.strip() for one in request.headers.get("sec-websocket-protocol", "").split(",") if one.strip()]
         try:
-            inner = await transport.connect(Request(path=path, query=query), protocols=offered)
+            inner = await transport.connect(Request(path=path, query=query), protocols=offered(request))
         except (ConnectionError, TimeoutError) as error:
             raise InternalError(f"error dialing backend: {error}") from error
 

@@ -14,14 +14,15 @@ from typing import NamedTuple, Protocol
 from pybernetes.api import times
 from pybernetes.api.errors import ApiError, BadRequest, Forbidden, NotFound, Unauthorized
 from pybernetes.api.objects import Key, Obj, encode
-from pybernetes.wire import Channel, Request, Response, Upgrade
+from pybernetes.wire import Channel, Request, Response, Upgrade, offered, wants_upgrade
 from pybernetes.wire.answer import error_response
 from pybernetes.wire.channels import Remote, choose
+from pybernetes.wire.streams import SPDY_PLAIN, SPDY_PROTOCOLS, remote_of
 
 from .lifecycle import newest
 from .logs import LogOptions, read_log
 from .peers import caller_of
-from .portforward import CHANNELS, TUNNEL, Tunnel, forward_channels
+from .portforward import CHANNELS, TUNNEL, forward_channels, tunnel
 from .runtime.protocol import ContainerState, Phase, Runtime, RuntimeFailure, Streams
 
 _TRUE = frozenset({"1", "true"})
@@ -135,7 +136,7 @@ class KubeletServer:
         tty = request.param("tty") in _TRUE
 
         async def run(channel: Channel) -> None:
-            async with Remote(channel) as remote:
+            async with remote_of(channel, wanted=_wanted(request, tty=tty)) as remote:
                 try:
                     code = await self.runtime.exec(state.id, argv, io=_streams(request, remote, tty=tty), tty=tty)
                 except RuntimeFailure as error:
@@ -150,7 +151,7 @@ class KubeletServer:
         tty = bool(_spec(found.pod, container).get("tty"))
 
         async def run(channel: Channel) -> None:
-            async with Remote(channel) as remote:
+            async with remote_of(channel, wanted=_wanted(request, tty=tty)) as remote:
                 try:
                     await self.runtime.attach(found.state.id, io=_streams(request, remote, tty=tty))
                 except RuntimeFailure as error:
@@ -178,10 +179,10 @@ class KubeletServer:
 
     def _port_forward(self, request: Request, key: Key) -> Response:
         netns = self.pods.netns(self._pod(key))
-        offered = [name.strip() for name in request.headers.get("sec-websocket-protocol", "").split(",")]
-        if TUNNEL in offered:
-            return Response(upgrade=Upgrade(protocol=TUNNEL, run=lambda channel: Tunnel(channel, netns).run()))
-        if CHANNELS not in offered:
+        names = offered(request)
+        if TUNNEL in names or names == [SPDY_PLAIN]:
+            return Response(upgrade=Upgrade(protocol=TUNNEL, run=lambda channel: tunnel(channel, netns)))
+        if CHANNELS not in names:
             raise BadRequest(f"port-forward is spoken as {TUNNEL} or {CHANNELS}")
         asked = request.query.get("ports", request.query.get("port", ()))
         texts = [text for value in asked for text in value.split(",")]
@@ -244,22 +245,30 @@ def _options(request: Request, now: float) -> LogOptions:
     )
 
 
-def _streams(request: Request, remote: Remote, *, tty: bool) -> Streams:
-    def asked(*names: str) -> bool:
-        return any(request.param(name) in _TRUE for name in names)
+_ASKED = {"stdin": ("input", "stdin"), "stdout": ("output", "stdout"), "stderr": ("error", "stderr")}
 
+
+def _wanted(request: Request, *, tty: bool) -> list[str]:
+    """Which streams a request opens."""
+    found = [name for name, params in _ASKED.items() if any(request.param(param) in _TRUE for param in params)]
+    return [name for name in found if name != "stderr"] + ["resize"] if tty else found
+
+
+def _streams(request: Request, remote: Remote, *, tty: bool) -> Streams:
+    wanted = _wanted(request, tty=tty)
     return Streams(
-        stdin=remote.stdin if asked("input", "stdin") else None,
-        stdout=remote.stdout if asked("output", "stdout") else None,
-        stderr=remote.stderr if asked("error", "stderr") and not tty else None,
-        resize=remote.resize if tty else None,
+        stdin=remote.stdin if "stdin" in wanted else None,
+        stdout=remote.stdout if "stdout" in wanted else None,
+        stderr=remote.stderr if "stderr" in wanted else None,
+        resize=remote.resize if "resize" in wanted else None,
     )
 
 
 def _upgrade(request: Request, run: Callable[[Channel], Awaitable[None]]) -> Response:
-    if request.headers.get("upgrade", "").lower() != "websocket":
+    if not wants_upgrade(request):
         raise BadRequest("Upgrade request required")
-    protocol = choose(request.headers.get("sec-websocket-protocol", ""))
+    names = offered(request)
+    protocol = next((name for name in names if name in SPDY_PROTOCOLS), None) or choose(", ".join(names))
     if protocol is None:
         raise BadRequest("none of the subprotocols offered is spoken here")
     return Response(upgrade=Upgrade(protocol=protocol, run=run))

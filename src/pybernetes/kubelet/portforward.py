@@ -9,17 +9,13 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Mapping
 
 from pybernetes.netlink import namespaces
 from pybernetes.wire import Channel
-
-from .spdy import BadSpdy, Ended, Opened, Received, Send, Spdy
+from pybernetes.wire.streams import Session, Stream
 
 CHANNELS, TUNNEL = "v4.channel.k8s.io", "SPDY/3.1+portforward.k8s.io"
 _CHUNK = 1 << 16
-_BACKLOG = 64
-"""Unread messages of one connection; past that the whole tunnel waits."""
 
 
 async def connect_inside(netns: str | None, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -77,80 +73,58 @@ async def _carry(reader: asyncio.StreamReader, channel: Channel, number: int) ->
             await channel.send(bytes([number]) + data)
 
 
-class Tunnel:
-    """SPDY streams over one channel; `run` until the peer leaves."""
+async def tunnel(channel: Channel, netns: str | None) -> None:
+    """SPDY streams over one channel, until the peer leaves."""
+    errors: dict[str, Stream] = {}
+    async with Session(channel) as session, asyncio.TaskGroup() as group:
+        tasks: set[asyncio.Task[None]] = set()
+        while (stream := await session.accept()) is not None:
+            request = stream.headers.get("requestid", "")
+            if stream.headers.get("streamtype") == "error":
+                errors[request] = stream
+                continue
+            task = group.create_task(_connection(stream, errors.pop(request, None), netns))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        for task in tasks:
+            task.cancel()
 
-    def __init__(self, channel: Channel, netns: str | None) -> None:
-        self.channel = channel
-        self.netns = netns
-        self.spdy = Spdy()
-        self._errors: dict[str, int] = {}
-        """Error stream by requestid."""
-        self._inputs: dict[int, asyncio.Queue[bytes]] = {}
 
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            tasks: set[asyncio.Task[None]] = set()
-            try:
-                while (message := await self.channel.receive()) is not None:
-                    for event in self.spdy.receive(message):
-                        await self._handle(event, group, tasks)
-            except (BadSpdy, ConnectionError):
-                await self.channel.close(1002, "not SPDY/3.1")
-            for task in tasks:
-                task.cancel()
+async def _connection(stream: Stream, error_stream: Stream | None, netns: str | None) -> None:
+    """One connection of the user, from its data stream to the port and back."""
+    text = ""
+    try:
+        port = int(stream.headers.get("port", ""))
+        reader, writer = await connect_inside(netns, port)
+    except (OSError, ValueError) as error:
+        text = _failure(stream.headers.get("port"), error)
+    else:
+        await _copy(stream, reader, writer)
+    stream.ignore()
+    with contextlib.suppress(ConnectionError):
+        if error_stream is not None:
+            if text:
+                await error_stream.send(text.encode())
+            await error_stream.end()
+        await stream.end()
 
-    async def _handle(
-        self, event: Opened | Received | Ended | Send, group: asyncio.TaskGroup, tasks: set[asyncio.Task[None]]
-    ) -> None:
-        match event:
-            case Send(data):
-                await self.channel.send(data)
-            case Opened(stream, headers) if headers.get("streamtype") == "error":
-                self._errors[headers.get("requestid", "")] = stream
-            case Opened(stream, headers):
-                self._inputs[stream] = asyncio.Queue(_BACKLOG)
-                task = group.create_task(self._connection(stream, headers))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-            case Received(stream, data) if stream in self._inputs:
-                await self._inputs[stream].put(data)
-            case Ended(stream) if stream in self._inputs:
-                await self._inputs[stream].put(b"")
 
-    async def _connection(self, stream: int, headers: Mapping[str, str]) -> None:
-        """One connection of the user, from its data stream to the port and back."""
-        error_stream = self._errors.pop(headers.get("requestid", ""), 0)
-        text = ""
-        try:
-            port = int(headers.get("port", ""))
-            reader, writer = await connect_inside(self.netns, port)
-        except (OSError, ValueError) as error:
-            text = _failure(headers.get("port"), error)
-        else:
-            await self._copy(stream, reader, writer)
-        with contextlib.suppress(ConnectionError):
-            if error_stream:
-                await self.channel.send(self.spdy.data(error_stream, text.encode(), end=True))
-            await self.channel.send(self.spdy.data(stream, b"", end=True))
-        del self._inputs[stream]
+async def _copy(stream: Stream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    feeding = asyncio.create_task(_feed(stream, writer))
+    try:
+        while data := await reader.read(_CHUNK):
+            await stream.send(data)
+    except ConnectionError:
+        pass  # either end has gone: the streams are ended by the caller
+    finally:
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
+        writer.close()
 
-    async def _copy(self, stream: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        feeding = asyncio.create_task(self._feed(self._inputs[stream], writer))
-        try:
-            while data := await reader.read(_CHUNK):
-                await self.channel.send(self.spdy.data(stream, data))
-        except ConnectionError:
-            pass  # either end has gone: the streams are ended below
-        finally:
-            feeding.cancel()
-            writer.close()
 
-    async def _feed(self, queue: asyncio.Queue[bytes], writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await queue.get():
-                writer.write(data)
-                await writer.drain()
-            writer.write_eof()
-        while await queue.get():  # nobody reads it any more, but the others' messages come by the same road
-            pass
+async def _feed(stream: Stream, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while (data := await stream.receive()) is not None:
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()

@@ -4,6 +4,16 @@ Import what does I/O from its module, so that a process pays only for what it us
 `tls.server_context`), `send.HttpTransport`, `loopback.LoopbackTransport`, `channels.Remote` (exec and attach).
 """
 
-from .message import Channel, Handler, Peer, Request, Response, Transport, Upgrade
+from .message import Channel, Handler, Peer, Request, Response, Transport, Upgrade, offered, wants_upgrade
 
-__all__ = ["Channel", "Handler", "Peer", "Request", "Response", "Transport", "Upgrade"]
+__all__ = [
+    "Channel",
+    "Handler",
+    "Peer",
+    "Request",
+    "Response",
+    "Transport",
+    "Upgrade",
+    "offered",
+    "wants_upgrade",
+]

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from pybernetes.api.errors import BadRequest, TooLarge
 
 from .answer import BODY_BYTES, answer, close_body, converse, error_response, goes_on, whole
-from .message import Handler, Peer, Request, Response
+from .message import SPDY, Channel, Handler, Peer, Request, Response, Upgrade
 from .url import BadTarget, decode_path, decode_query
 
 library_log = logging.getLogger("pybernetes.wire.library")
@@ -51,6 +51,10 @@ class Line(Protocol):
 
     def join(self) -> None:
         """The head that is sent next goes out together with its body."""
+        ...
+
+    def upgrade(self, head: bytes, *, protocol: str) -> Channel | None:
+        """Leave HTTP with this head; None when the request did not ask for it properly."""
         ...
 
 
@@ -114,8 +118,24 @@ class App:
             return
         response = await answer(self._handler, request)
         if response.upgrade is not None:
+            if await self._spdy(scope, request, response.upgrade):
+                return
             response = error_response(BadRequest("this needs a WebSocket"))
         await self._respond(scope, send, await self._compressed(request, response))
+
+    async def _spdy(self, scope: Any, request: Request, upgrade: Upgrade) -> bool:
+        """Run what was agreed on after `Upgrade: SPDY/3.1`; False when that is not what was asked for."""
+        if not upgrade.protocol.startswith(SPDY) or request.headers.get("upgrade", "").lower() != "spdy/3.1":
+            return False
+        head = (
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\n"
+            f"x-stream-protocol-version: {upgrade.protocol.removeprefix(SPDY)}\r\n\r\n"
+        )
+        channel = scope["state"]["connection"].upgrade(head.encode(), protocol=upgrade.protocol)
+        if channel is None:
+            return False
+        await converse(upgrade, channel)
+        return True
 
     async def _body(self, request: Request, receive: Any) -> bytes:
         limit = self._limits.body_bytes

@@ -55,7 +55,10 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upgrade:
-    """Instead of a body: accept the WebSocket with this subprotocol ("" for none), then run until it returns."""
+    """Instead of a body: accept the WebSocket with this subprotocol ("" for none), then run until it returns.
+
+    "SPDY/3.1+NAME" is a channel of bytes: after `Upgrade: SPDY/3.1` those of the socket, on a WebSocket a tunnel.
+    """
 
     protocol: str
     run: Callable[[Channel], Awaitable[None]]
@@ -69,6 +72,23 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | AsyncIterable[bytes] = b""
     upgrade: Upgrade | None = None
+
+
+SPDY = "SPDY/3.1+"
+
+
+def offered(request: Request) -> list[str]:
+    """The protocols a request to upgrade offers, best first: of a WebSocket, or of SPDY ("SPDY/3.1+NAME")."""
+    kind = request.headers.get("upgrade", "").lower()
+    spdy = kind == "spdy/3.1"
+    text = request.headers.get("x-stream-protocol-version" if spdy else "sec-websocket-protocol", "")
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return [SPDY + name for name in names or ["channel.k8s.io"]] if spdy else names
+
+
+def wants_upgrade(request: Request) -> bool:
+    """Whether it asks for a WebSocket or for SPDY."""
+    return request.headers.get("upgrade", "").lower() in ("websocket", "spdy/3.1")
 
 
 Handler = Callable[[Request], Awaitable[Response]]

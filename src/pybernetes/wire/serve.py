@@ -20,7 +20,8 @@ from pybernetes.api.errors import ApiError
 
 from .answer import error_response
 from .asgi import App, Limits, Stream, library_log
-from .message import Handler, Peer
+from .message import Channel, Handler, Peer
+from .raw import RawChannel
 from .sockets import address_of, bind
 from .tls import TlsFiles
 
@@ -207,6 +208,8 @@ class _Connection(HttpToolsProtocol):
         """Loop time at which the request that is being read began; 0 between requests."""
         self._head_bytes = 0
         self._in_head = True
+        self._raw: bytes | None = None
+        """After a request to leave HTTP: what came behind it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -231,11 +234,24 @@ class _Connection(HttpToolsProtocol):
         self._joined.hold = True
 
     def data_received(self, data: bytes) -> None:
+        if self._raw is not None:  # between a request to upgrade and its answer nothing is due
+            self._raw += data
+            self.transport.pause_reading()
+            return
         super().data_received(data)
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.head_bytes:
                 self._refuse(431, "RequestHeaderFieldsTooLarge", "the request's head is too large")
+
+    def upgrade(self, head: bytes, *, protocol: str) -> Channel | None:
+        if self._raw is None or self.lost:
+            return None
+        self.connections.discard(self)
+        self._unset_keepalive_if_required()
+        self.cycle.disconnected = True  # its answer is given here
+        self.transport.write(head)
+        return RawChannel(self.transport, protocol=protocol, connections=self.connections, early=self._raw)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "BadRequest", "the request is malformed")
@@ -277,6 +293,7 @@ class _Connection(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """An upgrade that is not offered: the request is answered as it is; the parser is of no use after it."""
         self.reading_since = 0.0
+        self._raw = b""
         if self.cycle is not None:
             self.cycle.keep_alive = False
             self.cycle.more_body = False

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from pybernetes.api.errors import ApiError
-from pybernetes.kubelet.spdy import BadSpdy, Ended, Opened, Received, Send, Spdy
 from pybernetes.wire import Request
 from pybernetes.wire.loopback import LoopbackTransport
+from pybernetes.wire.spdy import Ended, Received, Spdy
 from support.kubelet import Node, pod
 
 
@@ -63,17 +63,25 @@ class Client:
     """kubectl's end of the tunnel."""
 
     def __init__(self, channel):
-        self.channel, self.spdy = channel, Spdy()
+        self.channel, self.spdy = channel, Spdy(client=True)
         self.data, self.ended = {}, set()
+        self.opened = 0
 
-    async def open(self, number, port):
+    async def flush(self):
+        await self.channel.send(self.spdy.take())
+
+    async def open(self, port):
         """An error and a data stream; returns the data stream's number."""
-        shared = {"port": str(port), "requestid": str(number)}
-        error, data = 4 * number + 1, 4 * number + 3
-        await self.channel.send(self.spdy.open(error, {"streamtype": "error"} | shared))
-        await self.channel.send(self.spdy.data(error, b"", end=True))
-        await self.channel.send(self.spdy.open(data, {"streamtype": "data"} | shared))
+        shared = {"port": str(port), "requestid": str(self.opened)}
+        self.opened += 1
+        self.spdy.end(self.spdy.open({"streamtype": "error"} | shared))
+        data = self.spdy.open({"streamtype": "data"} | shared)
+        await self.flush()
         return data
+
+    async def send(self, stream, data):
+        self.spdy.send(stream, data)
+        await self.flush()
 
     async def until(self, check):
         async with asyncio.timeout(5):
@@ -88,12 +96,14 @@ class Client:
 async def test_the_tunnel_carries_several_connections(tmp_path):
     async with shouting() as port, forwarding(tmp_path, "SPDY/3.1+portforward.k8s.io") as channel:
         client = Client(channel)
-        one, two = await client.open(0, port), await client.open(1, port)
-        await channel.send(client.spdy.data(two, b"second\n"))
-        await channel.send(client.spdy.data(one, b"first\n"))
+        one, two = await client.open(port), await client.open(port)
+        await client.send(two, b"second\n")
+        await client.send(one, b"first\n")
         await client.until(lambda: len(client.data) == 2)
         assert client.data == {one: b"FIRST\n", two: b"SECOND\n"}
-        await channel.send(client.spdy.data(one, b"last\n", end=True))
+        client.spdy.send(one, b"last\n")
+        client.spdy.end(one)
+        await client.flush()
         await client.until(lambda: {one, one - 2} <= client.ended)
         assert client.data[one] == b"FIRST\nLAST\n"
 
@@ -103,7 +113,7 @@ async def test_the_tunnel_says_why_a_port_cannot_be_reached(tmp_path):
         pass
     async with forwarding(tmp_path, "SPDY/3.1+portforward.k8s.io") as channel:
         client = Client(channel)
-        data = await client.open(0, port)
+        data = await client.open(port)
         await client.until(lambda: data in client.ended)
         assert b"refused" in client.data[data - 2].lower()
 
@@ -113,28 +123,3 @@ async def test_bytes_that_are_not_spdy_end_the_tunnel(tmp_path):
         await channel.send(b"\x80\x02\x00\x01\x00\x00\x00\x00")
         async with asyncio.timeout(5):
             assert await channel.receive() is None
-
-
-def test_frames_come_in_any_pieces():
-    client, server, events = Spdy(), Spdy(), []
-    sent = client.open(1, {"A": "b"}) + client.data(1, b"xyz") + client.data(1, b"", end=True)
-    for byte in sent:
-        events += server.receive(bytes([byte]))
-    assert [event for event in events if not isinstance(event, Send)] == [
-        Opened(1, {"a": "b"}),
-        Received(1, b"xyz"),
-        Ended(1),
-    ]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"\x80\x03\x00\x01\x00\x00\x00\x02ab",
-        b"\x80\x03\x00\x01\x00\x00\x00\x0e" + b"\0" * 10 + b"junk",
-        b"\x00\x00\x00\x01\x00\xff\xff\xff",
-    ],
-)
-def test_bad_frames(data):
-    with pytest.raises(BadSpdy):
-        list(Spdy().receive(data))
