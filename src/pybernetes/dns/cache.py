@@ -1,9 +1,9 @@
 """Forwarded answers and denials, kept for as long as they say, within bounds."""
 
 from collections import OrderedDict
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from .foreign import Reply, aged
+from .foreign import Reply, aged, lasting
 from .message import CD, Query
 from .question import Rcode
 
@@ -17,21 +17,33 @@ def key_of(query: Query) -> CacheKey:
     return query.wire.lower(), bool(query.edns and query.edns.dnssec), bool(query.flags & CD)
 
 
-class _Kept(NamedTuple):
+STALE_TTL = 30
+"""Seconds that an answer past its time is said to hold (RFC 8767)."""
+_PREFETCH_HITS, _PREFETCH_SHARE = 2, 0.1
+"""An answer asked for so often is asked anew in the last tenth of its time, before anybody has to wait for it."""
+
+
+@dataclass(slots=True)
+class _Kept:
     reply: Reply
     born: float
     until: float
+    hits: int = 0
 
 
 class AnswerCache:
     """Least recently used goes first when it is full. The clock is the caller's."""
 
-    def __init__(self, *, entries: int, seconds: int, denial_seconds: int, least_seconds: int) -> None:
+    def __init__(
+        self, *, entries: int, seconds: int, denial_seconds: int, least_seconds: int, stale_seconds: int = 0
+    ) -> None:
         self.entries = entries
+        self.stale_seconds = stale_seconds
         self.seconds, self.denial_seconds, self.least_seconds = seconds, denial_seconds, least_seconds
         self.hits = {"success": 0, "denial": 0}
         self.misses = 0
         self.evictions = 0
+        self.stale_served = 0
         self._kept: OrderedDict[CacheKey, _Kept] = OrderedDict()
 
     def __len__(self) -> int:
@@ -43,15 +55,44 @@ class AnswerCache:
         kept = self._kept.get(key)
         if kept is not None and now < kept.until:
             self._kept.move_to_end(key)
+            kept.hits += 1
             self.hits["denial" if kept.reply.denial else "success"] += 1
             return aged(kept.reply, int(now - kept.born))
-        self._kept.pop(key, None)
+        if kept is not None and now >= kept.until + self.stale_seconds:
+            del self._kept[key]
         self.misses += 1
         return None
 
+    def due(self, query: Query, *, now: float) -> bool:
+        """Whether what is kept is popular and runs out soon. True once for one that is kept."""
+        kept = self._kept.get(key_of(query))
+        if kept is None or kept.hits < _PREFETCH_HITS or now < kept.until - (kept.until - kept.born) * _PREFETCH_SHARE:
+            return False
+        kept.hits = 0
+        return True
+
+    def keeps(self, query: Query) -> bool:
+        """Whether there is an answer for it, in time or not."""
+        return key_of(query) in self._kept
+
+    def stale(self, query: Query, *, now: float) -> Reply | None:
+        """What held until a while ago, for when nobody can say what holds now; failures are not kept that long."""
+        kept = self._kept.get(key_of(query))
+        if kept is None or now >= kept.until + self.stale_seconds or kept.reply.body.rcode == Rcode.SERVFAIL:
+            return None
+        self.stale_served += 1
+        return lasting(kept.reply, STALE_TTL)
+
     def put(self, query: Query, reply: Reply, *, now: float) -> None:
-        """Keep a reply if it may be kept: not a truncated one, and of errors only SERVFAIL, for five seconds."""
+        """Keep a reply if it may be kept: not a truncated one, and of errors only SERVFAIL, for five seconds.
+
+        A failure does not take the place of an answer that may still be served stale.
+        """
         seconds = self._lasting(reply)
+        was = self._kept.get(key_of(query))
+        fails = reply.body.rcode == Rcode.SERVFAIL
+        if fails and was and was.reply.body.rcode != Rcode.SERVFAIL and now < was.until + self.stale_seconds:
+            return
         if not seconds or not self.entries:
             return
         key = key_of(query)

@@ -43,6 +43,10 @@ class DnsConfig:
     """Longest time to keep a forwarded answer, and a forwarded denial (`cache_denial_seconds`)."""
     cache_denial_seconds: int = 1800
     cache_least_seconds: int = 5
+    stale_seconds: int = 3600
+    """How long past its time an answer is still given when the upstreams fail (RFC 8767); 0 never."""
+    stale_wait_seconds: float = 1.8
+    """How long the upstreams are waited for before that."""
     udp_size: int = 1232
     """What we announce in EDNS, and the most a UDP answer of ours is long whatever the client announces is 4096."""
     tcp_connections: int = 200

@@ -55,6 +55,15 @@ def aged(reply: Reply, seconds: int) -> Reply:
     return reply._replace(body=Body(body.rcode, bytes(tail), body.ends, body.counts, body.flags))
 
 
+def lasting(reply: Reply, seconds: int) -> Reply:
+    """The reply with the same TTL for all its records."""
+    body = reply.body
+    tail = bytearray(body.tail)
+    for at in reply.ttls:
+        tail[at : at + 4] = seconds.to_bytes(4)
+    return reply._replace(body=Body(body.rcode, bytes(tail), body.ends, body.counts, body.flags))
+
+
 def read_reply(data: bytes, query: Query, *, id: bytes) -> Reply:
     """The reply in a packet; raises BadReply when it is not one to this question."""
     if len(data) < 12 or data[:2] != id:

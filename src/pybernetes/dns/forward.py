@@ -32,11 +32,13 @@ class Forwarder:
             seconds=config.cache_seconds,
             denial_seconds=config.cache_denial_seconds,
             least_seconds=config.cache_least_seconds,
+            stale_seconds=config.stale_seconds,
         )
         self.upstreams: list[Upstream] = []
         self.searches: tuple[str, ...] = ()
         """The search domains of the node's resolv.conf, which the kubelet gives to pods too."""
         self.rejected = 0
+        self.prefetches = 0
         self.failures = 0
         self._ours = {Address(host, config.port) for host in config.listen}
         self._seen = ""
@@ -85,21 +87,42 @@ class Forwarder:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def cached(self, query: Query) -> Reply | None:
-        """What the upstreams have said before and still holds."""
-        return self.cache.get(query, now=self.clock())
+        """What the upstreams have said before and still holds; what is asked for often is asked anew in time."""
+        now = self.clock()
+        reply = self.cache.get(query, now=now)
+        if reply is not None and self.upstreams and self.cache.due(query, now=now) and self._start(query) is not None:
+            self.prefetches += 1
+        return reply
 
     async def ask(self, query: Query) -> Reply:
-        """The upstreams' reply, which is then kept; SERVFAIL when none gives one in time."""
+        """The upstreams' reply, which is then kept; when none gives a good one in time, what held before, or SERVFAIL.
+
+        Whoever may get an old answer waits only so long; the question goes on, for those who ask next.
+        """
+        task = self._start(query)
+        if task is None:
+            return self.cache.stale(query, now=self.clock()) or FAILED
+        if self.cache.keeps(query):
+            await asyncio.wait([task], timeout=self.config.stale_wait_seconds)
+            if not task.done() and (stale := self.cache.stale(query, now=self.clock())) is not None:
+                return stale
+        reply = await asyncio.shield(task)
+        if reply.body.rcode in (Rcode.SERVFAIL, Rcode.REFUSED):
+            return self.cache.stale(query, now=self.clock()) or reply
+        return reply
+
+    def _start(self, query: Query) -> "asyncio.Task[Reply] | None":
+        """The question under way, made when there is none; None when there are too many."""
         key = key_of(query)
         task = self._under_way.get(key)
         if task is None:
             if len(self._under_way) >= self.config.forward_concurrent:
                 self.rejected += 1
-                return FAILED
+                return None
             task = asyncio.get_running_loop().create_task(self._ask(query), name="dns-forward")
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
-        return await asyncio.shield(task)
+        return task
 
     async def _ask(self, query: Query) -> Reply:
         try:

@@ -39,7 +39,9 @@ class Dns:
             self.resolver.search = Search(self.snapshot, domain=rules.domain, host=lambda: forwarder.searches)
         self.stats = Stats()
         self.server = Server(self.resolver, config, self.stats)
-        self.collector = Collector(self.stats, self.resolver, server=f"dns://:{config.port}")
+        self.collector = Collector(
+            self.stats, self.resolver, server=f"dns://:{config.port}", applied=lambda: self.applied
+        )
         """For a prometheus_client registry."""
         self.ready = asyncio.Event()
         """Set once the whole cluster is known."""

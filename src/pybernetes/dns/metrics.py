@@ -1,7 +1,7 @@
 """Figures under CoreDNS' names, kept as plain numbers and put into families only when somebody asks."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,6 +79,9 @@ def counters(stats: Stats, resolver: "Resolver", *, server: str) -> Iterator[Cou
     yield Counter("coredns_panics", "Questions that failed by a bug", (), {(): resolver.panics})
     yield Counter("coredns_cache_hits", "Forwarded questions answered from memory", ("server", "type"), hits)
     yield Counter("coredns_cache_misses", "Forwarded questions not in memory", ("server",), {(server,): cache.misses})
+    stale, early = "Answers given past their time, no upstream replying", "Answers asked anew before their time was up"
+    yield Counter("coredns_cache_served_stale", stale, ("server",), {(server,): cache.stale_served})
+    yield Counter("coredns_cache_prefetch", early, ("server",), {(server,): forwarder.prefetches})
     autopath = "Search lists of clients walked for them"
     yield Counter("coredns_autopath_success", autopath, ("server",), {(server,): walked})
     yield Counter("coredns_forward_requests", "Questions sent upstream", ("to",), asked)
@@ -106,13 +109,17 @@ def families(stats: Stats, resolver: "Resolver", *, server: str) -> Iterator["Me
 
 
 class Collector:
-    """For `registry.register(Collector(dns))`."""
+    """For a prometheus_client registry. `applied` says up to which revision the answers are."""
 
-    def __init__(self, stats: Stats, resolver: "Resolver", *, server: str) -> None:
-        self.stats, self.resolver, self.server = stats, resolver, server
+    def __init__(self, stats: Stats, resolver: "Resolver", *, server: str, applied: Callable[[], int]) -> None:
+        self.stats, self.resolver, self.server, self.applied = stats, resolver, server, applied
 
     def collect(self) -> Iterable["Metric"]:
-        return families(self.stats, self.resolver, server=self.server)
+        from prometheus_client.core import GaugeMetricFamily
+
+        yield from families(self.stats, self.resolver, server=self.server)
+        help = "The revision up to which answers reflect Services, EndpointSlices and Namespaces"
+        yield GaugeMetricFamily("pybernetes_dns_applied_revision", help, value=self.applied())
 
 
 def _summed(pairs: Iterable[tuple[tuple[str, ...], int]]) -> dict[tuple[str, ...], float]:

@@ -81,3 +81,32 @@ def test_bounded() -> None:
     assert kept.get(make("a.example"), now=0.0), "the least recently used one has gone"
     assert kept.get(make("b.example"), now=0.0) is None
     assert kept.evictions == 1
+
+
+def test_stale_for_a_while() -> None:
+    kept, query = cache(stale_seconds=100), make()
+    kept.put(query, given(query, ttl=60), now=0.0)
+    assert kept.get(query, now=60.0) is None
+    old = kept.stale(query, now=159.0)
+    assert old is not None
+    assert dns.message.from_wire(reply(query, old.body, size=1232)).answer[0].ttl == 30
+    kept.put(query, given(query, rcode=2), now=100.0)
+    assert kept.stale(query, now=159.0) is not None, "a failure does not take its place"
+    assert kept.stale(query, now=160.0) is None
+    kept.put(query, given(query, rcode=2), now=160.0)
+    assert kept.get(query, now=161.0) is not None
+    assert kept.stale(query, now=166.0) is None, "a failure is not served stale"
+    assert kept.get(query, now=300.0) is None
+    assert len(kept) == 0
+
+
+def test_popular_answers_are_due_before_they_end() -> None:
+    kept, query = cache(), make()
+    kept.put(query, given(query, ttl=60), now=0.0)
+    assert kept.get(query, now=1.0)
+    assert not kept.due(query, now=55.0), "asked for once"
+    assert kept.get(query, now=2.0)
+    assert not kept.due(query, now=53.0)
+    assert kept.due(query, now=55.0)
+    assert not kept.due(query, now=56.0), "once"
+    assert not kept.due(make("other.example"), now=1.0)

@@ -208,6 +208,53 @@ async def test_dead_upstreams_fail_fast(serve: Serve) -> None:
         assert forwarder.upstreams[0].requests == 2, "then it is left alone, but for a probe a second"
 
 
+async def test_what_held_before_is_given_when_nobody_replies(serve: Serve) -> None:
+    now = 1000.0
+    async with upstream() as fake, serve(upstreams=(fake.text,), forward_try_seconds=0.1, max_fails=100) as server:
+        server.resolver.forwarder.clock = lambda: now
+        assert (await ask(server, "www.example.com")).answer[0].ttl == 60
+        fake.answer = lambda _: None
+        now += 61
+        for _ in range(2):
+            reply = await ask(server, "www.example.com")
+            assert (reply.rcode(), reply.answer[0].ttl) == (dns.rcode.NOERROR, 30)
+        assert (await ask(server, "other.example.com")).rcode() == dns.rcode.SERVFAIL
+        now += server.config.stale_seconds
+        assert (await ask(server, "www.example.com")).rcode() == dns.rcode.SERVFAIL
+        fake.answer = address
+        assert (await ask(server, "www.example.com")).answer[0].ttl == 60
+
+
+async def test_nobody_waits_long_for_what_held_before(serve: Serve) -> None:
+    now = 1000.0
+    async with upstream() as fake, serve(upstreams=(fake.text,), stale_wait_seconds=0.02) as server:
+        server.resolver.forwarder.clock = lambda: now
+        await ask(server, "www.example.com")
+        now += 61
+        fake.delay = 0.5
+        assert (await ask(server, "www.example.com")).answer[0].ttl == 30
+        async with asyncio.timeout(5):
+            while server.resolver.forwarder.cache.get(read(dns.message.make_query("www.example.com", "A").to_wire()),
+                                                      now=now) is None:  # fmt: skip
+                await asyncio.sleep(0.01)
+        assert (await ask(server, "www.example.com")).answer[0].ttl == 60
+        assert len(fake.asked) == 2
+
+
+async def test_popular_answers_are_asked_anew_in_time(serve: Serve) -> None:
+    now = 1000.0
+    async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
+        server.resolver.forwarder.clock = lambda: now
+        for _ in range(3):
+            await ask(server, "www.example.com")
+        now += 55
+        assert (await ask(server, "www.example.com")).answer[0].ttl == 5
+        async with asyncio.timeout(5):
+            while (await ask(server, "www.example.com")).answer[0].ttl != 60:
+                await asyncio.sleep(0.005)
+        assert (len(fake.asked), server.resolver.forwarder.prefetches) == (2, 1)
+
+
 async def test_forgeries_are_passed_over(serve: Serve) -> None:
     def forge(request: dns.message.Message) -> dns.message.Message:
         wrong = address(request, "203.0.113.66")
