@@ -240,3 +240,42 @@ def test_cleanup_leaves_nothing(net: Net) -> None:
         nft = KernelNftables(net.paths[node])
         assert nft.comment(IP, TABLE) is None
         nft.close()
+
+
+@pytest.mark.parametrize("at", FAMILIES, ids=lambda at: f"ipv{at.version}")
+@pytest.mark.parametrize("drain", ["keep", "reset"])
+def test_a_connection_to_an_endpoint_that_went(net: Net, at: Addresses, drain: str) -> None:
+    """The pod lives and would go on answering: only the Service's annotation says whether the connection may."""
+    family = socket.AF_INET if at.version == 4 else socket.AF_INET6
+
+    def held(pod: str) -> Desired:
+        made = service(at, "held", 22, port(80, name="http"))
+        made["metadata"]["annotations"] = {"pybernetes.io/drain": drain}
+        return desired(at, "node-1", [(made, [endpoints(at, "held", (pod,), ("http", 8090))])])
+
+    async def body(dataplane: NftDataplane) -> None:
+        await dataplane.sync(held("pod-2a"), changed=frozenset(held("pod-2a")))
+        caller.connect((at.service(22), 80))
+        peer, _ = listener.accept()
+        with peer:
+            peer.settimeout(5)
+            caller.send(b"1")
+            assert peer.recv(1) == b"1"
+            await dataplane.sync(held("pod-1a"), changed=frozenset(held("pod-1a")))
+            caller.send(b"2")
+            if drain == "reset":
+                with pytest.raises(ConnectionResetError):
+                    caller.recv(1)
+                return
+            assert peer.recv(1) == b"2"
+            peer.send(b"3")
+            assert caller.recv(1) == b"3"
+
+    listening = namespaces.run_in(
+        net.paths["pod-2a"], lambda: socket.create_server((at.hosts["pod-2a"], 8090), family=family)
+    )
+    calling = namespaces.run_in(net.paths["pod-1b"], lambda: socket.socket(family, socket.SOCK_STREAM))
+    with listening as listener, calling as caller:
+        listener.settimeout(5)
+        caller.settimeout(5)
+        on_node(net, at, body)

@@ -68,6 +68,8 @@ class Front:
     external_local: bool = False
     affinity_seconds: int = 0
     """A client stays with its endpoint for so long after its last new connection; 0 is no affinity."""
+    drain_seconds: int | None = None
+    """TCP connections to an endpoint that went are reset after so long; None: they are left to end by themselves."""
 
 
 class Dataplane(Protocol):

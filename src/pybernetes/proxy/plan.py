@@ -249,12 +249,16 @@ class Planner:
     def stale(self, was: Placement | None, now: Placement | None) -> Iterator[Match]:
         """The tracked connections that a change leaves wrong: those of protocols that would never notice by themselves.
 
-        Sent to an endpoint that is no longer there; or not translated at all, from before there was an endpoint.
+        Sent to an endpoint that is no longer there; or not translated at all, from before there was an endpoint. Of TCP
+        the first only, and only if the Service wants it: the next packet then meets an endpoint that does not know the
+        connection, or none, and is answered by a reset.
         """
-        placement = was or now
-        if placement is None or PROTOCOLS[placement.front.protocol] == TCP:
+        placement = now or was
+        if placement is None:
             return
         protocol = PROTOCOLS[placement.front.protocol]
+        if protocol == TCP and placement.front.drain_seconds is None:
+            return
         before = self.flows(was) if was else {}
         after = self.flows(now) if now else {}
         for address, backends in before.items():
@@ -267,7 +271,7 @@ class Planner:
                     backend_port=gone.port,
                 )
         for address, backends in after.items():
-            if backends and not before.get(address):
+            if backends and not before.get(address) and protocol != TCP:
                 to = address.address
                 yield Match(protocol=protocol, destination=to, port=address.port, backend=to)
 

@@ -16,6 +16,7 @@ from typing import Any
 from pybernetes.api.objects import Key, Obj, annotations_of, key_of, labels_of, namespace_of
 from pybernetes.client import Cache, Delta
 
+from .draining import Draining
 from .model import FULL_WEIGHT, PROTOCOLS, Desired, Front, HealthCheck, ServicePort
 from .topology import Candidate, Endpoint, Place, choose
 
@@ -25,6 +26,8 @@ TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
 WEIGHT = "pybernetes.io/weight"
 WEIGHTS = "pybernetes.io/weights"
 """Annotations of a slice: the weight of all its endpoints; and JSON, the weights of single addresses."""
+DRAIN = "pybernetes.io/drain"
+"""Annotation of a Service: keep, reset, or seconds until reset."""
 BY_SERVICE = "service"
 
 ZONE = "topology.kubernetes.io/zone"
@@ -51,7 +54,7 @@ def slim_service(obj: Obj) -> Obj:
     """What the proxy uses of a Service."""
     spec = obj.get("spec") or {}
     ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
-    slim: Obj = {"metadata": _slim_metadata(obj, (PROXY_NAME,), ())}
+    slim: Obj = {"metadata": _slim_metadata(obj, (PROXY_NAME,), (DRAIN,))}
     slim["spec"] = {name: spec[name] for name in _SERVICE_FIELDS if spec.get(name)}
     if ingress:
         slim["ingress"] = [each["ip"] for each in ingress if each.get("ip") and each.get("ipMode") != "Proxy"]
@@ -190,6 +193,7 @@ def fronts(service: Obj, slices: Sequence[Obj], *, node: str, zone: str = "") ->
             internal_local=spec.get("internalTrafficPolicy") == "Local",
             external_local=spec.get("externalTrafficPolicy") == "Local",
             affinity_seconds=_affinity(spec),
+            drain_seconds=_drain(annotations_of(service).get(DRAIN, "")) if protocol == "TCP" else None,
         )
     return found
 
@@ -212,6 +216,13 @@ def _affinity(spec: Obj) -> int:
         return 0
     config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
     return int(config.get("timeoutSeconds") or DEFAULT_AFFINITY_SECONDS)
+
+
+def _drain(text: str) -> int | None:
+    """Seconds until connections to an endpoint that went are reset; None for "keep", and for what is no setting."""
+    if text == "reset":
+        return 0
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else None
 
 
 def _candidates(slices: Sequence[Obj], name: str, protocol: str) -> Iterable[Candidate]:
@@ -247,6 +258,7 @@ class Tracker:
         self._touched: set[Key] = set()
         self._ports: dict[Key, frozenset[ServicePort]] = {}
         self._triggers: list[datetime] = []
+        self._draining = Draining(self._touch)
 
     def service_changed(self, delta: Delta) -> None:
         self._touch(delta.key)
@@ -288,6 +300,8 @@ class Tracker:
         service = self.services.get(key)
         slices = self.slices.indexed(BY_SERVICE, str(key)) if service is not None else ()
         found = fronts(service, slices, node=self.node, zone=self.zone) if service is not None else {}
+        for port, front in found.items():
+            found[port] = self._draining.keep(key, port, front, self.desired.get(port))
         check = health_check(service, slices, node=self.node) if service is not None and found else None
         if check is not None:
             self.health[key] = check
@@ -297,6 +311,7 @@ class Tracker:
         gone = self._ports.get(key, frozenset()) - found.keys()
         for port in gone:
             del self.desired[port]
+            self._draining.forget(port)
         self.desired.update(found)
         if found:
             self._ports[key] = frozenset(found)
