@@ -20,6 +20,7 @@ from . import chain
 from .admission import ADMISSION
 from .admission.connect import admit_connect
 from .allocate import Allocator
+from .audit import AuditLog, Auditor, Policy
 from .auth.certificates import Authenticator
 from .auth.tokens import Tokens
 from .bootstrap import bootstrap
@@ -57,6 +58,16 @@ class ApiServerConfig:
     kubelet_client_certificate: str = ""
     kubelet_client_key: str = ""
     kubelet_ca: str = ""
+    audit_policy_file: str = ""
+    """YAML, an audit.k8s.io/v1 Policy; without it, or without a path, nothing is logged."""
+    audit_log_path: str = ""
+    """"-" is standard output."""
+    audit_log_maxsize: int = 0
+    """Megabytes of one file (0 for 100)."""
+    audit_log_maxage: int = 0
+    """Days that old files are kept (0 for ever)."""
+    audit_log_maxbackup: int = 0
+    """Old files that are kept (0 for all)."""
 
     @property
     def service_ranges(self) -> Sequence[str]:
@@ -87,6 +98,7 @@ class ApiServer:
         self.tokens = self._tokens()
         self.metrics = Metrics()
         self.gate = Gate()
+        self.audit_log, self.auditor = _auditor(self.config)
         self.registry.webhooks.observe = self.metrics.webhook
         self.kubelets = Kubelets(self.registry, connect or self._connect)
         self._ready = asyncio.Event()
@@ -97,7 +109,7 @@ class ApiServer:
         self._discovery = Discovery(self.scheme, address=address)
         self._openapi = OpenApi(self.scheme)
         self._health = Health(
-            alive={"ping": lambda: "", "log": lambda: "", "store": self._store_trouble},
+            alive={"ping": lambda: "", "log": lambda: "", "etcd": self._store_trouble},
             ready={
                 "watch-cache": lambda: "" if self.cache.loaded.is_set() else "not loaded",
                 "bootstrap": lambda: "" if self._ready.is_set() else "not finished",
@@ -116,7 +128,7 @@ class ApiServer:
             chain.routed(self.scheme.find),
             chain.deadline,
             chain.authenticate(Authenticator(self.tokens)),
-            chain.audit,
+            *([self.auditor.filter] if self.auditor else []),
             self.gate.filter,
             chain.authorize(self.registry.authorizer),
         )
@@ -183,6 +195,8 @@ class ApiServer:
             self.cache.close()
             await self.kubelets.close()
             await self.registry.caller.close()
+            if self.audit_log is not None:
+                self.audit_log.close()
 
     async def _prepare(self) -> None:
         begun = time.perf_counter()
@@ -269,6 +283,20 @@ class ApiServer:
             return "" if self._store.revision >= 0 else "no revision"
         except Unavailable as error:
             return str(error)
+
+
+def _auditor(config: ApiServerConfig) -> tuple[AuditLog | None, Auditor | None]:
+    """Raises BadPolicy, OSError."""
+    if not (config.audit_policy_file and config.audit_log_path):
+        return None, None
+    policy = Policy.load(Path(config.audit_policy_file))
+    made = AuditLog(
+        config.audit_log_path,
+        max_size_mb=config.audit_log_maxsize,
+        max_age_days=config.audit_log_maxage,
+        max_backups=config.audit_log_maxbackup,
+    )
+    return made, Auditor(policy, made)
 
 
 def version() -> Obj:

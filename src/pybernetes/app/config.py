@@ -67,6 +67,16 @@ class ServerConfig(Config, frozen=True, kw_only=True):
     """A node whose lease is older than this is NotReady."""
     kubeconfig: str = ""
     """Where the administrator's kubeconfig is written ("" for admin.kubeconfig in the state directory)."""
+    audit_policy_file: str = ""
+    """An audit.k8s.io/v1 Policy; nothing is logged without it and a path."""
+    audit_log_path: str = ""
+    """JSON lines; "-" is standard output."""
+    audit_log_maxsize: int = 0
+    """Megabytes of one file (0 for 100)."""
+    audit_log_maxage: int = 0
+    """Days that old files are kept (0 for ever)."""
+    audit_log_maxbackup: int = 0
+    """Old files that are kept (0 for all)."""
     log_format: str = "text"
     log_level: str = "info"
 

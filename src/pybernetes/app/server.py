@@ -8,6 +8,7 @@ from pybernetes.aio.logs import setup_logging
 from pybernetes.aio.process import run_forever
 from pybernetes.aio.supervise import Fatal, supervise
 from pybernetes.apiserver import ApiServer, ApiServerConfig
+from pybernetes.apiserver.audit import BadPolicy
 from pybernetes.client import Client
 from pybernetes.store import Unavailable
 from pybernetes.store.memory import MemoryStore
@@ -30,7 +31,10 @@ async def serve(config: ServerConfig, *, whole: bool = True) -> None:
     listen = [endpoint(entry) for entry in config.listen]
     identities = server_identities(config, url=f"https://{config.listen[0]}")
     async with opened(config) as store:
-        api = ApiServer(store, api_config(config, identities))
+        try:
+            api = ApiServer(store, api_config(config, identities))
+        except BadPolicy as error:
+            raise Fatal(str(error)) from error
         tls = TlsFiles(identities.serving.certificate, identities.serving.key, identities.ca)
         server = Server(api.handler, listen=listen, tls=tls)
         try:
@@ -92,4 +96,9 @@ def api_config(config: ServerConfig, identities: ServerIdentities) -> ApiServerC
         kubelet_client_certificate=identities.kubelet_client.certificate,
         kubelet_client_key=identities.kubelet_client.key,
         kubelet_ca=identities.ca,
+        audit_policy_file=config.audit_policy_file,
+        audit_log_path=config.audit_log_path,
+        audit_log_maxsize=config.audit_log_maxsize,
+        audit_log_maxage=config.audit_log_maxage,
+        audit_log_maxbackup=config.audit_log_maxbackup,
     )

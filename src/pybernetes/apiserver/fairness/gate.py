@@ -8,13 +8,13 @@ turn, however many requests another has sent. Without contention none of this is
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from pybernetes.api.errors import TooManyRequests
 from pybernetes.wire import Handler, Request, Response
 
+from ..held import Held
 from ..users import route_of, user_of
 from .levels import LEVELS, Classifier, Schema
 from .queues import Level, Queues, Ticket
@@ -91,7 +91,7 @@ class Gate:
                     self.queues.charge(level, flow, (len(body) + len(request.body)) / _UNIT_BYTES)
             elif route_of(request).verb != "watch":
                 held = False  # until the last chunk has gone
-                response.body = _Held(
+                response.body = Held(
                     body, lambda cost: self._chunk(level, flow, cost), lambda: self._end(level, counts)
                 )
             return response
@@ -181,36 +181,3 @@ class Gate:
 def _later(counts: Counts, reason: str) -> TooManyRequests:
     counts.rejected[reason] = counts.rejected.get(reason, 0) + 1
     return TooManyRequests("Too many requests, please try again later.", details={"retryAfterSeconds": 1})
-
-
-class _Held:
-    """A streamed list: each chunk is charged, and the seat is held to its end."""
-
-    def __init__(self, body: AsyncIterable[bytes], charge: Callable[[int], None], end: Callable[[], None]) -> None:
-        self._body = body
-        self._iterator = aiter(body)
-        self._charge = charge
-        self._end: Callable[[], None] | None = end
-
-    def __aiter__(self) -> "_Held":
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            chunk = await anext(self._iterator)
-        except BaseException:
-            self._done()
-            raise
-        self._charge(len(chunk))
-        return chunk
-
-    async def aclose(self) -> None:
-        self._done()
-        close: Callable[[], Awaitable[None]] | None = getattr(self._body, "aclose", None)
-        if close is not None:
-            await close()
-
-    def _done(self) -> None:
-        end, self._end = self._end, None
-        if end is not None:
-            end()
