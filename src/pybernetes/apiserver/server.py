@@ -127,7 +127,7 @@ class ApiServer:
             chain.recover,
             chain.routed(self.scheme.find),
             chain.deadline,
-            chain.authenticate(Authenticator(self.tokens)),
+            chain.authenticate(Authenticator(self.tokens, read=self.registry.read)),
             *([self.auditor.filter] if self.auditor else []),
             self.gate.filter,
             chain.authorize(self.registry.authorizer),

@@ -1,6 +1,7 @@
 """Admission: what a write must pass, in order; each step may change the object or refuse it."""
 
 from .call import Admission, Call, Reader
+from .certificates import certificate_requests, request_origin
 from .classes import default_ingress_class, default_storage_class
 from .limits import limit_bounds, limit_defaults
 from .namespaces import namespace_lifecycle
@@ -16,12 +17,14 @@ ADMISSION: tuple[Admission, ...] = (
     default_tolerations,
     default_storage_class,
     default_ingress_class,
+    request_origin,
 )
 
 VALIDATION: tuple[Admission, ...] = (
     limit_bounds,
     node_restriction,
     no_escalation,
+    certificate_requests,
 )
 """Those that look at the object as it will be stored, and change nothing."""
 

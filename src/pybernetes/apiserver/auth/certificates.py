@@ -1,4 +1,7 @@
-"""Authentication: a verified client certificate or a bearer token, each remembered for the next request."""
+"""Authentication: a verified client certificate, a service account's token or a bootstrap token."""
+
+import time
+from collections.abc import Callable
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -7,7 +10,8 @@ from pybernetes.api.errors import Unauthorized
 from pybernetes.wire import Request
 
 from ..users import User, authenticated
-from .tokens import BadToken, Tokens
+from .bootstrap_tokens import bootstrap_user, looks_like_one
+from .tokens import BadToken, Read, Tokens
 
 _CACHE = 2000
 
@@ -15,8 +19,10 @@ _CACHE = 2000
 class Authenticator:
     """Certificates were verified by TLS; here they are only read."""
 
-    def __init__(self, tokens: Tokens | None) -> None:
+    def __init__(self, tokens: Tokens | None, *, read: Read, now: Callable[[], float] = time.time) -> None:
         self._tokens = tokens
+        self._read = read
+        self._now = now
         self._certificates: dict[bytes, User | None] = {}
 
     async def user(self, request: Request) -> User | None:
@@ -29,10 +35,18 @@ class Authenticator:
         if not header:
             return None
         scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer" or self._tokens is None:
+        token = token.strip()
+        if scheme.lower() != "bearer":
+            raise Unauthorized("Unauthorized")
+        if looks_like_one(token):
+            found = bootstrap_user(token, read=self._read, now=self._now())
+            if found is None:
+                raise Unauthorized("Unauthorized")
+            return found
+        if self._tokens is None:
             raise Unauthorized("Unauthorized")
         try:
-            user, _ = self._tokens.verify(token.strip())
+            user, _ = self._tokens.verify(token)
         except BadToken as error:
             raise Unauthorized("Unauthorized") from error
         return user

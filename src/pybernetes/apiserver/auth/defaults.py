@@ -142,6 +142,18 @@ _CONTROLLERS = (
     paths("*"),
     *_REVIEWS,
 )
+_CERTIFICATES, _CSRS = "certificates.k8s.io", "certificatesigningrequests"
+_PROVISIONER = (
+    rule("core", "persistentvolumes", ("create", "delete", *_READ)),
+    rule("core", "persistentvolumeclaims", (*_READ, "update")),
+    rule("storage.k8s.io", "storageclasses", _READ),
+    rule("core", "events", ("watch",)),
+    _EVENTS,
+)
+_VOLUME_SCHEDULER = (
+    rule("core", "persistentvolumes persistentvolumeclaims", (*_READ, "patch", "update")),
+    rule("storage.k8s.io", "storageclasses", _READ),
+)
 _DISCOVERY = paths("/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/")
 _PUBLIC = paths("/healthz /livez /readyz /version /version/")
 _SELF = (
@@ -195,6 +207,20 @@ def cluster_roles() -> Iterator[Obj]:
     )
     yield _role("system:auth-delegator", _REVIEWS)
     yield _role("system:node", NODE_RULES)
+    yield _role("system:node-bootstrapper", (rule(_CERTIFICATES, _CSRS, ("create", *_READ)),))
+    for part in ("nodeclient", "selfnodeclient"):
+        yield _role(f"system:{_CERTIFICATES}:{_CSRS}:{part}", (rule(_CERTIFICATES, f"{_CSRS}/{part}", ("create",)),))
+    for signer in ("kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving", "legacy-unknown"):
+        approve = rule(_CERTIFICATES, "signers", ("approve",), [f"kubernetes.io/{signer}"])
+        yield _role(f"system:{_CERTIFICATES}:{signer}-approver", (approve,))
+    yield _role("system:cluster-trust-bundle-discovery", (rule(_CERTIFICATES, "clustertrustbundles", _READ),))
+    yield _role("system:kube-aggregator", (rule("core", "endpoints services", _READ),))
+    yield _role(
+        "system:node-problem-detector",
+        (rule("core", "nodes", ("get",)), rule("core", "nodes/status", ("patch",)), _EVENTS),
+    )
+    yield _role("system:persistent-volume-provisioner", _PROVISIONER)
+    yield _role("system:volume-scheduler", _VOLUME_SCHEDULER)
     yield _role("system:node-proxier", _SERVICE_READER)
     yield _role("system:kube-dns", (*_SERVICE_READER, rule("core", "pods namespaces configmaps", _READ)))
     yield _role("system:kube-scheduler", _SCHEDULER)
@@ -222,6 +248,8 @@ _BINDINGS = (
     ("system:kube-dns", "User", "system:kube-dns"),
     ("system:kube-scheduler", "User", "system:kube-scheduler"),
     ("system:kube-controller-manager", "User", "system:kube-controller-manager"),
+    ("system:cluster-trust-bundle-discovery", "Group", "system:serviceaccounts"),
+    ("system:volume-scheduler", "User", "system:kube-scheduler"),
     ("system:service-account-issuer-discovery", "Group", "system:serviceaccounts"),
 )
 

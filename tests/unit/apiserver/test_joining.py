@@ -1,0 +1,103 @@
+"""Bootstrap tokens, and certificate signing requests: who may ask, approve and sign."""
+
+import base64
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from pybernetes.apiserver import ApiServer
+
+from .conftest import Call, call_of
+from .test_authorization import grant
+from .test_identity import asked
+
+TOKEN = {"token-id": "abcdef", "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true"}
+WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+SIGNER = "kubernetes.io/kube-apiserver-client"
+
+
+async def put_token(call: Call, **data: str) -> None:
+    secret = {
+        "metadata": {"name": "bootstrap-token-abcdef"},
+        "type": "bootstrap.kubernetes.io/token",
+        "stringData": TOKEN | {key.replace("_", "-"): value for key, value in data.items()},
+    }
+    code, made = await call("POST", "/api/v1/namespaces/kube-system/secrets", secret)
+    assert code == 201, made
+
+
+async def test_a_bootstrap_token_is_a_user(server: ApiServer) -> None:
+    await put_token(
+        call_of(server), auth_extra_groups="system:bootstrappers:workers", expiration="2999-01-01T00:00:00Z"
+    )
+    bearer = "Bearer abcdef.0123456789abcdef"
+    code, review = await asked(server, WHO, method="POST", body={}, authorization=bearer)
+    assert code == 201, review
+    assert review["status"]["userInfo"] == {
+        "username": "system:bootstrap:abcdef",
+        "groups": ["system:bootstrappers", "system:bootstrappers:workers", "system:authenticated"],
+    }
+    for wrong in ("abcdef.0123456789abcdeg", "abcdeg.0123456789abcdef"):
+        assert (await asked(server, WHO, method="POST", body={}, authorization=f"Bearer {wrong}"))[0] == 401
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"expiration": "2001-01-01T00:00:00Z"},
+        {"expiration": "soon"},
+        {"usage_bootstrap_authentication": "false"},
+        {"auth_extra_groups": "system:masters"},
+        {"token_id": "abcdeg"},
+    ],
+)
+async def test_tokens_that_are_nobodys(server: ApiServer, data: dict[str, str]) -> None:
+    await put_token(call_of(server), **data)
+    header = "Bearer abcdef.0123456789abcdef"
+    assert (await asked(server, WHO, method="POST", body={}, authorization=header))[0] == 401
+
+
+def request_of(*groups: str) -> str:
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, "bob")])
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    return base64.b64encode(signed.public_bytes(Encoding.PEM)).decode()
+
+
+async def made_request(call: Call, *groups: str) -> tuple[int, Any]:
+    spec = {"request": request_of(*groups), "signerName": SIGNER, "usages": ["client auth"], "username": "eve"}
+    code, found = await call("POST", REQUESTS, {"metadata": {"name": "bob"}, "spec": spec})
+    return code, found
+
+
+async def test_nobody_asks_to_be_master(server: ApiServer) -> None:
+    code, status = await made_request(call_of(server), "system:masters")
+    assert (code, "system:masters group is not allowed" in status["message"]) == (403, True)
+    code, made = await made_request(call_of(server, "root", "system:masters"), "devs")
+    assert (code, made["spec"]["username"]) == (201, "root")
+    assert "system:masters" in made["spec"]["groups"]
+
+
+@pytest.mark.parametrize(("part", "verb"), [("approval", "approve"), ("status", "sign")])
+async def test_approving_and_signing_take_the_signer(server: ApiServer, part: str, verb: str) -> None:
+    admin = call_of(server)
+    _, found = await made_request(admin)
+    write = {"apiGroups": ["certificates.k8s.io"], "resources": ["*"], "verbs": ["update"]}
+    names = [SIGNER] if verb == "approve" else ["kubernetes.io/*"]
+    signer = {"apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "verbs": [verb], "resourceNames": names}
+    await grant(admin, "writer", write)
+    await grant(admin, "officer", write, signer)
+    condition = {"type": "Approved", "status": "True", "reason": "x"}
+    status = {"conditions": [condition]} if part == "approval" else {"certificate": "eA=="}
+    body = found | {"status": status}
+    code, refused = await call_of(server, "writer", "system:authenticated")("PUT", f"{REQUESTS}/bob/{part}", body)
+    assert code == 403
+    assert f'user not permitted to {verb} requests with signerName "{SIGNER}"' in refused["message"]
+    assert (await call_of(server, "officer", "system:authenticated")("PUT", f"{REQUESTS}/bob/{part}", body))[0] == 200
