@@ -246,7 +246,7 @@ async def test_what_the_store_forgot_is_too_old_after_a_restart() -> None:
 
 
 async def test_a_lost_watch_of_the_store_is_mended() -> None:
-    store = MemoryStore(watch_limit=20)
+    store = MemoryStore(watch_limit=200)
     async with api_server(store) as server:
         client = client_of(server)
         await client.create(CONFIG_MAPS, config("gone"))
@@ -255,11 +255,11 @@ async def test_a_lost_watch_of_the_store_is_mended() -> None:
         async with watching(server, "resourceVersion=0") as watch:
             assert await watch.told(1) == [("ADDED", "gone")]
             await store.delete(record.key, expect=record.revision)
-            for number in range(40):  # no await lets the cache read: its inbox overflows
+            for number in range(400):  # no await lets the cache read: its inbox overflows
                 await store.create(f"{CONFIG_MAPS.prefix}default/c{number}", record.value)
             assert await watch.next() is None
         found = await client.list(CONFIG_MAPS, namespace="default")
-        assert len(found.items) == 40
+        assert len(found.items) == 400
         assert server.cache.loads == loads + 1
         assert server.registry.shelf(CONFIG_MAPS).watchers == 0
         async with watching(server, f"resourceVersion={found.revision}") as watch:
