@@ -28,13 +28,16 @@ class Service(Protocol):
     async def run(self) -> None: ...
 
 
-def controllers(client: Client, config: ServerConfig | ControllerManagerConfig, *, root_ca: str) -> Service:
+def controllers(
+    client: Client, config: ServerConfig | ControllerManagerConfig, *, root_ca: str, authority: str = ""
+) -> Service:
     """All controllers of the table."""
     from pybernetes.controllers import Controllers, ControllersConfig
 
     settings = ControllersConfig(
         cluster_cidr=config.pod_range,
         root_ca=root_ca,
+        authority=authority,
         dns_address=config.dns_address or str(ip_network(config.service_range)[10]),
         node_grace_seconds=config.node_grace_seconds,
     )

@@ -69,6 +69,7 @@ class ControlPlane:
         self.config = config
         self.api = api
         self.root_ca = Path(identities.ca).read_text()
+        self.authority = str(Path(identities.ca).parent)
 
     async def run(self) -> None:
         await self.api.ready()
@@ -77,7 +78,8 @@ class ControlPlane:
         manager = Client(self.api.trusted("system:kube-controller-manager"), user_agent="kube-controller-manager")
         scheduler = Client(self.api.trusted("system:kube-scheduler"), user_agent="kube-scheduler")
         await supervise(
-            control_plane.controllers(manager, self.config, root_ca=self.root_ca), control_plane.scheduler(scheduler)
+            control_plane.controllers(manager, self.config, root_ca=self.root_ca, authority=self.authority),
+            control_plane.scheduler(scheduler),
         )
 
 

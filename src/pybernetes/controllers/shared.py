@@ -23,6 +23,8 @@ class ControllersConfig:
     node_mask_v6: int = 64
     root_ca: str = ""
     """PEM published as ConfigMap kube-root-ca.crt in each namespace; "" publishes none."""
+    authority: str = ""
+    """Directory of the ca.crt and ca.key that sign certificate requests; "" signs none."""
     dns_address: str = ""
     """Cluster IP of the Service kube-dns; "" makes none."""
     node_grace_seconds: float = 40.0

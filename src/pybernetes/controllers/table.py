@@ -7,6 +7,7 @@ from pybernetes.client import Client, Informers
 
 from .aggregation import AggregationController
 from .autoscaler import AutoscalerController
+from .certificates import CertificateController
 from .clusterdns import cluster_dns
 from .cronjob import CronJobController
 from .daemonset import DaemonSetController
@@ -48,6 +49,7 @@ CONTROLLERS: Mapping[str, Callable[[Shared], Service | None]] = {
     "endpointslice-mirroring": MirroringController,
     "cluster-dns": cluster_dns,
     "clusterrole-aggregation": AggregationController,
+    "certificate": CertificateController,
     "pod-gc": PodCollector,
     "resourcequota": ResourceQuotaController,
     "garbage-collector": GarbageCollector,

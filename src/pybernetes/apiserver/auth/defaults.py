@@ -139,6 +139,7 @@ _CONTROLLERS = (
     rule("*", "*", (*_READ, *_EDIT)),
     rule("core", "serviceaccounts/token", ("create",)),
     rule(_GROUP, "clusterroles", ("escalate",)),
+    rule("certificates.k8s.io", "signers", ("approve", "sign"), ["kubernetes.io/*"]),
     paths("*"),
     *_REVIEWS,
 )
