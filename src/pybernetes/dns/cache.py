@@ -46,6 +46,10 @@ class AnswerCache:
         self.stale_served = 0
         self._kept: OrderedDict[CacheKey, _Kept] = OrderedDict()
 
+    def clear(self) -> None:
+        """Forget all answers; what was counted stays."""
+        self._kept.clear()
+
     def __len__(self) -> int:
         return len(self._kept)
 

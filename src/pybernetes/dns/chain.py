@@ -10,6 +10,7 @@ from .message import Body, Query, body_of
 from .names import Name, wire_of
 from .question import AXFR, IN, IXFR, Answer, Question, Rcode, Record
 from .search import Search, alias, onward
+from .settings import Hosts
 from .table import Entry, Table
 
 Result = Body | Awaitable[Body] | None
@@ -24,6 +25,7 @@ class Resolver:
     forwarder: Forwarder
     search: Search | None = None
     """None: everybody walks the search list alone."""
+    hosts: Hosts | None = None
     ready: bool = False
     """The snapshot holds the whole cluster."""
     panics: int = 0
@@ -125,6 +127,11 @@ async def _chased(resolver: Resolver, query: Query, found: Answer) -> Body:
     )
 
 
+def hosts(resolver: Resolver, query: Query) -> Result:
+    """Names that somebody wrote down."""
+    return resolver.hosts.answer(query, ttl=resolver.table.rules.ttl) if resolver.hosts is not None else None
+
+
 def cached(resolver: Resolver, query: Query) -> Result:
     """What the upstreams have said before."""
     reply = resolver.forwarder.cached(query)
@@ -133,7 +140,7 @@ def cached(resolver: Resolver, query: Query) -> Result:
 
 def forwarded(resolver: Resolver, query: Query) -> Result:
     """What the upstreams say."""
-    return _asked(resolver, query) if resolver.forwarder.upstreams else None
+    return _asked(resolver, query) if resolver.forwarder.upstreams_of(query.question.name) else None
 
 
 async def _asked(resolver: Resolver, query: Query) -> Body:
@@ -145,7 +152,7 @@ def refused(_: Resolver, __: Query) -> Result:
     return _error(Rcode.REFUSED)
 
 
-HANDLERS: tuple[Handler, ...] = (version, foreign_class, unready, searched, cluster, cached, forwarded, refused)
+HANDLERS: tuple[Handler, ...] = (version, foreign_class, unready, searched, cluster, hosts, cached, forwarded, refused)
 
 
 def resolve(resolver: Resolver, query: Query) -> Body | Awaitable[Body]:

@@ -1,8 +1,10 @@
 """What the cluster DNS of one node can be told."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
+Policy = Literal["random", "round_robin", "sequential"]
 PodMode = Literal["disabled", "insecure", "verified"]
 
 
@@ -30,6 +32,12 @@ class DnsConfig:
     ttl: int = 5
     upstreams: tuple[str, ...] | None = None
     """ADDRESS or ADDRESS:PORT ([V6]:PORT); None takes the nameservers of `resolv_conf`; () forwards nothing."""
+    policy: Policy = "round_robin"
+    """Which upstream is asked first; those that are down come last."""
+    stub_domains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Upstreams for the names below a domain; the longest domain wins."""
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names by address, answered as written; names of the cluster cannot be changed."""
     resolv_conf: str = "/etc/resolv.conf"
     forward_timeout_seconds: float = 5.0
     """For one forwarded question in all; one try gets at most `forward_try_seconds`."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from .cache import AnswerCache, CacheKey, key_of
 from .config import DnsConfig
 from .foreign import BadReply, Reply
 from .message import Body, Query
-from .names import packed
+from .names import Name, name_of, packed
 from .question import Rcode
 from .upstream import Address, Upstream, address_of, nameservers, searches
 
@@ -40,23 +41,57 @@ class Forwarder:
         self.rejected = 0
         self.prefetches = 0
         self.failures = 0
+        self.stubs: dict[Name, list[Upstream]] = {}
+        """Upstreams by the domain that they are asked for."""
         self._ours = {Address(host, config.port) for host in config.listen}
         self._seen = ""
         self._turn = 0
         self._under_way: dict[CacheKey, asyncio.Task[Reply]] = {}
-        if config.upstreams is not None:
-            self.use([address_of(text) for text in config.upstreams])
+        self._ask_as_configured()
+
+    def configure(self, config: DnsConfig) -> None:
+        """Another configuration, at once; what other upstreams said is forgotten."""
+        was, self.config = self.config, config
+        cache = self.cache
+        cache.seconds, cache.denial_seconds = config.cache_seconds, config.cache_denial_seconds
+        cache.stale_seconds = config.stale_seconds
+        if (was.upstreams, was.stub_domains) != (config.upstreams, config.stub_domains):
+            cache.clear()
+            self._ask_as_configured()
+
+    def _ask_as_configured(self) -> None:
+        stubs = self.config.stub_domains.items()
+        self.stubs = {name_of(domain): self._made(map(address_of, texts)) for domain, texts in stubs}
+        if self.config.upstreams is not None:
+            self.use([address_of(text) for text in self.config.upstreams])
+        self._seen = ""
         self.look()
 
     def use(self, addresses: Iterable[Address]) -> None:
         """Ask these from now on, never ourselves. What is known of those that stay is kept."""
-        known = {upstream.address: upstream for upstream in self.upstreams}
+        self.upstreams = self._made(addresses)
+
+    def _made(self, addresses: Iterable[Address]) -> list[Upstream]:
+        known = {upstream.address: upstream for upstream in self.all}
         wanted = dict.fromkeys(address for address in addresses if not self._is_ours(address))
         make = Upstream
-        self.upstreams = [
+        return [
             known.get(address) or make(address, max_fails=self.config.max_fails, size=self.config.udp_size)
             for address in wanted
         ]
+
+    @property
+    def all(self) -> list[Upstream]:
+        """Every upstream once, those of stub domains too."""
+        return list(dict.fromkeys([*self.upstreams, *(one for many in self.stubs.values() for one in many)]))
+
+    def upstreams_of(self, name: Name) -> list[Upstream]:
+        """Who is asked about a name: the upstreams of its longest stub domain, else the common ones."""
+        if self.stubs:
+            for cut in range(len(name)):
+                if (found := self.stubs.get(name[cut:])) is not None:
+                    return found
+        return self.upstreams
 
     def look(self) -> None:
         """Read the node's resolv.conf, if it has changed."""
@@ -90,7 +125,12 @@ class Forwarder:
         """What the upstreams have said before and still holds; what is asked for often is asked anew in time."""
         now = self.clock()
         reply = self.cache.get(query, now=now)
-        if reply is not None and self.upstreams and self.cache.due(query, now=now) and self._start(query) is not None:
+        if (
+            reply is not None
+            and self.upstreams_of(query.question.name)
+            and self.cache.due(query, now=now)
+            and self._start(query) is not None
+        ):
             self.prefetches += 1
         return reply
 
@@ -139,7 +179,7 @@ class Forwarder:
     async def _first(self, query: Query) -> Reply:
         """The first good reply of the upstreams, each asked once, in turn."""
         last = FAILED
-        for upstream in self._order():
+        for upstream in self._order(self.upstreams_of(query.question.name)):
             if not upstream.may_try(now=self.clock()):
                 continue
             try:
@@ -154,11 +194,15 @@ class Forwarder:
             last = reply
         return last
 
-    def _order(self) -> list[Upstream]:
-        """Round robin; those that are up first."""
+    def _order(self, upstreams: list[Upstream]) -> list[Upstream]:
+        """By the policy; those that are up first."""
         self._turn += 1
-        start = self._turn % len(self.upstreams) if self.upstreams else 0
-        turned = self.upstreams[start:] + self.upstreams[:start]
+        start = 0
+        if self.config.policy == "round_robin" and upstreams:
+            start = self._turn % len(upstreams)
+        turned = upstreams[start:] + upstreams[:start]
+        if self.config.policy == "random":
+            random.shuffle(turned)
         return sorted(turned, key=lambda upstream: upstream.down)
 
     def _is_ours(self, address: Address) -> bool:

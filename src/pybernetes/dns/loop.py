@@ -7,9 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pybernetes.api.objects import Obj, revision_of
-from pybernetes.api.resources import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES
+from pybernetes.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES
 from pybernetes.client import Client, Delta, Informer
+from pybernetes.control import Recorder
 
+from . import settings
 from .chain import Resolver
 from .config import DnsConfig
 from .forward import Forwarder
@@ -18,6 +20,7 @@ from .question import Rules
 from .rows import carrying, pod_row, service_row, slice_row
 from .search import Search
 from .server import Server
+from .settings import Hosts, check, merged
 from .snapshot import Snapshot, Token
 from .table import Table
 
@@ -32,11 +35,15 @@ class Dns:
         self.client = client
         self.config = config
         self.snapshot = Snapshot()
+        check(config)
+        self.started_with = config
+        """What holds where the ConfigMap says nothing."""
         rules = Rules.of(config)
-        self.resolver = Resolver(Table(self.snapshot, rules), Forwarder(config, clock=time.monotonic))
-        if config.autopath:
-            forwarder = self.resolver.forwarder
-            self.resolver.search = Search(self.snapshot, domain=rules.domain, host=lambda: forwarder.searches)
+        forwarder = Forwarder(config, clock=time.monotonic)
+        self.resolver = Resolver(Table(self.snapshot, rules), forwarder, hosts=Hosts.of(config.hosts))
+        self.search = Search(self.snapshot, domain=rules.domain, host=lambda: forwarder.searches)
+        self.resolver.search = self.search if config.autopath else None
+        self.events = Recorder(client, "pybernetes-dns", host=config.node_name)
         self.stats = Stats()
         self.server = Server(self.resolver, config, self.stats)
         self.collector = Collector(
@@ -61,6 +68,7 @@ class Dns:
                 group.create_task(informer.run(), name=f"dns-{informer!r}")
             group.create_task(self.resolver.forwarder.run(), name="dns-forwarder")
             group.create_task(self._become_ready(), name="dns-ready")
+            group.create_task(self.events.run(), name="dns-events")
             await self._serve()
 
     async def _serve(self) -> None:
@@ -83,6 +91,30 @@ class Dns:
         snapshot = self.snapshot
         log.info("synced services=%d slices=%d", len(snapshot.services), sum(map(len, snapshot.slices.values())))
 
+    def configure(self, config: DnsConfig) -> None:
+        """Another configuration from now on. What binds sockets and watches is as it was at the start."""
+        self.config = config
+        resolver, rules = self.resolver, Rules.of(config)
+        if rules != resolver.table.rules:
+            resolver.table = Table(self.snapshot, rules, tallies=resolver.table.tallies)
+            resolver.table.changed(self.snapshot.serial)
+        resolver.hosts = Hosts.of(config.hosts)
+        resolver.search = self.search if config.autopath else None
+        resolver.forwarder.configure(config)
+
+    def _configured(self, delta: Delta) -> None:
+        """The ConfigMap as it is now; one that cannot be used changes nothing, and is told so by an Event."""
+        try:
+            config = self.started_with if delta.now is None else merged(self.started_with, delta.now)
+        except ValueError as error:
+            log.warning("configuration refused configmap=%s error=%s", delta.key, error)
+            about = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": delta.obj["metadata"]}
+            self.events.event(about, "InvalidConfiguration", f"Not used: {error}", type="Warning")
+            return
+        if config != self.config:
+            log.info("configuration applied configmap=%s", delta.key)
+            self.configure(config)
+
     def _watched(self) -> list[Informer]:
         snapshot, names = self.snapshot, self.config.endpoint_pod_names
         services = Informer(self.client, SERVICES, slim=lambda obj: carrying(obj, service_row(obj)))
@@ -96,13 +128,24 @@ class Dns:
                 lambda o: snapshot.put_namespace(o["metadata"]["name"]), lambda key: snapshot.drop_namespace(key.name)
             )
         )
+        fields = f"metadata.name={settings.KEY.name}"
+        settings_map = Informer(self.client, CONFIG_MAPS, namespace=settings.KEY.namespace, fields=fields)
+        settings_map.subscribe(self._configured)
+        found.append(settings_map)
         verified = self.config.pods == "verified"
-        if verified or self.config.autopath:
+        if verified or self.config.autopath:  # (the ConfigMap can turn it off, and on again)
             node = "" if verified or not self.config.node_name else f"spec.nodeName={self.config.node_name}"
             pods = Informer(self.client, PODS, fields=node, slim=lambda obj: carrying(obj, pod_row(obj)))
-            pods.subscribe(self._handler(lambda o: snapshot.put_pod(o["row"]), snapshot.drop_pod))
+            pods.subscribe(self._pod_changed)
             found.append(pods)
         return found
+
+    def _pod_changed(self, delta: Delta) -> None:
+        """No kept answer is made of pods, and `applied` says nothing about them."""
+        if delta.now is None:
+            self.snapshot.drop_pod(delta.key)
+        else:
+            self.snapshot.put_pod(delta.now["row"])
 
     def _handler(self, put: Callable[[Obj], set[Token]], drop: Callable[..., set[Token]]) -> Callable[[Delta], None]:
         def handle(delta: Delta) -> None:

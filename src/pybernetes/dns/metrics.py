@@ -73,7 +73,7 @@ def counters(stats: Stats, resolver: "Resolver", *, server: str) -> Iterator[Cou
     cache = forwarder.cache
     hits: dict[tuple[str, ...], float] = {(server, kind): number for kind, number in cache.hits.items()}
     walked = resolver.search.successes if resolver.search else 0
-    asked: dict[tuple[str, ...], float] = {(str(one.address),): one.requests for one in forwarder.upstreams}
+    asked: dict[tuple[str, ...], float] = {(str(one.address),): one.requests for one in forwarder.all}
     yield Counter("coredns_dns_requests", "Questions", ("server", "proto", "type"), by_type)
     yield Counter("coredns_dns_responses", "Replies", ("server", "rcode"), by_rcode)
     yield Counter("coredns_panics", "Questions that failed by a bug", (), {(): resolver.panics})

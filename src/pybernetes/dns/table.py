@@ -77,13 +77,21 @@ def heads(rcode: int, sections: tuple[int, int, int], *, recursion: bool) -> Hea
 class Table:
     """The answers of the cluster's zones."""
 
-    def __init__(self, snapshot: Snapshot, rules: Rules, *, recursion: bool = True) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        rules: Rules,
+        *,
+        recursion: bool = True,
+        tallies: dict[tuple[int, int], list[int]] | None = None,
+    ) -> None:
+        """`tallies` are those of a table before this one, to be counted on."""
         self.snapshot = snapshot
         self.rules = rules
         self.entries: dict[bytes, Entry] = {}
         """By the question section, lower-cased as bytes (type and class too, by both writer and reader)."""
         self.soa = SoaTails(rules.ttl)
-        self.tallies: dict[tuple[int, int], list[int]] = {}
+        self.tallies = {} if tallies is None else tallies
         """Questions answered, by type and rcode: entries hold the lists, the fast path counts in them."""
         self._owned: dict[Token, list[bytes]] = {}
         self._denials = 0
