@@ -1,8 +1,9 @@
 """Jobs and CronJobs."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from .. import cron as schedules
+from .. import names
 from ..errors import FieldError
 from ..objects import Obj, metadata
 from . import checks, meta
@@ -91,9 +92,67 @@ def job_spec(spec: Obj, path: str) -> Problems:
         if spec.get(field) is not None and mode != "Indexed":
             detail = f"requires indexed completion mode: {field}"
             yield FieldError.invalid(f"{path}.{field}", spec[field], detail)
+    if (found := spec.get("podFailurePolicy")) is not None:
+        yield from _failure_policy(found, spec, path)
     policies = ("Failed", "TerminatingOrFailed")
     yield from checks.one_of_if_set(spec.get("podReplacementPolicy"), f"{path}.podReplacementPolicy", policies)
     yield from template(spec, f"{path}.template", kind="Job")
+
+
+_ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
+_MOST_RULES = 20
+
+
+def _failure_policy(found: Obj, spec: Obj, path: str) -> Problems:
+    where = f"{path}.podFailurePolicy"
+    rules = found.get("rules") or []
+    if len(rules) > _MOST_RULES:
+        yield FieldError("FieldValueTooMany", f"{where}.rules", f"must have at most {_MOST_RULES} items")
+    containers: Obj = (spec.get("template") or {}).get("spec") or {}
+    known = {
+        one.get("name") for one in (*(containers.get("containers") or ()), *(containers.get("initContainers") or ()))
+    }
+    for index, rule in enumerate(rules):
+        yield from _failure_rule(rule, f"{where}.rules[{index}]", known=known)
+        if rule.get("action") == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
+            detail = "requires the backoffLimitPerIndex to be set"
+            yield FieldError.invalid(f"{where}.rules[{index}].action", "FailIndex", detail)
+    if containers.get("restartPolicy") != "Never":
+        detail = 'only "Never" is supported when podFailurePolicy is specified'
+        yield FieldError.invalid(f"{path}.template.spec.restartPolicy", containers.get("restartPolicy"), detail)
+
+
+def _failure_rule(rule: Obj, path: str, *, known: Collection[str | None]) -> Problems:
+    yield from checks.one_of(rule.get("action"), f"{path}.action", _ACTIONS)
+    codes, patterns = rule.get("onExitCodes"), rule.get("onPodConditions") or []
+    if codes is not None:
+        yield from _exit_codes(codes, f"{path}.onExitCodes", known=known)
+    for index, pattern in enumerate(patterns):
+        where = f"{path}.onPodConditions[{index}]"
+        yield from checks.named(pattern.get("type") or "", f"{where}.type", names.qualified)
+        yield from checks.one_of(pattern.get("status"), f"{where}.status", ("False", "True", "Unknown"))
+    if codes is not None and patterns:
+        detail = "specifying both OnExitCodes and OnPodConditions is not supported"
+        yield FieldError.invalid(path, "", detail)
+    if codes is None and not patterns:
+        yield FieldError.invalid(path, "", "specifying one of OnExitCodes and OnPodConditions is required")
+
+
+def _exit_codes(found: Obj, path: str, *, known: Collection[str | None]) -> Problems:
+    operator, values = found.get("operator"), found.get("values") or []
+    yield from checks.one_of(operator, f"{path}.operator", ("In", "NotIn"))
+    name = found.get("containerName")
+    if name is not None and name not in known:
+        detail = "must be one of the container or initContainer names in the pod template"
+        yield FieldError.invalid(f"{path}.containerName", name, detail)
+    if not values:
+        yield FieldError.invalid(f"{path}.values", values, "at least one value is required")
+    for index, value in enumerate(values):
+        if operator == "In" and value == 0:
+            yield FieldError.invalid(f"{path}.values[{index}]", value, "must not be 0 for the In operator")
+    yield from checks.unique(values, lambda index: f"{path}.values[{index}]")
+    if values != sorted(values):
+        yield FieldError.invalid(f"{path}.values", values, "must be ordered")
 
 
 def _job_update(spec: Obj, before: Obj) -> Problems:

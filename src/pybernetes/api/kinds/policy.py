@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from .. import names
 from ..errors import FieldError
 from ..objects import Obj, name_of
-from . import checks, meta
+from . import checks, meta, scaling
 from .pod_checks import tolerations
 from .pod_defaults import fill
 from .strategy import Strategy
@@ -14,7 +14,6 @@ from .workloads import count_or_percent
 Problems = Iterator[FieldError]
 
 _MOST_PRIORITY = 1_000_000_000
-_METRIC_TYPES = ("ContainerResource", "External", "Object", "Pods", "Resource")
 
 
 class PodDisruptionBudgetStrategy(Strategy):
@@ -80,13 +79,8 @@ class ScalerStrategy(Strategy):
                 yield from checks.named(value, f"spec.scaleTargetRef.{field}", names.path_segment)
             else:
                 yield FieldError.required(f"spec.scaleTargetRef.{field}")
-        for index, metric in enumerate(spec.get("metrics") or ()):
-            where = f"spec.metrics[{index}]"
-            yield from checks.one_of(metric.get("type"), f"{where}.type", _METRIC_TYPES)
-            field = (metric.get("type") or " ")[0].lower() + (metric.get("type") or "")[1:]
-            if metric.get("type") in _METRIC_TYPES and metric.get(field) is None:
-                detail = f"must populate information for the given metric source type {metric['type']}"
-                yield FieldError.required(f"{where}.{field}", detail)
+        yield from scaling.metrics(spec.get("metrics") or [], "spec.metrics")
+        yield from scaling.behavior(spec.get("behavior") or {}, "spec.behavior")
 
 
 class PriorityClassStrategy(Strategy):

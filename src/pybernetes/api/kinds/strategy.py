@@ -4,7 +4,7 @@
 decode, default, admission, prepare, validate, store.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from .. import schema
@@ -113,14 +113,27 @@ class SchemaStrategy(Strategy):
 
     generation = True
 
-    def __init__(self, definition: str, *, status: bool) -> None:
+    def __init__(self, definition: str, *, status: bool, fixed: Sequence[str] = ()) -> None:
+        """`fixed` lists paths that never change: "spec", "spec.pool.name"."""
         self.definition = definition
         self.status = status
+        self.fixed = fixed
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        if part != "status":
-            body = {key: value for key, value in new.items() if key not in ("metadata", "status")}
-            yield from missing(body, schema.type_of(self.definition), "")
+        if part == "status":
+            return
+        body = {key: value for key, value in new.items() if key not in ("metadata", "status")}
+        yield from missing(body, schema.type_of(self.definition), "")
+        if old is not None:
+            for path in self.fixed:
+                yield from meta.immutable(_at(new, path), _at(old, path), path)
+
+
+def _at(obj: Obj, path: str) -> Any:
+    found: Any = obj
+    for field in path.split("."):
+        found = found.get(field) if isinstance(found, dict) else None
+    return found
 
 
 def missing(value: Any, type_: schema.Type, path: str) -> Problems:

@@ -108,6 +108,17 @@ STRATEGIES: Mapping[str, Strategy] = {
     "volumeattachments.storage.k8s.io": VolumeAttachmentStrategy(),
 }
 
+FIXED: Mapping[str, tuple[str, ...]] = {
+    "podcertificaterequests.certificates.k8s.io": ("spec",),
+    "resourceclaims.resource.k8s.io": ("spec",),
+    "resourceclaimtemplates.resource.k8s.io": ("spec",),
+    "resourceslices.resource.k8s.io": ("spec.driver", "spec.nodeName", "spec.pool.name"),
+    "csistoragecapacities.storage.k8s.io": ("nodeTopology", "storageClassName"),
+    "volumeattributesclasses.storage.k8s.io": ("driverName", "parameters"),
+    "storageversionmigrations.storagemigration.k8s.io": ("spec",),
+}
+"""Fields that never change, of kinds that their schema checks otherwise."""
+
 
 def strategy_of(resource: Resource) -> Strategy:
     """The strategy of a row; custom rows bring their own."""
@@ -115,4 +126,5 @@ def strategy_of(resource: Resource) -> Strategy:
         return found
     if resource.verbs == ("create",):
         return _REVIEW
-    return SchemaStrategy(resource.definition, status="status" in resource.subresources)
+    fixed = FIXED.get(resource.qualified, ())
+    return SchemaStrategy(resource.definition, status="status" in resource.subresources, fixed=fixed)

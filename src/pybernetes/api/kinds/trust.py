@@ -11,6 +11,14 @@ from .strategy import Strategy
 Problems = Iterator[FieldError]
 
 
+_USAGES = (
+    *("any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment"),
+    *("decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel"),
+    *("ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime"),
+    *("server auth", "signing", "timestamping"),
+)
+
+
 class CertificateSigningRequestStrategy(Strategy):
     name_rule = staticmethod(meta.path_name)  # a kubelet's request is named after its key, capitals and all
     status = True
@@ -35,6 +43,11 @@ class CertificateSigningRequestStrategy(Strategy):
         spec: Obj = new.get("spec") or {}
         for field in ("request", "signerName", "usages"):
             yield from checks.required(spec, field, "spec")
+        usages = spec.get("usages") or []
+        for index, usage in enumerate(usages):
+            if usage not in _USAGES:
+                yield FieldError.not_supported(f"spec.usages[{index}]", usage, _USAGES)
+        yield from checks.unique(usages, lambda index: f"spec.usages[{index}]")
         signer = spec.get("signerName") or ""
         if signer and "/" not in signer:
             detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
