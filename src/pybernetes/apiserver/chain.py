@@ -139,7 +139,7 @@ def routed(find: Find) -> Filter:
     def filter_(handler: Handler) -> Handler:
         async def known(request: Request) -> Response:
             try:
-                found = route(request.method, request.path, find=find, watch=request.param("watch") in _TRUE)
+                found = route(request.method, request.path, find=find, watch=request.flag("watch"))
             except ApiError as error:  # told to those who may ask at all, by `answered`
                 found = Route(request.method.lower(), request.path)
                 request.context["unroutable"] = error
@@ -149,9 +149,6 @@ def routed(find: Find) -> Filter:
         return known
 
     return filter_
-
-
-_TRUE = ("true", "1", "True")
 
 
 def deadline(handler: Handler) -> Handler:

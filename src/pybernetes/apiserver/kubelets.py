@@ -17,7 +17,6 @@ from .route import Route
 KUBELET_PORT = 10250
 _FLAGS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 _LOG_FLAGS = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
-_TRUE = ("true", "1")
 _HOP = frozenset(
     {
         *("connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade", "host"),
@@ -80,9 +79,7 @@ class Kubelets:
     async def _stream(self, request: Request, route: Route, pod: Obj) -> Response:
         if not wants_upgrade(request):
             raise BadRequest("Upgrade request required")
-        query: dict[str, Sequence[str]] = {
-            ours: ["1"] for theirs, ours in _FLAGS.items() if request.param(theirs) in _TRUE
-        }
+        query: dict[str, Sequence[str]] = {ours: ["1"] for theirs, ours in _FLAGS.items() if request.flag(theirs)}
         for name in ("command", "ports", "port"):
             if request.query.get(name):
                 query[name] = request.query[name]

@@ -14,13 +14,6 @@ from pybernetes.wire import Request
 from . import fields
 from .watchcache import Item
 
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-
-
-def flag(request: Request, name: str) -> bool:
-    """A boolean query parameter, read as Go's strconv.ParseBool does; anything odd is false."""
-    return request.param(name) in _TRUE
-
 
 class Selection(NamedTuple):
     """Which objects of a collection are asked for."""
@@ -60,7 +53,6 @@ class ListOptions(NamedTuple):
 
 def list_options(request: Request, row: Resource, *, namespace: str, name: str = "", watch: bool) -> ListOptions:
     """Raises BadRequest, Invalid."""
-    initial = request.param("sendInitialEvents")
     found = ListOptions(
         selection=_selection(request, row, namespace, name),
         revision=revision(request.param("resourceVersion")),
@@ -68,8 +60,8 @@ def list_options(request: Request, row: Resource, *, namespace: str, name: str =
         limit=_number(request, "limit"),
         continues=request.param("continue"),
         watch=watch,
-        bookmarks=flag(request, "allowWatchBookmarks"),
-        initial=initial in _TRUE if initial else None,
+        bookmarks=request.flag("allowWatchBookmarks"),
+        initial=request.flag("sendInitialEvents") if request.param("sendInitialEvents") else None,
         timeout_seconds=float(_number(request, "timeoutSeconds")),
     )
     problems = list(_problems(found))

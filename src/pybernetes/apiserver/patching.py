@@ -11,7 +11,6 @@ from pybernetes.wire import Request
 
 from .body import APPLY_PATCH, field_validation, media_type, parse, parse_yaml, report, typed
 from .managers import applied
-from .options import flag
 from .registry import Registry, Served
 
 JSON_PATCH = "application/json-patch+json"
@@ -81,7 +80,7 @@ def _apply(request: Request, registry: Registry, served: Served, *, name: str, n
     if not manager:
         problem = FieldError.required("fieldManager", "is required for apply patch")
         raise Invalid.of("PatchOptions", "", [problem], group="meta.k8s.io")
-    force = flag(request, "force")
+    force = request.flag("force")
 
     def body() -> Obj:
         wanted = parse_yaml(request.body)

@@ -25,8 +25,6 @@ from .peers import caller_of
 from .portforward import CHANNELS, TUNNEL, forward_channels, tunnel
 from .runtime.protocol import ContainerState, Phase, Runtime, RuntimeFailure, Streams
 
-_TRUE = frozenset({"1", "true"})
-
 
 class Pods(Protocol):
     """What the server asks of the kubelet."""
@@ -113,7 +111,7 @@ class KubeletServer:
         pod = self._pod(key)
         _spec(pod, container)
         attempts = newest(self.pods.states(pod)).get(container, [])
-        if request.param("previous") in _TRUE:
+        if request.flag("previous"):
             attempts = attempts[1:] or [s for s in attempts if s.phase is Phase.EXITED]
             if not attempts:
                 raise BadRequest(f'previous terminated container "{container}" in pod "{key.name}" not found')
@@ -133,7 +131,7 @@ class KubeletServer:
         if not argv:
             raise BadRequest("you must specify at least 1 command for the container")
         state = self._running(key, container).state
-        tty = request.param("tty") in _TRUE
+        tty = request.flag("tty")
 
         async def run(channel: Channel) -> None:
             async with remote_of(channel, wanted=_wanted(request, tty=tty)) as remote:
@@ -236,10 +234,10 @@ def _options(request: Request, now: float) -> LogOptions:
             raise BadRequest(str(error)) from error
     stream = request.param("stream").lower()
     return LogOptions(
-        follow=request.param("follow") in _TRUE,
+        follow=request.flag("follow"),
         tail=whole("tailLines"),
         since=since,
-        timestamps=request.param("timestamps") in _TRUE,
+        timestamps=request.flag("timestamps"),
         limit_bytes=whole("limitBytes"),
         stream=stream if stream in ("stdout", "stderr") else "",
     )
@@ -250,7 +248,7 @@ _ASKED = {"stdin": ("input", "stdin"), "stdout": ("output", "stdout"), "stderr":
 
 def _wanted(request: Request, *, tty: bool) -> list[str]:
     """Which streams a request opens."""
-    found = [name for name, params in _ASKED.items() if any(request.param(param) in _TRUE for param in params)]
+    found = [name for name, params in _ASKED.items() if any(request.flag(param) for param in params)]
     return [name for name in found if name != "stderr"] + ["resize"] if tty else found
 
 

@@ -33,6 +33,11 @@ class Request:
         values = self.query.get(name)
         return values[0] if values else default
 
+    def flag(self, name: str) -> bool:
+        """A boolean query parameter as Kubernetes reads it: given is true, unless it says 0 or false in any case."""
+        values = self.query.get(name)
+        return values[0].lower() not in ("0", "false") if values else False
+
 
 class Channel(Protocol):
     """A message-framed duplex connection (WebSocket, or a pair of queues in tests)."""

@@ -78,3 +78,15 @@ def test_media_types() -> None:
         with pytest.raises(ApiError) as caught:
             object_media(accept)
         assert caught.value.code == 406
+
+
+@pytest.mark.parametrize(
+    ("value", "means"),
+    [
+        *((value, True) for value in (["true"], ["True"], ["1"], ["yes"], [""])),
+        *((value, False) for value in (["false"], ["False"], ["0"], [])),
+    ],
+)
+def test_booleans_are_read_as_kubernetes_reads_them(value: list[str], means: bool) -> None:
+    assert Request(query={"stdout": value}).flag("stdout") is means
+    assert not Request().flag("stdout")

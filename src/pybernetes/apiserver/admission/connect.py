@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _CONNECTS = frozenset({"exec", "attach", "portforward", "proxy"})
 _FLAGS = ("stdin", "stdout", "stderr", "tty")
-_TRUE = ("true", "1")
 
 
 async def admit_connect(registry: "Registry", request: Request, route: Route) -> None:
@@ -48,7 +47,7 @@ def options_of(request: Request, route: Route) -> Obj:
         return found | {"path": route.tail}
     if route.subresource == "portforward":
         return found | {"ports": [int(one) for one in request.query.get("ports", ()) if one.isdigit()]}
-    found |= {flag: True for flag in _FLAGS if request.param(flag) in _TRUE}
+    found |= {flag: True for flag in _FLAGS if request.flag(flag)}
     if container := request.param("container"):
         found["container"] = container
     if route.subresource == "exec":
