@@ -320,7 +320,29 @@ def resource_name(name: str, path: str, *, base: str) -> Problems:
         yield FieldError.invalid(base, name, "must be a standard resource for containers")
 
 
+_SECCOMP = ("Localhost", "RuntimeDefault", "Unconfined")
+
+
+def seccomp(profile: Obj | None, path: str) -> Problems:
+    """A SeccompProfile, of a pod or a container."""
+    if profile is None:
+        return
+    kind, local = profile.get("type"), profile.get("localhostProfile")
+    if not kind:
+        yield FieldError.required(f"{path}.type", "type is required when seccompProfile is set")
+    elif kind not in _SECCOMP:
+        yield FieldError.not_supported(f"{path}.type", kind, _SECCOMP)
+    if kind == "Localhost" and not local:
+        yield FieldError.required(f"{path}.localhostProfile", "must be set when seccomp type is Localhost")
+    elif kind == "Localhost":
+        yield from local_path(local or "", f"{path}.localhostProfile")
+    elif local is not None:
+        detail = "can only be set when seccomp type is Localhost"
+        yield FieldError.invalid(f"{path}.localhostProfile", local, detail)
+
+
 def _security(found: Obj, path: str) -> Problems:
+    yield from seccomp(found.get("seccompProfile"), f"{path}.seccompProfile")
     for field in ("runAsUser", "runAsGroup"):
         if (value := found.get(field)) is not None and not 0 <= value < 1 << 31:
             yield FieldError.invalid(f"{path}.{field}", value, "must be between 0 and 2147483647, inclusive")

@@ -6,7 +6,7 @@ from .. import names
 from ..errors import FieldError
 from ..objects import Obj
 from . import checks, meta
-from .container_checks import containers
+from .container_checks import containers, seccomp
 from .pod_defaults import CONTAINER_LISTS
 from .volume_checks import volumes
 
@@ -14,6 +14,7 @@ Problems = Iterator[FieldError]
 
 _EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
 _NODE_OPERATORS = ("DoesNotExist", "Exists", "Gt", "In", "Lt", "NotIn")
+_SYSTEMS = ("linux", "windows")
 _MOST_SECONDS = (1 << 31) - 1
 
 
@@ -23,6 +24,7 @@ def pod_spec(spec: Obj, path: str, *, template_of: str = "") -> Problems:
     yield from _containers(spec, path)
     yield from _policies(spec, path, template_of=template_of)
     yield from _names(spec, path)
+    yield from _system(spec, path)
     yield from _security(spec.get("securityContext") or {}, f"{path}.securityContext")
     yield from tolerations(spec.get("tolerations") or (), f"{path}.tolerations")
     yield from _affinity(spec.get("affinity") or {}, f"{path}.affinity")
@@ -114,7 +116,26 @@ def _names(spec: Obj, path: str) -> Problems:
         yield FieldError.forbidden(f"{path}.nodeName", "cannot be set until all schedulingGates have been cleared")
 
 
+def _system(spec: Obj, path: str) -> Problems:
+    """The operating system, and which of its namespaces are shared."""
+    if (system := spec.get("os")) is not None:
+        if not system.get("name"):
+            yield FieldError.required(f"{path}.os.name", "cannot be empty")
+        elif system["name"] not in _SYSTEMS:
+            yield FieldError.not_supported(f"{path}.os.name", system["name"], _SYSTEMS)
+    if spec.get("hostPID") and spec.get("shareProcessNamespace"):
+        detail = "ShareProcessNamespace and HostPID cannot both be enabled"
+        yield FieldError.invalid(f"{path}.shareProcessNamespace", True, detail)
+
+
 def _security(found: Obj, path: str) -> Problems:
+    yield from seccomp(found.get("seccompProfile"), f"{path}.seccompProfile")
+    yield from checks.one_of_if_set(
+        found.get("fsGroupChangePolicy"), f"{path}.fsGroupChangePolicy", ("Always", "OnRootMismatch")
+    )
+    yield from checks.one_of_if_set(
+        found.get("supplementalGroupsPolicy"), f"{path}.supplementalGroupsPolicy", ("Merge", "Strict")
+    )
     for field in ("runAsUser", "runAsGroup", "fsGroup"):
         if (value := found.get(field)) is not None and not 0 <= value <= _MOST_SECONDS:
             yield FieldError.invalid(f"{path}.{field}", value, "must be between 0 and 2147483647, inclusive")
@@ -233,11 +254,25 @@ def _spread(found: Collection[Obj], path: str) -> Problems:
             constraint.get("whenUnsatisfiable"), f"{where}.whenUnsatisfiable", ("DoNotSchedule", "ScheduleAnyway")
         )
         yield from checks.selector(constraint.get("labelSelector"), f"{where}.labelSelector")
+        for field in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
+            yield from checks.one_of_if_set(constraint.get(field), f"{where}.{field}", ("Honor", "Ignore"))
+        yield from _min_domains(constraint, f"{where}.minDomains")
     pairs = [(one.get("topologyKey"), one.get("whenUnsatisfiable")) for one in found]
     for index, pair in enumerate(pairs):
         if pair in pairs[:index]:
             shown = f"{{{pair[0]}, {pair[1]}}}"
             yield FieldError.duplicate(f"{path}[{index}].{{topologyKey, whenUnsatisfiable}}", shown)
+
+
+def _min_domains(constraint: Obj, path: str) -> Problems:
+    least = constraint.get("minDomains")
+    if least is None:
+        return
+    yield from checks.positive(least, path)
+    if constraint.get("whenUnsatisfiable") != "DoNotSchedule":
+        found = constraint.get("whenUnsatisfiable")
+        detail = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {found}"
+        yield FieldError.invalid(path, least, detail)
 
 
 def _dns(spec: Obj, path: str) -> Problems:

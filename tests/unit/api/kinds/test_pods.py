@@ -109,6 +109,27 @@ def test_the_old_name_of_the_account_is_mirrored():
     [
         ({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}, ["spec.containers"]),
         (pod({"name": "A", "image": "b"}), ["spec.containers[0].name"]),
+        (pod(os={}), ["spec.os.name"]),
+        (pod(os={"name": "plan9"}), ["spec.os.name"]),
+        (pod(hostPID=True, shareProcessNamespace=True), ["spec.shareProcessNamespace"]),
+        (pod(securityContext={"seccompProfile": {}}), ["spec.securityContext.seccompProfile.type"]),
+        (
+            pod(securityContext={"seccompProfile": {"type": "Localhost"}, "fsGroupChangePolicy": "Never"}),
+            ["spec.securityContext.seccompProfile.localhostProfile", "spec.securityContext.fsGroupChangePolicy"],
+        ),
+        (
+            one(securityContext={"seccompProfile": {"type": "RuntimeDefault", "localhostProfile": "x"}}),
+            ["spec.containers[0].securityContext.seccompProfile.localhostProfile"],
+        ),
+        (one(securityContext={"seccompProfile": {"type": "Localhost", "localhostProfile": "a/b"}}), []),
+        (
+            pod(
+                topologySpreadConstraints=[
+                    {"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway", "minDomains": 0}
+                ]
+            ),
+            ["spec.topologySpreadConstraints[0].minDomains"] * 2,
+        ),
         (pod({"image": "b"}), ["spec.containers[0].name"]),
         (pod({"name": "a"}), ["spec.containers[0].image"]),
         (pod({"name": "a", "image": " b"}), ["spec.containers[0].image"]),
