@@ -357,7 +357,12 @@ CERTIFICATE_SIGNING_REQUESTS = _certificates.row(
 CLUSTER_TRUST_BUNDLES = _certificates.row(
     "clustertrustbundles", "ClusterTrustBundle", namespaced=False, selectable=("spec.signerName",)
 )
-POD_CERTIFICATE_REQUESTS = _certificates.row("podcertificaterequests", "PodCertificateRequest", status=True)
+POD_CERTIFICATE_REQUESTS = _certificates.row(
+    "podcertificaterequests",
+    "PodCertificateRequest",
+    status=True,
+    selectable=("spec.nodeName", "spec.podName", "spec.signerName"),
+)
 
 LEASES = _Group("coordination.k8s.io").row("leases", "Lease")
 ENDPOINT_SLICES = _Group("discovery.k8s.io").row("endpointslices", "EndpointSlice")

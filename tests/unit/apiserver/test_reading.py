@@ -216,3 +216,9 @@ async def test_reviews_have_no_table(call: Call) -> None:
     code, status = await call("POST", path, body, accept=only)
     assert (code, status["reason"]) == (406, "NotAcceptable")
     assert (await call("POST", path, body, accept=f"{only},application/json"))[0] == 201
+
+
+async def test_certificate_requests_of_a_node(call: Call) -> None:
+    path = "/apis/certificates.k8s.io/v1/podcertificaterequests"
+    assert (await call("GET", f"{path}?fieldSelector=spec.nodeName=n,spec.podName=p,spec.signerName=s"))[0] == 200
+    assert (await call("GET", f"{path}?fieldSelector=spec.podUID=u"))[0] == 400
