@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -228,6 +229,8 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     if os.geteuid():
         sys.exit("bench/proxy.py needs root")
+    for number in (signal.SIGTERM, signal.SIGINT):  # an end by signal takes the namespaces away too
+        signal.signal(number, lambda *_: sys.exit("stopped"))
     load = os.getloadavg()[0]
     print(f"machine: {start.machine()}; load before: {load:.2f}", file=sys.stderr)
     wanted = options.parts or PARTS

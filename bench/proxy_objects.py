@@ -56,12 +56,13 @@ class Generated:
 
     async def _lines(self, plural: str) -> AsyncIterator[bytes]:
         queue = self._later[plural] = asyncio.Queue()
-        for start in range(0, self.services, 100):
+        made = {
+            SERVICES.plural: service,
+            ENDPOINT_SLICES.plural: lambda number: endpoint_slice(number, self.endpoints),
+        }.get(plural)
+        for start in range(0, self.services if made else 0, 100):
             numbers = range(start, min(start + 100, self.services))
-            if plural == SERVICES.plural:
-                yield b"".join(line("ADDED", service(number)) for number in numbers)
-            else:
-                yield b"".join(line("ADDED", endpoint_slice(number, self.endpoints)) for number in numbers)
+            yield b"".join(line("ADDED", made(number)) for number in numbers)
         yield line("BOOKMARK", _END)
         while True:
             yield await queue.get()

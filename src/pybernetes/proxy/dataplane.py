@@ -16,6 +16,7 @@ from pybernetes.netlink.nft import AddTable, DeleteTable, Nftables, Operation, T
 from .layout import TABLE, Made
 from .model import Desired, Front, ServicePort
 from .plan import ELEMENT_SETS, Book, Change, Elements, Planner
+from .takeover import left_behind
 
 log = logging.getLogger(__name__)
 
@@ -88,14 +89,20 @@ class NftDataplane:
         for planner in self.planners:
             book = Book(planner)
             fresh = book.update(desired)
-            if planner in before:
-                self._owed += _stale(before[planner], book)
+            self._owed += _stale(before[planner], book) if planner in before else self._left_behind(book)
             for operations in self._repairs(book, fresh):
                 self._commit(planner, operations)
             books.append(book)
         self._books = books
         self._known = True
         self._forget()
+
+    def _left_behind(self, book: Book) -> list[Match]:
+        """What an older run's table tells of connections to endpoints that went meanwhile."""
+        family = book.planner.layout.family
+        present = self.nft.sets(family, TABLE)
+        names = [name for name in ("endpoints", "targets") if name in present]
+        return list(left_behind(book, {name: dict(self.nft.elements(family, TABLE, name)) for name in names}))
 
     def _check(self) -> int:
         """Nothing to read while nobody else has changed anything: the kernel counts transactions."""

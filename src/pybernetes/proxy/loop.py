@@ -17,6 +17,7 @@ from pybernetes.aio.backoff import Backoff
 from pybernetes.api.objects import Key
 from pybernetes.api.resources import ENDPOINT_SLICES, NODES, SERVICES
 from pybernetes.client import Client, Delta, Informer
+from pybernetes.control import EventSink, Recorder
 from pybernetes.netlink.conntrack import Conntrack
 from pybernetes.netlink.links import Links
 from pybernetes.netlink.nft import IP, IP6, KernelNftables
@@ -47,7 +48,14 @@ class Proxy:
     `healthy` is False while the kernel could not be brought up to date; `applied` says how far it is.
     """
 
-    def __init__(self, client: Client, config: ProxyConfig, *, dataplane: Dataplane | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        config: ProxyConfig,
+        *,
+        dataplane: Dataplane | None = None,
+        events: EventSink | None = None,
+    ) -> None:
         self.config = config
         self.services = Informer(client, SERVICES, slim=slim_service)
         self.slices = Informer(client, ENDPOINT_SLICES, slim=slim_slice, indexes={BY_SERVICE: by_service})
@@ -60,8 +68,11 @@ class Proxy:
         self.synced = asyncio.Event()
         """Set after the first sync."""
         self._dataplane = dataplane
+        self._recorder = Recorder(client, "kube-proxy", host=config.node_name) if events is None else None
+        self._events = events or self._recorder
         self._subscribed = False
         self._whole = True
+        self._checked = 0.0
 
     async def run(self) -> None:
         """Keep the kernel true until cancelled. Raises OSError when this kernel or user cannot do it at all."""
@@ -75,6 +86,8 @@ class Proxy:
                 group.create_task(self.node.run(), name="proxy node")
                 group.create_task(self.checks.run(), name="proxy health checks")
                 group.create_task(self._follow(dataplane), name="proxy sync")
+                if self._recorder is not None:
+                    group.create_task(self._recorder.run(), name="proxy events")
         finally:
             self.healthy = False
             if dataplane is not self._dataplane:
@@ -123,17 +136,31 @@ class Proxy:
                 await asyncio.sleep(backoff.next())
 
     async def _quiet(self, dataplane: Dataplane) -> None:
-        """Wait for a change, checking the kernel meanwhile."""
+        """Wait for a change; check the kernel when it is time, be it quiet or not."""
         while True:
+            remaining = self._checked + self.config.check_seconds - time.monotonic()
+            if remaining <= 0:
+                await self._check(dataplane)
+                continue
             try:
-                async with asyncio.timeout(self.config.check_seconds):
+                async with asyncio.timeout(remaining):
                     await self.tracker.touched.wait()
                 return
             except TimeoutError:
-                drift = await dataplane.check(self.tracker.desired)
-            if drift:
-                metrics.DRIFT.inc(drift)
-                log.warning("rules had been changed by others repaired=%d", drift)
+                continue
+
+    async def _check(self, dataplane: Dataplane) -> None:
+        drift = await dataplane.check(self.tracker.desired)
+        self._checked = time.monotonic()
+        if not drift:
+            return
+        metrics.DRIFT.inc(drift)
+        log.warning("rules had been changed by others repaired=%d", drift)
+        if self._events is not None:
+            node = self.config.node_name  # kubectl describe node looks for the uid that is its name
+            about = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "uid": node}}
+            words = f"Rules of the service proxy had been changed by others: {drift} operations put them right"
+            self._events.event(about, "ProxyRulesDrifted", words, type="Warning")
 
     async def _sync(self, dataplane: Dataplane) -> None:
         started = time.monotonic()
@@ -158,6 +185,7 @@ class Proxy:
         self.healthy = True
         self.updated = datetime.now(UTC)
         self.checks.want(self.tracker.health)
+        self._checked = self._checked or time.monotonic()
         self.synced.set()
         metrics.SYNC.observe(seconds)
         metrics.LAST_SYNC.set_to_current_time()

@@ -168,6 +168,14 @@ class Planner:
         """The element key under which packets to an address are found."""
         return self._packed(address.address) + _FRONT_TAIL.pack(PROTOCOLS[protocol], address.port)
 
+    def endpoint(self, backend: Backend) -> bytes:
+        """An endpoint as element data."""
+        return self._packed(backend.address) + _PORT.pack(backend.port)
+
+    @property
+    def address_bytes(self) -> int:
+        return 4 if self.version == 4 else 16
+
     def _packed(self, address: str) -> bytes:
         return socket.inet_pton(self._family, address)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from pybernetes.api.resources import ENDPOINT_SLICES, SERVICES
 from pybernetes.client import Client
 from pybernetes.netlink.conntrack import UDP, Match
 from pybernetes.netlink.fake import FakeNftables
-from pybernetes.netlink.nft import IP, AddTable, DeleteTable, Transaction
+from pybernetes.netlink.nft import IP, AddTable, DeleteElements, DeleteTable, Transaction
 from pybernetes.proxy.dataplane import NftDataplane
 from pybernetes.proxy.layout import TABLE
 from pybernetes.proxy.loop import Proxy, planners
@@ -34,15 +35,28 @@ class Connections:
         return
 
 
+class Events:
+    """What was recorded: object, reason, message."""
+
+    def __init__(self) -> None:
+        self.recorded: list[tuple[Obj, str, str]] = []
+
+    def event(
+        self, about: Obj, reason: str, message: str, *, type: str = "Normal", field_path: str = "", action: str = ""
+    ) -> None:
+        self.recorded.append((about, reason, message))
+
+
 class Node:
     """A proxy of node-1 over the models."""
 
-    def __init__(self, api: FakeApi, nft: FakeNftables) -> None:
+    def __init__(self, api: FakeApi, nft: FakeNftables, check_seconds: float) -> None:
         self.nft = nft
         self.connections = Connections()
-        self.config = config(FOUR, "node-1")
+        self.events = Events()
+        self.config = replace(config(FOUR, "node-1"), check_seconds=check_seconds)
         self.dataplane = NftDataplane(nft, self.connections, planners(self.config))
-        self.proxy = Proxy(Client(api), self.config, dataplane=self.dataplane)
+        self.proxy = Proxy(Client(api), self.config, dataplane=self.dataplane, events=self.events)
         own = frozenset({FOUR.hosts["node-1"], FOUR.service(DNS)})
         self.tracer = Tracer(nft, own=own)
 
@@ -54,8 +68,8 @@ class Node:
 
 
 @asynccontextmanager
-async def running(api: FakeApi, nft: FakeNftables | None = None) -> AsyncIterator[Node]:
-    node = Node(api, nft or FakeNftables())
+async def running(api: FakeApi, nft: FakeNftables | None = None, *, check_seconds: float = 5.0) -> AsyncIterator[Node]:
+    node = Node(api, nft or FakeNftables(), check_seconds)
     task = asyncio.create_task(node.proxy.run())
     try:
         await asyncio.wait_for(node.proxy.synced.wait(), 5)
@@ -215,6 +229,65 @@ async def test_what_others_destroy_is_put_right() -> None:
         put_web(api, "pod-1b")
         await until(lambda: (IP, TABLE) in nft.tables and node.answers(20) == {B})
         await until(lambda: node.proxy.healthy)
+
+
+async def test_drift_is_repaired_and_said_of_the_node_in_quiet_times() -> None:
+    api, nft = FakeApi(), FakeNftables()
+    put_web(api, "pod-1a")
+    async with running(api, nft, check_seconds=0.05) as node:
+        (key,) = nft.elements(IP, TABLE, "endpoints")
+        nft.commit(Transaction(IP, TABLE, [DeleteElements("endpoints", [key])]))
+        await until(lambda: bool(node.events.recorded))
+        ((about, reason, message),) = node.events.recorded
+        assert (about["kind"], about["metadata"]["name"], reason) == ("Node", "node-1", "ProxyRulesDrifted")
+        assert "1 operations" in message  # what differed, and nothing else
+        assert node.answers(20) == {A}
+
+
+async def test_drift_is_repaired_while_changes_never_end() -> None:
+    api, nft = FakeApi(), FakeNftables()
+    put_web(api, "pod-1a")
+    async with running(api, nft, check_seconds=0.2) as node:
+        for key in list(nft.elements(IP, TABLE, "endpoints")):
+            nft.commit(Transaction(IP, TABLE, [DeleteElements("endpoints", [key])]))
+        async with asyncio.timeout(10):
+            number = 0
+            while not node.events.recorded:
+                number += 1
+                api.put(SERVICES, service(FOUR, "other", 30, port(80 + number % 2, name="http")))
+                await asyncio.sleep(0.005)
+        assert node.answers(20) == {A}
+
+
+async def test_udp_connections_to_endpoints_that_went_while_nobody_looked_are_forgotten() -> None:
+    api, nft = FakeApi(), FakeNftables()
+    udp = {"port_name": "dns", "number": 5353, "protocol": "UDP"}
+    api.put(SERVICES, service(FOUR, "names", 21, DNS_PORT))
+    api.put(ENDPOINT_SLICES, slice_of("names", "pod-1a", "pod-2a", **udp))
+    put_web(api, "pod-1a")
+    async with running(api, nft):
+        pass
+    api.put(ENDPOINT_SLICES, slice_of("names", "pod-1a", **udp))
+    put_web(api, "pod-1b")
+    async with running(api, nft) as node:
+        vip = Match(protocol=UDP, destination=FOUR.service(21), port=53, backend=C, backend_port=5353)
+        at_node = Match(protocol=UDP, destination=FOUR.hosts["node-1"], port=30053, backend=C, backend_port=5353)
+        assert set(node.connections.deleted) == {vip, at_node}
+    async with running(api, nft) as node:
+        assert node.connections.deleted == []
+
+
+async def test_udp_connections_of_a_service_that_went_while_nobody_looked_are_forgotten() -> None:
+    api, nft = FakeApi(), FakeNftables()
+    api.put(SERVICES, service(FOUR, "names", 21, port(53, name="dns", protocol="UDP")))
+    api.put(ENDPOINT_SLICES, slice_of("names", "pod-1a", port_name="dns", number=5353, protocol="UDP"))
+    async with running(api, nft):
+        pass
+    api.drop(SERVICES, "names", "default")
+    async with running(api, nft) as node:
+        assert node.connections.deleted == [
+            Match(protocol=UDP, destination=FOUR.service(21), port=53, backend=A, backend_port=5353)
+        ]
 
 
 async def test_a_refused_sync_is_tried_again_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
