@@ -1,6 +1,6 @@
 """The service proxy: how fast the kernel is programmed, what that weighs, and what the kernel's balancing costs.
 
-    python bench/proxy.py [sync] [change] [layouts] [commit] [traffic] [balance]      (nothing named: all)
+    python bench/proxy.py [sync] [change] [layouts] [commit] [traffic] [balance] [stress]      (none named: all)
 
 Needs root. Everything happens in network namespaces that it makes and removes. Each figure is one JSON line.
 - `full_sync_SxE_s`: S services of E endpoints from empty, objects in the cache to committed; `proxy_pss_SxE_mb` then.
@@ -8,7 +8,7 @@ Needs root. Everything happens in network namespaces that it makes and removes. 
 - `other_*_s`: the same services in kube-proxy's own layouts, loaded by nft(8) (proxy_layouts.py).
 - `commit_to_all_nodes_*_ms`: an EndpointSlice is written to the API of a cluster of three nodes, until the kernels of
   all have it: from sending the write (so a little more than from its commit).
-- traffic and balance: see proxy_traffic.py.
+- traffic and balance: see proxy_traffic.py; stress: see proxy_stress.py.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import proxy_layouts
+import proxy_stress
 import proxy_traffic
 import start
 from proxy_objects import Generated, endpoint_slice
@@ -211,7 +212,7 @@ def until_changed(kernels: list[KernelNftables], before: list[int]) -> float:
     return time.perf_counter()
 
 
-PARTS = ("sync", "change", "layouts", "commit", "traffic", "balance")
+PARTS = ("sync", "change", "layouts", "commit", "traffic", "balance", "stress")
 
 
 def main() -> None:
@@ -241,6 +242,7 @@ def main() -> None:
         "commit": lambda: measure_commit(options.changes),
         "traffic": lambda: proxy_traffic.measure_traffic(figure, rounds=options.rounds, envoy=options.envoy),
         "balance": lambda: proxy_traffic.measure_balance(figure),
+        "stress": lambda: proxy_stress.measure_stress(figure),
     }
     for part in PARTS:
         if part in wanted:

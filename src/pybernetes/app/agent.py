@@ -51,8 +51,10 @@ async def serve(config: AgentConfig) -> None:
 
 
 def node_health(proxy: Proxy, checks: Mapping[str, Check]) -> Handler:
-    """The node's health port: /healthz is what load balancers ask kube-proxy there, the rest as everywhere."""
-    others = health_handler(checks)
+    """The node's health port: /healthz is what load balancers ask kube-proxy there, /applied how far the kernel
+    is programmed, the rest as everywhere.
+    """
+    others = health_handler(checks, facts={"applied": lambda: proxy.applied._asdict()})
 
     async def handle(request: Request) -> Response:
         return proxy.healthz() if request.path == "/healthz" else await others(request)

@@ -4,18 +4,27 @@ Formats are those of Kubernetes' components: "ok", or one line a check with [+] 
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from pybernetes.api.objects import encode
 from pybernetes.wire import Handler, Request, Response
 
 Check = Callable[[], bool]
+Fact = Callable[[], dict[str, Any]]
+JSON = {"content-type": "application/json"}
 TEXT = {"content-type": "text/plain; charset=utf-8"}
 
 
-def health_handler(ready: Mapping[str, Check]) -> Handler:
-    """A handler that answers the three paths; /livez and /healthz ask nothing but that the loop turns."""
+def health_handler(ready: Mapping[str, Check], *, facts: Mapping[str, Fact] | None = None) -> Handler:
+    """A handler that answers the three paths; /livez and /healthz ask nothing but that the loop turns.
+
+    `facts` are further paths, by name, each answered with what it returns as JSON.
+    """
 
     async def handle(request: Request) -> Response:
         _, endpoint, *rest = request.path.split("/")
+        if facts and endpoint in facts and not rest and request.method in ("GET", "HEAD"):
+            return Response(headers=JSON, body=encode(facts[endpoint]()) + b"\n")
         if request.method not in ("GET", "HEAD") or endpoint not in ("healthz", "livez", "readyz") or len(rest) > 1:
             return Response(status=404, headers=TEXT, body=b"404 page not found\n")
         checks = {"ping": lambda: True, **(ready if endpoint == "readyz" else {})}

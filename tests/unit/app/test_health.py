@@ -27,3 +27,13 @@ async def test_answers(path, query, status, body):
 
 async def test_only_reading_is_answered():
     assert (await health_handler(ASK)(Request(method="POST", path="/healthz"))).status == 404
+
+
+async def test_a_fact_is_shown_as_it_is_now():
+    applied = {"services": "7"}
+    handler = health_handler(ASK, facts={"applied": lambda: applied})
+    applied["services"] = "8"
+    response = await handler(Request(path="/applied"))
+    assert (response.status, response.body) == (200, b'{"services":"8"}\n')
+    assert (await handler(Request(path="/applied/more"))).status == 404
+    assert (await handler(Request(method="POST", path="/applied"))).status == 404
