@@ -100,6 +100,12 @@ def test_table_is_added_once_and_keeps_its_comment(nft: Nftables) -> None:
     assert nft.comment(IP6, TABLE) is None
 
 
+def test_a_table_that_is_not_there_has_nothing(nft: Nftables) -> None:
+    assert nft.comment(IP, TABLE) is None
+    assert nft.chains(IP, TABLE) == {}
+    assert nft.sets(IP, TABLE) == frozenset()
+
+
 def test_deleting_a_table_takes_everything(nft: Nftables) -> None:
     run(nft, AddTable(), AddChain("c"), AddSet(ADDRESSES), AddElements("addresses", {A: None}))
     run(nft, DeleteTable())

@@ -104,7 +104,10 @@ class KernelNftables:
         return found
 
     def sets(self, family: int, table: str) -> frozenset[str]:
-        return frozenset(self._names(_GETSET, family, table, 2))
+        try:
+            return frozenset(self._names(_GETSET, family, table, 2))
+        except FileNotFoundError:  # of a table that is not there chains are none, but sets an error
+            return frozenset()
 
     def elements(self, family: int, table: str, name: str) -> Mapping[bytes, Data]:
         """See Nftables. A hash that has just grown is moved to larger buckets in the background, and a dump meanwhile

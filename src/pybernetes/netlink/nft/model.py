@@ -204,11 +204,11 @@ class Nftables(Protocol):
         ...
 
     def chains(self, family: int, table: str) -> Mapping[str, int]:
-        """The names of its chains, with the number of rules in each."""
+        """The names of its chains, with the number of rules in each; none of a table that is not there."""
         ...
 
     def sets(self, family: int, table: str) -> frozenset[str]:
-        """The names of its sets and maps."""
+        """The names of its sets and maps; none of a table that is not there."""
         ...
 
     def elements(self, family: int, table: str, name: str) -> Mapping[bytes, Data]:
