@@ -18,20 +18,20 @@ LIMIT_SECONDS = 60
 def rules(services: int, endpoints: int, *, endpoint_chains: bool) -> Iterator[str]:
     yield "add table ip other"
     yield "add map ip other service-ips { type ipv4_addr . inet_proto . inet_service : verdict; }"
-    yield "add chain ip other mark { }"
-    yield "add rule ip other mark meta mark set meta mark or 0x4000"
+    yield "add chain ip other mark-for-masquerade { }"
+    yield "add rule ip other mark-for-masquerade meta mark set meta mark or 0x4000"
     yield "add chain ip other nat-prerouting { type nat hook prerouting priority -100; }"
     yield "add rule ip other nat-prerouting ip daddr . meta l4proto . th dport vmap @service-ips"
     for number in range(services):
         chain = f"service-{number:08d}-default/svc-{number}/tcp/http"
         yield f"add chain ip other {chain} {{ }}"
-        yield f"add rule ip other {chain} ip daddr {address(number)} ip saddr != 10.244.0.0/16 jump mark"
+        yield f"add rule ip other {chain} ip daddr {address(number)} ip saddr != 10.244.0.0/16 jump mark-for-masquerade"
         pods = [pod(number, slot) for slot in range(endpoints)]
         if endpoint_chains:
             for each in pods:
                 name = f"endpoint-{number:08d}-{each}/8080"
                 yield f"add chain ip other {name} {{ }}"
-                yield f"add rule ip other {name} ip saddr {each} jump mark"
+                yield f"add rule ip other {name} ip saddr {each} jump mark-for-masquerade"
                 yield f"add rule ip other {name} meta l4proto tcp dnat to {each}:8080"
             choice = ", ".join(f"{slot} : goto endpoint-{number:08d}-{each}/8080" for slot, each in enumerate(pods))
             yield f"add rule ip other {chain} numgen random mod {endpoints} vmap {{ {choice} }}"
