@@ -123,3 +123,22 @@ def _walk(value: Any, steps: tuple[Step, ...]) -> list[Any]:
 def find(value: Any, path: str) -> list[Any]:
     """All values at a path; none where a field is missing."""
     return _walk(value, parse(path))
+
+
+_SIMPLE = re.compile(r"(\.[A-Za-z_][\w-]*)+")
+
+
+def is_simple(path: str) -> bool:
+    """Whether a path is nothing but fields: .spec.replicas."""
+    return _SIMPLE.fullmatch(path) is not None
+
+
+def put(value: dict[str, Any], path: str, found: Any) -> None:
+    """Set the field at a simple path, making what leads to it."""
+    *outer, last = path.removeprefix(".").split(".")
+    for name in outer:
+        inner = value.get(name)
+        if not isinstance(inner, dict):
+            inner = value[name] = {}
+        value = inner
+    value[last] = found

@@ -42,32 +42,43 @@ def restored(record: Record) -> Obj:
 
 
 class Codec:
-    """The served forms of the records of one row. `convert` is given for a row stored in another row's version."""
+    """The served forms of the records of one row. `convert` is given for a row stored in another row's version.
+
+    A custom resource's records may each be in another version, as its definition had it when they were written: those
+    that are in this row's are spliced, the others converted.
+    """
 
     def __init__(self, row: Resource, convert: Convert | None = None) -> None:
         self.row = row
         self._convert = convert
-        kept = row.storage
+        kept = row if row.custom else row.storage
         self._head = f'{{"apiVersion":"{kept.api_version}","kind":"{kept.kind}","metadata":{{'.encode()
         self._offset = len(self._head)
         self._open = self._head + b'"resourceVersion":"%d",'
         self._item = (self._head if row.custom else b'{"metadata":{') + b'"resourceVersion":"%d",'
 
+    def _foreign(self, record: Record) -> bool:
+        """Whether a record must be converted."""
+        if self._convert is None:
+            return False
+        return not (self.row.custom and record.value.startswith(self._head))
+
     def raw(self, record: Record, revision: Revision = 0) -> bytes:
         """The object as JSON; with `revision` that one in place of the record's own (deletions)."""
-        if self._convert is not None:
+        if self._foreign(record):
             return encode(self.obj(record, revision))
         return self._open % (revision or record.revision) + record.value[self._offset :]
 
     def unsaved(self, record: Record) -> bytes:
         """An object that a dry run would have created: it has no revision."""
-        return encode(self.obj(record)) if self._convert is not None else record.value
+        return encode(self.obj(record)) if self._foreign(record) else record.value
 
     def item(self, record: Record) -> bytes:
         """The object as an item of a list."""
-        if self._convert is not None:
+        if self._foreign(record):
             obj = self.obj(record)
-            return encode({name: value for name, value in obj.items() if name not in ("apiVersion", "kind")})
+            bare = () if self.row.custom else ("apiVersion", "kind")
+            return encode({name: value for name, value in obj.items() if name not in bare})
         return self._item % record.revision + record.value[self._offset :]
 
     def partial(self, record: Record, revision: Revision = 0) -> bytes:
@@ -80,7 +91,7 @@ class Codec:
         obj = restored(record)
         if revision:
             obj["metadata"]["resourceVersion"] = str(revision)
-        return self._convert(obj) if self._convert is not None else obj
+        return self._convert(obj) if self._convert is not None and self._foreign(record) else obj
 
 
 def view_decoder(paths: tuple[str, ...]) -> Callable[[bytes], Obj]:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from pybernetes.api import resources, selectors, times
+from pybernetes.api import jsonpath, resources, selectors, times
 from pybernetes.api.errors import (
     BadRequest,
     Conflict,
@@ -12,6 +12,7 @@ from pybernetes.api.errors import (
     Invalid,
     NotFound,
 )
+from pybernetes.api.kinds.strategy import ScalePaths
 from pybernetes.api.objects import Obj, condition, copied, is_deleting, metadata, name_of, uid_of
 from pybernetes.api.resources import Resource
 from pybernetes.wire import Request, Response
@@ -72,10 +73,10 @@ class Parts:
         return respond_one(form, media, written.record)
 
     async def _scale(self, request: Request, route: Route, served: Served) -> Response:
-        registry, row = self._registry, served.row
+        registry, row, paths = self._registry, served.row, served.strategy.scale
         record = registry.get(row, route.namespace, route.name)
         if route.verb == "get":
-            return respond(scale_of(served.codec.obj(record)))
+            return respond(scale_of(served.codec.obj(record), paths))
         scale_type = registry.scheme.type(row, "scale")
         body = None if route.verb == "patch" else read_object(request, registry.scheme, row, part="scale")
         if media_type(request) == APPLY_PATCH:
@@ -86,11 +87,10 @@ class Parts:
             if body is not None:
                 wanted = body
             else:
-                wanted = patched(
-                    scale_of(old), parse(request.body, "application/json"), media_type(request), scale_type
-                )
+                patch = parse(request.body, "application/json")
+                wanted = patched(scale_of(old, paths), patch, media_type(request), scale_type)
                 registry.scheme.conform(wanted, row, part="scale")
-            return _scaled(old, wanted, row)
+            return _scaled(old, wanted, paths)
 
         written = await registry.update(
             row,
@@ -101,14 +101,14 @@ class Parts:
             part="scale",
             patch=body is None,
         )
-        return respond(scale_of(served.codec.obj(written.record)))
+        return respond(scale_of(served.codec.obj(written.record), paths))
 
     async def _scale_admitted(self, request: Request, route: Route, served: Served, body: Obj | None) -> Obj | None:
         """The scale that the webhooks made of it; unread, when none of them wants it."""
         registry, row = self._registry, served.row
         if not registry.webhooks.wants(row, "scale", "UPDATE"):
             return body
-        old = scale_of(served.codec.obj(registry.get(row, route.namespace, route.name)))
+        old = scale_of(served.codec.obj(registry.get(row, route.namespace, route.name)), served.strategy.scale)
         if body is None:
             patch = parse(request.body, "application/json")
             body = patched(copied(old), patch, media_type(request), registry.scheme.type(row, "scale"))
@@ -249,40 +249,51 @@ class Parts:
         return bound._replace(pod=(name, uid_of(found)), node=(node, uid_of(node_obj)) if node_obj else ("", ""))
 
 
-def scale_of(obj: Obj) -> Obj:
+def scale_of(obj: Obj, paths: ScalePaths) -> Obj:
     """The autoscaling/v1 Scale of a workload."""
     meta = metadata(obj)
     names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
     scale: Obj = {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {name: meta[name] for name in names if name in meta},
         "spec": {},
-        "status": {"replicas": status.get("replicas") or 0},
+        "status": {"replicas": _at(obj, paths.status) or 0},
     }
-    if spec.get("replicas"):
-        scale["spec"]["replicas"] = spec["replicas"]
-    selector: Any = spec.get("selector")
+    if replicas := _at(obj, paths.spec):
+        scale["spec"]["replicas"] = replicas
+    selector = _selector(obj, paths)
     if selector:
-        whole = "matchLabels" in selector or "matchExpressions" in selector
-        scale["status"]["selector"] = str(selectors.of(selector) if whole else selectors.exact(selector))
+        scale["status"]["selector"] = selector
     return scale
 
 
-def _scaled(old: Obj, scale: Obj, row: Resource) -> Obj:
+def _at(obj: Obj, path: str) -> Any:
+    return next(iter(jsonpath.find(obj, path)), None)
+
+
+def _selector(obj: Obj, paths: ScalePaths) -> str:
+    if paths.selector:
+        return str(_at(obj, paths.selector) or "")
+    selector: Any = (obj.get("spec") or {}).get("selector")
+    if not isinstance(selector, dict) or not selector:
+        return ""
+    whole = "matchLabels" in selector or "matchExpressions" in selector
+    return str(selectors.of(selector) if whole else selectors.exact(selector))
+
+
+def _scaled(old: Obj, scale: Obj, paths: ScalePaths) -> Obj:
     meta = metadata(scale)
     replicas = (scale.get("spec") or {}).get("replicas") or 0
     if replicas < 0:
         problem = FieldError.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
         raise Invalid.of("Scale", name_of(old), [problem], group="autoscaling")
-    old["spec"]["replicas"] = replicas
+    jsonpath.put(old, paths.spec, replicas)
     for field in ("resourceVersion", "uid"):
         if meta.get(field):
             old["metadata"][field] = meta[field]
     if meta.get("name", name_of(old)) != name_of(old):
         raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL ({name_of(old)})")
-    del row
     return old
 
 

@@ -90,7 +90,8 @@ class Served:
         self.row = row
         self.scheme = scheme
         self.strategy: Strategy = scheme.strategy(row)
-        convert = (lambda obj: scheme.from_storage(obj, row)) if row.stored_as is not None else None
+        elsewhere = row.custom or row.stored_as is not None
+        convert = (lambda obj: scheme.from_storage(obj, row)) if elsewhere else None
         self.codec = Codec(row, convert)
 
 
@@ -390,6 +391,8 @@ class Registry:
         call.dry_run = write.dry_run or options.dry_run
         await self._admit(call)
         await self._approve(call)
+        if not is_deleting(obj):
+            served.strategy.terminating(obj)
         grace = served.strategy.grace_seconds(obj, options.grace_seconds)
         act, marked = deletion.plan(obj, options, grace_seconds=grace, now=self.now())
         if write.dry_run or options.dry_run or act == "keep":

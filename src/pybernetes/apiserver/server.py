@@ -24,6 +24,7 @@ from .audit import AuditLog, Auditor, Policy
 from .auth.certificates import Authenticator
 from .auth.tokens import Tokens
 from .bootstrap import bootstrap
+from .custom import CustomResources
 from .endpoints.discovery import Discovery
 from .endpoints.health import Health
 from .endpoints.objects import Objects
@@ -95,6 +96,7 @@ class ApiServer:
         self.cache = WatchCache(store)
         self.allocator = Allocator(self.config.service_ranges, self.config.node_port_range)
         self.registry = Registry(store, self.cache, self.scheme, allocator=self.allocator, admission=ADMISSION)
+        self.custom = CustomResources(self.registry)
         self.tokens = self._tokens()
         self.metrics = Metrics()
         self.gate = Gate()
@@ -187,6 +189,7 @@ class ApiServer:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.cache.run())
+                group.create_task(self.custom.run())
                 await self._prepare()
         except* Unavailable as errors:
             raise Fatal(f"the store is unavailable: {errors.exceptions[0]}") from None

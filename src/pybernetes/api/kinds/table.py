@@ -12,8 +12,9 @@ from .cluster import (
     ResourceQuotaStrategy,
 )
 from .config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
+from .definitions import CustomResourceDefinitionStrategy
 from .endpoints import EndpointSliceStrategy, EndpointsStrategy
-from .extension import ApiServiceStrategy, CustomResourceDefinitionStrategy
+from .extension import ApiServiceStrategy
 from .jobs import CronJobStrategy, JobStrategy
 from .networking import (
     IngressClassStrategy,

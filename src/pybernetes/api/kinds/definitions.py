@@ -1,0 +1,255 @@
+"""CustomResourceDefinition: its defaults, what is wrong with one, and the status that it starts with.
+
+Source: apiextensions-apiserver, pkg/apis/apiextensions/{v1/defaults,validation}.go.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .. import jsonpath, names
+from ..errors import FieldError
+from ..objects import Obj, annotations_of, name_of
+from ..structural import schema_problems
+from . import checks, meta
+from .pod_defaults import fill
+from .strategy import Problems, Strategy
+
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+"""The finalizer that keeps a deleted definition until its objects are gone."""
+_APPROVED = "api-approved.kubernetes.io"
+_PROTECTED = ("k8s.io", "kubernetes.io")
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+_COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
+_CONVERSIONS = ("None", "Webhook")
+_MOST_SELECTABLE = 8
+_STILL_STORED = (
+    "missing from spec.versions; objects may be stored in it until status.storedVersions no longer names it after a "
+    "storage migration"
+)
+
+
+class CustomResourceDefinitionStrategy(Strategy):
+    generation = True
+    status = True
+
+    def default(self, obj: Obj) -> None:
+        spec = obj.setdefault("spec", {})
+        found = spec.setdefault("names", {})
+        if kind := found.get("kind"):
+            fill(found, {"singular": kind.lower(), "listKind": f"{kind}List"})
+        fill(spec.setdefault("conversion", {}), {"strategy": "None"})
+        service = ((spec["conversion"].get("webhook") or {}).get("clientConfig") or {}).get("service")
+        if service is not None:
+            fill(service, {"port": 443})
+
+    def reset_status(self, new: Obj) -> None:
+        stored = [version.get("name") for version in _versions(new) if version.get("storage")]
+        new["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
+
+    def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:
+        """A version that objects may have been stored in stays in status.storedVersions until somebody takes it out."""
+        super().prepare(new, old, part=part)
+        if old is None or part:
+            return
+        stored = (new.get("status") or {}).get("storedVersions") or []
+        missing = [one["name"] for one in _versions(new) if one.get("storage") and one.get("name") not in stored]
+        if missing:
+            new["status"] = (new.get("status") or {}) | {"storedVersions": [*stored, *missing]}
+
+    def terminating(self, obj: Obj) -> None:
+        """Its objects go first."""
+        meta = obj["metadata"]
+        if CLEANUP not in (meta.get("finalizers") or ()):
+            meta["finalizers"] = [*(meta.get("finalizers") or ()), CLEANUP]
+
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        if part == "status":
+            yield from _stored_versions(new)
+            return
+        spec: Obj = new.get("spec") or {}
+        found: Obj = spec.get("names") or {}
+        wanted = f"{found.get('plural', '')}.{spec.get('group', '')}"
+        if name_of(new) != wanted:
+            yield FieldError.invalid("metadata.name", name_of(new), 'must be spec.names.plural+"."+spec.group')
+        yield from _group(new)
+        yield from checks.one_of(spec.get("scope"), "spec.scope", ("Cluster", "Namespaced"))
+        yield from _names(found)
+        yield from _all_versions(spec)
+        yield from _conversion(spec.get("conversion") or {}, "spec.conversion")
+        if spec.get("preserveUnknownFields"):
+            yield FieldError.invalid("spec.preserveUnknownFields", True, "must be false")
+        if old is not None:
+            yield from _immutable(spec, old.get("spec") or {})
+            yield from _stored_versions(new)
+
+
+def _versions(crd: Obj) -> list[Obj]:
+    return (crd.get("spec") or {}).get("versions") or []
+
+
+def _stored_versions(crd: Obj) -> Problems:
+    """All that objects may be stored in must stay known."""
+    known = {version.get("name") for version in _versions(crd)}
+    stored = (crd.get("status") or {}).get("storedVersions") or []
+    for index, name in enumerate(stored):
+        if name not in known:
+            yield FieldError.invalid(f"status.storedVersions[{index}]", name, _STILL_STORED)
+
+
+def _immutable(spec: Obj, before: Obj) -> Problems:
+    yield from meta.immutable(spec.get("group"), before.get("group"), "spec.group")
+    plural, was = ((one.get("names") or {}).get("plural") for one in (spec, before))
+    yield from meta.immutable(plural, was, "spec.names.plural")
+    yield from meta.immutable(spec.get("scope"), before.get("scope"), "spec.scope")
+
+
+def _group(crd: Obj) -> Problems:
+    group = (crd.get("spec") or {}).get("group") or ""
+    if not group:
+        yield FieldError.required("spec.group")
+        return
+    yield from checks.named(group, "spec.group", names.subdomain)
+    if "." not in group:
+        yield FieldError.invalid("spec.group", group, "should be a domain with at least one dot")
+    protected = group in _PROTECTED or group.endswith(tuple(f".{one}" for one in _PROTECTED))
+    if protected and not annotations_of(crd).get(_APPROVED):
+        detail = (
+            f'protected groups must have approval annotation "{_APPROVED}", see '
+            "https://github.com/kubernetes/enhancements/pull/1111"
+        )
+        yield FieldError.required(f"metadata.annotations[{_APPROVED}]", detail)
+
+
+def _names(found: Obj) -> Problems:
+    for field in ("plural", "singular", "kind", "listKind"):
+        value = found.get(field) or ""
+        if not value:
+            yield FieldError.required(f"spec.names.{field}")
+        else:
+            yield from checks.named(value.lower(), f"spec.names.{field}", names.label_1035)
+    for field in ("shortNames", "categories"):
+        for index, value in enumerate(found.get(field) or ()):
+            yield from checks.named(value, f"spec.names.{field}[{index}]", names.label_1035)
+    if found.get("kind") and found.get("kind") == found.get("listKind"):
+        yield FieldError.invalid("spec.names.listKind", found["listKind"], "kind and listKind may not be the same")
+
+
+def _all_versions(spec: Obj) -> Problems:
+    versions: list[Obj] = spec.get("versions") or []
+    if not versions:
+        yield FieldError.required("spec.versions")
+    if sum(bool(version.get("storage")) for version in versions) != 1:
+        detail = "must have exactly one version marked as storage version"
+        yield FieldError.invalid("spec.versions", [v.get("name") for v in versions], detail)
+    for index, version in enumerate(versions):
+        yield from _version(version, f"spec.versions[{index}]")
+    yield from checks.unique((v.get("name") for v in versions), lambda index: f"spec.versions[{index}].name")
+
+
+def _version(version: Obj, path: str) -> Problems:
+    yield from checks.named(version.get("name") or "", f"{path}.name", names.label_1035)
+    schema = (version.get("schema") or {}).get("openAPIV3Schema")
+    if schema is None:
+        yield FieldError.required(f"{path}.schema.openAPIV3Schema", "schemas are required")
+    else:
+        yield from schema_problems(schema, f"{path}.schema.openAPIV3Schema")
+    if version.get("deprecationWarning") and not version.get("deprecated"):
+        detail = "can only be set for deprecated versions"
+        yield FieldError.invalid(f"{path}.deprecationWarning", version["deprecationWarning"], detail)
+    yield from _columns(version.get("additionalPrinterColumns") or (), f"{path}.additionalPrinterColumns")
+    yield from _scale((version.get("subresources") or {}).get("scale"), f"{path}.subresources.scale")
+    yield from _selectable(version.get("selectableFields") or (), schema or {}, f"{path}.selectableFields")
+
+
+def _columns(columns: Iterable[Obj], path: str) -> Problems:
+    for index, column in enumerate(columns):
+        where = f"{path}[{index}]"
+        yield from checks.required(column, "name", where)
+        if not column.get("type"):
+            yield FieldError.required(f"{where}.type", f"must be one of {','.join(_COLUMN_TYPES)}")
+        elif column["type"] not in _COLUMN_TYPES:
+            yield FieldError.invalid(f"{where}.type", column["type"], f"must be one of {','.join(_COLUMN_TYPES)}")
+        if (format_ := column.get("format")) and format_ not in _COLUMN_FORMATS:
+            yield FieldError.invalid(f"{where}.format", format_, f"must be one of {','.join(_COLUMN_FORMATS)}")
+        if not column.get("jsonPath"):
+            yield FieldError.required(f"{where}.jsonPath")
+        else:
+            yield from _path(column["jsonPath"], f"{where}.jsonPath")
+
+
+def _path(text: str, path: str) -> Problems:
+    try:
+        jsonpath.parse(text)
+    except ValueError as error:
+        yield FieldError.invalid(path, text, f"is an invalid jsonPath: {error}")
+
+
+def _scale(scale: Obj | None, path: str) -> Problems:
+    if scale is None:
+        return
+    for field, root, required in (
+        ("specReplicasPath", ".spec.", True),
+        ("statusReplicasPath", ".status.", True),
+        ("labelSelectorPath", (".spec.", ".status."), False),
+    ):
+        text = scale.get(field) or ""
+        if not text:
+            if required:
+                yield FieldError.required(f"{path}.{field}")
+            continue
+        yield from _simple(text, f"{path}.{field}")
+        if not text.startswith(root):
+            words = root if isinstance(root, str) else " or ".join(root)
+            yield FieldError.invalid(f"{path}.{field}", text, f"should be a json path under {words.rstrip('.')}")
+
+
+def _simple(text: str, path: str) -> Problems:
+    """A path of fields only."""
+    if not jsonpath.is_simple(text):
+        yield FieldError.invalid(path, text, "is an invalid path: array notation is not allowed; only field names are")
+
+
+def _selectable(fields: Iterable[Obj], schema: Mapping[str, Any], path: str) -> Problems:
+    found = list(fields)
+    if len(found) > _MOST_SELECTABLE:
+        yield FieldError("FieldValueTooMany", path, f"must have at most {_MOST_SELECTABLE} items", len(found))
+    for index, field in enumerate(found):
+        where, text = f"{path}[{index}].jsonPath", field.get("jsonPath") or ""
+        if not text:
+            yield FieldError.required(where)
+            continue
+        yield from _simple(text, where)
+        place: Any = schema
+        for part in text.removeprefix(".").split("."):
+            place = ((place or {}).get("properties") or {}).get(part)
+        if place is None:
+            yield FieldError.invalid(where, text, "is an invalid path: does not refer to a valid field")
+        elif place.get("type") not in ("boolean", "integer", "string"):
+            detail = "is an invalid path: must refer to a field of type string, boolean or integer"
+            yield FieldError.invalid(where, text, detail)
+        elif text.removeprefix(".").partition(".")[0] == "metadata":
+            yield FieldError.invalid(where, text, "must not point to fields in metadata")
+    yield from checks.unique((one.get("jsonPath") for one in found), lambda index: f"{path}[{index}].jsonPath")
+
+
+def _conversion(conversion: Obj, path: str) -> Problems:
+    strategy, webhook = conversion.get("strategy"), conversion.get("webhook")
+    yield from checks.one_of(strategy, f"{path}.strategy", _CONVERSIONS)
+    if strategy == "None":
+        if webhook:
+            yield FieldError.forbidden(f"{path}.webhook", "should not be set when strategy is not set to Webhook")
+        return
+    if strategy != "Webhook":
+        return
+    where = f"{path}.webhook"
+    client = (webhook or {}).get("clientConfig")
+    if not client:
+        yield FieldError.required(f"{where}.clientConfig", "required when strategy is set to Webhook")
+    elif bool(client.get("url")) == bool(client.get("service")):
+        yield FieldError.required(f"{where}.clientConfig", "exactly one of url or service is required")
+    reviews = (webhook or {}).get("conversionReviewVersions") or []
+    if not reviews:
+        yield FieldError.required(f"{where}.conversionReviewVersions")
+    elif not {"v1", "v1beta1"}.intersection(reviews):
+        detail = "must include at least one of v1, v1beta1"
+        yield FieldError.invalid(f"{where}.conversionReviewVersions", reviews, detail)

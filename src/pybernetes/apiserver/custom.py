@@ -1,0 +1,231 @@
+"""Custom resources: definitions become rows of the scheme as they are established, and leave it when they are deleted.
+
+A definition's rows are made in the very moment its record comes into the cache, so that all servers of one store have
+the same; its status is written by a task of its own. Sources: apiextensions-apiserver, pkg/controller/status,
+establish, finalizer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from pybernetes.api import times
+from pybernetes.api.errors import ApiError, NotFound
+from pybernetes.api.kinds.conversion import Conversion
+from pybernetes.api.kinds.custom import Version, openapi_type, versions_of
+from pybernetes.api.kinds.definitions import CLEANUP
+from pybernetes.api.objects import Obj, condition, condition_is, decode, is_deleting, metadata, name_of
+from pybernetes.api.resources import CUSTOM_RESOURCE_DEFINITIONS, Resource
+from pybernetes.api.scheme import Entry
+from pybernetes.store import Record
+
+from .deletion import DeleteOptions
+from .registry import Registry, Write
+from .users import MASTERS, User
+
+log = logging.getLogger("pybernetes.apiserver.custom")
+
+_SELF = User("system:apiserver", (MASTERS,))
+_RETRY_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
+"""Between two looks whether the objects of a deleted definition are gone."""
+
+
+class Names(NamedTuple):
+    """What one definition calls its resource, in the order in which conflicts are told."""
+
+    plural: str
+    singular: str
+    short: tuple[str, ...]
+    kind: str
+    list_kind: str
+
+
+class CustomResources:
+    """Keeps the scheme's custom rows as the definitions say; `run` writes their status and empties deleted ones."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._rows: dict[str, tuple[Resource, ...]] = {}
+        self._groups: dict[str, str] = {}
+        self._due: asyncio.Queue[str] = asyncio.Queue()
+        """Names of definitions to look at; as many as there are definitions, since a name waits once."""
+        self._waiting: set[str] = set()
+        registry.cache.observe(CUSTOM_RESOURCE_DEFINITIONS.prefix, self._observe)
+
+    def _observe(self, key: str, record: Record | None) -> None:
+        name = key.removeprefix(CUSTOM_RESOURCE_DEFINITIONS.prefix)
+        if record is None:
+            self._serve(name, ())
+            group = self._groups.pop(name, "")
+            for other in [other for other, theirs in self._groups.items() if theirs == group]:
+                self._look(other)  # it may have waited for a name
+            return
+        crd = decode(record.value)
+        self._groups[name] = crd["spec"]["group"]
+        self._serve(name, tuple(versions_of(crd)))
+        self._look(name)
+
+    def _serve(self, name: str, versions: Sequence[Version]) -> None:
+        """The rows of a definition are these and no others."""
+        before = self._rows.pop(name, ())
+        if versions:
+            self._rows[name] = tuple(version.row for version in versions)
+        elif not before:
+            return
+        self._registry.scheme.swap(before, [_entry(version) for version in versions])
+        if before and not versions:
+            for prefix in {row.prefix for row in before}:
+                self._registry.cache.shelf(prefix).close()
+
+    def _look(self, name: str, *, after: float = 0.0) -> None:
+        if after:
+            asyncio.get_running_loop().call_later(after, self._look, name)
+        elif name not in self._waiting:
+            self._waiting.add(name)
+            self._due.put_nowait(name)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._registry.cache.loaded.wait()
+        while True:
+            name = await self._due.get()
+            self._waiting.discard(name)
+            try:
+                await self._settle(name)
+            except NotFound:
+                continue  # gone meanwhile
+            except ApiError as error:
+                log.warning("custom resource definition not settled name=%s error=%s", name, error)
+                self._look(name, after=_RETRY_SECONDS)
+
+    async def _settle(self, name: str) -> None:
+        registry = self._registry
+        crd = registry.read(CUSTOM_RESOURCE_DEFINITIONS, "", name)
+        if crd is None:
+            return
+        if is_deleting(crd):
+            if CLEANUP in (metadata(crd).get("finalizers") or ()):
+                await self._empty(crd)
+            return
+        others = [one for one in registry.select(CUSTOM_RESOURCE_DEFINITIONS) if name_of(one) != name]
+        taken = list(_taken(crd, others, registry.scheme.resources))
+        if settled(crd, taken, now=registry.now()) == crd.get("status"):
+            return
+
+        def edit(current: Obj) -> Obj:
+            return current | {"status": settled(current, taken, now=registry.now())}
+
+        await registry.write_status(CUSTOM_RESOURCE_DEFINITIONS, name, edit, namespace="")
+
+    async def _empty(self, crd: Obj) -> None:
+        """Delete all objects of a deleted definition, and let it go when there are none left."""
+        registry, name = self._registry, name_of(crd)
+        rows = self._rows.get(name)
+        if rows:
+            shelf = registry.shelf(rows[0])
+            records = [item.record for item in shelf.scan()]
+            write = Write(user=_SELF, manager="kube-apiserver")
+            await registry.delete_all(rows[0], records, DeleteOptions(policy="Background"), write=write)
+            if shelf.items:
+                self._look(name, after=_LOOK_SECONDS)
+                return
+
+        def edit(current: Obj) -> Obj:
+            meta = dict(metadata(current))
+            meta["finalizers"] = [one for one in meta.get("finalizers") or () if one != CLEANUP]
+            return current | {"metadata": meta}
+
+        write = Write(user=_SELF, manager="kube-apiserver")
+        await registry.update(CUSTOM_RESOURCE_DEFINITIONS, name, edit, namespace="", write=write, patch=True)
+
+
+def _entry(version: Version) -> Entry:
+    row = version.row
+    return Entry(
+        row,
+        version.strategy,
+        type=openapi_type(version.schema),
+        openapi=version.schema,
+        conversion=Conversion(lambda obj: obj, lambda obj: obj | {"apiVersion": row.api_version}),
+        conform=version.strategy.conform,
+        warning=version.warning,
+    )
+
+
+def _names(crd: Obj) -> Names:
+    found = crd["spec"]["names"]
+    return Names(
+        found["plural"],
+        found.get("singular") or "",
+        tuple(found.get("shortNames") or ()),
+        found["kind"],
+        found.get("listKind") or "",
+    )
+
+
+def _taken(crd: Obj, others: Sequence[Obj], rows: Sequence[Resource]) -> Iterator[Names]:
+    """The names in use in a definition's group: of definitions that have them, and of what is built in."""
+    group = crd["spec"]["group"]
+    for other in others:
+        if other["spec"]["group"] == group and condition_is(other, "NamesAccepted"):
+            yield _names(other)
+    for row in rows:
+        if row.group == group and not row.custom:
+            yield Names(row.plural, row.singular, row.short, row.kind, row.list_kind)
+
+
+def conflict(wanted: Names, taken: Sequence[Names]) -> tuple[str, str]:
+    """The first name that somebody else has: a condition's reason and message; empty for none."""
+    resources = {name for one in taken for name in (one.plural, one.singular, *one.short) if name}
+    kinds = {name for one in taken for name in (one.kind, one.list_kind) if name}
+    for reason, names, used in (
+        ("PluralConflict", (wanted.plural,), resources),
+        ("SingularConflict", (wanted.singular,), resources),
+        ("ShortNamesConflict", wanted.short, resources),
+        ("KindConflict", (wanted.kind,), kinds),
+        ("ListKindConflict", (wanted.list_kind,), kinds),
+    ):
+        for name in names:
+            if name in used:
+                return reason, f'"{name}" is already in use'
+    return "", ""
+
+
+def settled(crd: Obj, taken: Sequence[Names], *, now: float) -> Obj:
+    """The status of a definition: which names it has, and whether it is served."""
+    status: Obj = dict(crd.get("status") or {})
+    reason, message = conflict(_names(crd), taken)
+    if reason:
+        conditions = {
+            "NamesAccepted": ("False", reason, message),
+            "Established": ("False", "NotAccepted", "not all names are accepted"),
+        }
+        if condition_is(crd, "Established"):
+            del conditions["Established"]  # what is served stays
+    else:
+        conditions = {
+            "NamesAccepted": ("True", "NoConflicts", "no conflicts found"),
+            "Established": ("True", "InitialNamesAccepted", "the initial names have been accepted"),
+        }
+        status["acceptedNames"] = dict(crd["spec"]["names"])
+    status["conditions"] = _conditions(crd, conditions, now=now)
+    return status
+
+
+def _conditions(crd: Obj, wanted: Mapping[str, tuple[str, str, str]], *, now: float) -> list[Obj]:
+    found = [one for one in (crd.get("status") or {}).get("conditions") or () if one.get("type") not in wanted]
+    for kind, (status, reason, message) in wanted.items():
+        before = condition(crd, kind) or {}
+        changed = before.get("status") != status
+        found.append(
+            {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "lastTransitionTime": times.stamp(now) if changed else before.get("lastTransitionTime"),
+            }
+        )
+    return sorted(found, key=lambda one: str(one["type"]), reverse=True)
