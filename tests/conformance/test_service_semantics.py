@@ -290,6 +290,71 @@ def test_should_be_able_to_switch_session_affinity_for_service_with_type_cluster
     town.cluster.until(lambda: len(town.spread("sticky", 80, times=30)) == 1, what="one answers with affinity")
 
 
+def node_address(town, name):
+    addresses = town.cluster.get("node", name)["status"]["addresses"]
+    return next(one["address"] for one in addresses if one["type"] == "InternalIP")
+
+
+def test_should_have_session_affinity_work_for_node_port_service_and_switch(town):
+    town.apply(service("sticky-open", {"port": 80, "targetPort": "first"}, selector=WEB, type="NodePort",
+                       sessionAffinity="ClientIP"))  # fmt: skip
+    target = (node_address(town, "node-2"), town.service("sticky-open")["ports"][0]["nodePort"])
+    town.cluster.until(lambda: town.call(*target)[0].startswith("web-"), what="the node port answers")
+    assert len(town.spread(*target)) == 1
+    town.kubectl("patch", "service", "sticky-open", "-p", '{"spec": {"sessionAffinity": "None"}}')
+    town.cluster.until(lambda: town.spread(*target) == {"web-1", "web-2"}, what="no affinity any more")
+    town.kubectl("patch", "service", "sticky-open", "-p", '{"spec": {"sessionAffinity": "ClientIP"}}')
+    town.cluster.until(lambda: len(town.spread(*target)) == 1, what="affinity again")
+
+
+def test_a_pod_of_weight_0_gets_nothing_new(town):
+    town.kubectl("annotate", "pod", "web-1", "pybernetes.io/weight=0")
+    try:
+        town.cluster.until(lambda: town.spread("web", 80) == {"web-2"}, what="only the other one answers")
+    finally:
+        town.kubectl("annotate", "pod", "web-1", "pybernetes.io/weight-")
+    town.cluster.until(lambda: town.spread("web", 80) == {"web-1", "web-2"}, what="both answer again")
+
+
+def test_traffic_prefers_the_same_node(town):
+    town.apply(service("near", {"port": 80, "targetPort": "first"}, selector=WEB, trafficDistribution="PreferSameNode"))
+    for number in ("1", "2"):
+        near = {f"web-{number}"}
+        town.cluster.until(
+            lambda near=near, caller=f"caller-{number}": town.spread("near", 80, caller=caller) == near,
+            what="the server of the same node answers alone",
+        )
+
+
+ASK = r"""
+import json, sys, urllib.error, urllib.request
+try:
+    answer = urllib.request.urlopen(sys.argv[1], timeout=10)
+except urllib.error.HTTPError as error:
+    answer = error
+except OSError:
+    sys.exit(print("0 {}"))
+print(answer.status, json.dumps(json.load(answer)))
+"""
+
+
+def test_load_balancers_find_the_nodes_that_serve(town):
+    def ask(node, port, path="/"):
+        status, _, body = town.python("caller-1", ASK, f"http://{node_address(town, node)}:{port}{path}").partition(" ")
+        return int(status), json.loads(body)
+
+    town.kubectl("label", "pod", "web-1", "edge=yes")
+    town.apply(service("edge", {"port": 80, "targetPort": "first"}, selector={"edge": "yes"}, type="LoadBalancer",
+                       externalTrafficPolicy="Local"))  # fmt: skip
+    port = town.service("edge")["healthCheckNodePort"]
+    town.cluster.until(lambda: ask("node-1", port)[0] == 200, what="the node with the pod is fine")
+    status, told = ask("node-2", port)
+    assert (status, told["localEndpoints"], told["serviceProxyHealthy"]) == (503, 0, True)
+    assert told["service"] == {"namespace": town.namespace, "name": "edge"}
+    status, told = ask("node-1", 10256, "/healthz")
+    assert (status, told["nodeEligible"]) == (200, True)
+
+
 def test_a_pod_reaches_itself_through_its_own_service(town):
     assert town.spread("web", 80, caller="web-1") == {"web-1", "web-2"}
     town.apply(service("alone", {"port": 80, "targetPort": 8001}, selector={"app": "stable"}))
