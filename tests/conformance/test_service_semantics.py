@@ -487,6 +487,15 @@ def test_should_resolve_dns_of_partial_qualified_names_for_services(town, suffix
     assert town.run("caller-1", "getent", "ahostsv4", "kubernetes.default").split()[0].endswith(".0.1")
 
 
+def test_the_search_list_of_a_pod_is_walked_for_it(town, suffix):
+    """The first question of getaddrinfo is the last: what is found further on comes behind a CNAME."""
+    full = "kubernetes.default.svc.cluster.local"
+    found = town.resolve("A", f"kubernetes.default.{suffix}")
+    assert f"CNAME {full}" in found
+    assert len(found) == 2
+    assert town.resolve("A", "kubernetes.default.svc.elsewhere.svc.cluster.local") == ["NXDOMAIN"]
+
+
 def test_should_provide_dns_for_external_name_services(town, suffix):
     answers = town.resolve("A", f"elsewhere.{suffix}")
     assert answers == sorted([f"CNAME web.{suffix}", f"A {town.service('web')['clusterIP']}"])
