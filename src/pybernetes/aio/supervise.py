@@ -6,7 +6,7 @@ with a short one. Fatal is not mended by trying again: it ends all of them. Canc
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from .backoff import Backoff
@@ -32,6 +32,19 @@ async def supervise(*services: Service, backoff: Callable[[], Backoff] = Backoff
         async with asyncio.TaskGroup() as group:
             for service in services:
                 group.create_task(keep_running(service, backoff=backoff()), name=_name(service))
+    except* Fatal as errors:
+        raise _first(errors) from None
+
+
+async def stacked(ground: Sequence[Service], *upper: Sequence[Service]) -> None:
+    """Layers that stand on each other: cancelling ends the uppermost first, those below after it. Raises Fatal."""
+    if not upper:
+        await supervise(*ground)
+        return
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervise(*ground))
+            await stacked(*upper)
     except* Fatal as errors:
         raise _first(errors) from None
 

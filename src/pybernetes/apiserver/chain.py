@@ -113,7 +113,12 @@ def measure(metrics: Metrics) -> Filter:
     def filter_(handler: Handler) -> Handler:
         async def measured(request: Request) -> Response:
             begun = time.perf_counter()
-            response = await handler(request)
+            kind = "readOnly" if request.method in _READS else "mutating"
+            metrics.inflight[kind] += 1
+            try:
+                response = await handler(request)
+            finally:
+                metrics.inflight[kind] -= 1
             took = time.perf_counter() - begun
             metrics.request(request, response, took)
             if access.isEnabledFor(logging.DEBUG):
@@ -149,6 +154,9 @@ def routed(find: Find) -> Filter:
         return known
 
     return filter_
+
+
+_READS = ("GET", "HEAD")
 
 
 def deadline(handler: Handler) -> Handler:

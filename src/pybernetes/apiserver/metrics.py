@@ -1,16 +1,21 @@
 """The server's metrics, under Kubernetes' names (docs: Kubernetes Metrics Reference)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from pybernetes.wire import Request, Response
 
-from .route import Route
+from .route import CONNECTING, Route
 
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
-_LABELS = ("verb", "group", "version", "resource", "subresource", "scope")
+_LABELS = ("verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component")
+_SIZES = tuple(10.0**power for power in range(3, 10))
+_VERBS = {"create": "POST", "update": "PUT"}
+_METHODS = frozenset({"get", "head", "post", "put", "patch", "delete"})
+_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/metrics", "/version", "/openapi/v2", "/openapi/v3"})
+_APPLY = "application/apply-patch"
 
 
 class WebhookCall(NamedTuple):
@@ -42,8 +47,24 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self._known: dict[tuple[str, ...], tuple[Histogram, dict[int, Counter]]] = {}
-
+        self._sizes = Histogram(
+            "apiserver_response_sizes",
+            "Bytes of the answers to reads, those that are streamed excepted.",
+            _LABELS[:1] + _LABELS[2:],
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+        self._known: dict[tuple[str, ...], _Known] = {}
+        self.inflight = {"mutating": 0, "readOnly": 0}
+        """Requests that are being answered."""
+        current = Gauge(
+            "apiserver_current_inflight_requests",
+            "Requests that are being answered.",
+            ("request_kind",),
+            registry=self.registry,
+        )
+        for kind in self.inflight:
+            current.labels(kind).set_function(lambda kind=kind: float(self.inflight[kind]))  # type: ignore[misc]
         self._webhooks = Histogram(
             "apiserver_admission_webhook_admission_duration_seconds",
             "Seconds that an admission webhook took.",
@@ -69,27 +90,62 @@ class Metrics:
         Gauge(name, text, registry=self.registry).set_function(read)
 
     def request(self, request: Request, response: Response, seconds: float) -> None:
-        found: Route | None = request.context.get("route")
-        labels = _labels(found)
+        labels = _labels(request)
         known = self._known.get(labels)
         if known is None:
-            known = self._known[labels] = (self._seconds.labels(*labels), {})
-        histogram, counters = known
-        counter = counters.get(response.status)
+            sizes = self._sizes.labels(labels[0], *labels[2:]) if labels[0] in ("GET", "LIST") else None
+            known = self._known[labels] = _Known(self._seconds.labels(*labels), sizes, {})
+        counter = known.counters.get(response.status)
         if counter is None:
-            counter = counters[response.status] = self._requests.labels(*labels, str(response.status))
+            counter = known.counters[response.status] = self._requests.labels(*labels, str(response.status))
         counter.inc()
         if labels[0] != "WATCH":
-            histogram.observe(seconds)
+            known.seconds.observe(seconds)
+        if known.sizes is not None and isinstance(response.body, bytes):
+            known.sizes.observe(len(response.body))
+
+    def build(self, version: Mapping[str, str]) -> None:
+        """kubernetes_build_info, from what GET /version tells."""
+        names = {
+            "build_date": "buildDate",
+            "compiler": "compiler",
+            "git_commit": "gitCommit",
+            "git_tree_state": "gitTreeState",
+            "git_version": "gitVersion",
+            "go_version": "goVersion",
+            "major": "major",
+            "minor": "minor",
+            "platform": "platform",
+        }
+        gauge = Gauge("kubernetes_build_info", "1, labelled with the version.", tuple(names), registry=self.registry)
+        gauge.labels(*(version[name] for name in names.values())).set(1)
 
     def text(self) -> bytes:
         """The server's, and those of the rest of its process: controllers and scheduler, when they run here."""
         return generate_latest(self.registry) + generate_latest(REGISTRY)
 
 
-def _labels(found: Route | None) -> tuple[str, ...]:
+class _Known(NamedTuple):
+    """The metrics of requests with the same labels."""
+
+    seconds: Histogram
+    sizes: Histogram | None
+    counters: dict[int, Counter]
+
+
+def _labels(request: Request) -> tuple[str, ...]:
+    """Only what the scheme and this file know: nobody can make up labels."""
+    found: Route | None = request.context.get("route")
     if found is None or found.resource is None:
-        return (found.verb.upper() if found else "OTHER", "", "", "", "", "")
+        verb = found.verb if found else request.method.lower()
+        part = request.path if request.path in _PATHS else ""
+        return (verb.upper() if verb in _METHODS else "OTHER", "", "", "", "", part, "", "apiserver")
     row = found.resource
     scope = "resource" if found.name else "namespace" if found.namespace else "cluster"
-    return (found.verb.upper(), row.group, row.version, row.plural, found.subresource, scope)
+    verb = _VERBS.get(found.verb) or found.verb.upper()
+    if found.subresource in CONNECTING:
+        verb = "CONNECT"
+    elif verb == "PATCH" and request.headers.get("content-type", "").startswith(_APPLY):
+        verb = "APPLY"
+    dry = "All" if request.query and "All" in request.query.get("dryRun", ()) else ""
+    return (verb, dry, row.group, row.version, row.plural, found.subresource, scope, "apiserver")

@@ -15,6 +15,8 @@ Find = Callable[[str, str, str], Resource | None]
 _PLAIN = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "GET": "get", "HEAD": "get"}
 _WHOLE = {"POST": "create", "DELETE": "deletecollection", "GET": "list", "HEAD": "list"}
 _NAMESPACE_PARTS = frozenset({"status", "finalize"})
+CONNECTING = frozenset({"exec", "attach", "portforward", "proxy"})
+"""Subresources whose requests Kubernetes counts under the verb CONNECT."""
 STREAMING = frozenset({"exec", "attach", "portforward", "proxy", "log"})
 
 

@@ -104,6 +104,7 @@ class ApiServer:
         self.registry.webhooks.observe = self.metrics.webhook
         self.kubelets = Kubelets(self.registry, connect or self._connect)
         self._ready = asyncio.Event()
+        self._draining = False
         self._objects = Objects(self.registry)
         self._parts = Parts(self.registry, self._objects, self.tokens)
         self._reviews = Reviews(self.registry, self.tokens)
@@ -114,6 +115,7 @@ class ApiServer:
             alive={"ping": lambda: "", "log": lambda: "", "etcd": self._store_trouble},
             ready={
                 "watch-cache": lambda: "" if self.cache.loaded.is_set() else "not loaded",
+                "shutdown": lambda: "process is shutting down" if self._draining else "",
                 "bootstrap": lambda: "" if self._ready.is_set() else "not finished",
             },
         )
@@ -137,6 +139,7 @@ class ApiServer:
         return chain.compose(filters, self._dispatch)
 
     def _measure(self) -> None:
+        self.metrics.build(version())
         self.metrics.registry.register(FlowMetrics(self.gate))
         self.metrics.gauge(
             "apiserver_storage_revision", "The latest revision of the store.", lambda: float(self._store.revision)
@@ -179,6 +182,10 @@ class ApiServer:
     def trusted(self, user: str, *groups: str) -> Transport:
         """A transport whose requests are this user's, without any credential: for parts of the same process."""
         return LoopbackTransport(self.handler, context={"user": User(user, (*groups, AUTHENTICATED))})
+
+    def drain(self) -> None:
+        """From now on /readyz says that the end is near; everything is still served."""
+        self._draining = True
 
     async def ready(self) -> None:
         """Wait until requests are answered in full: all objects loaded, the defaults there."""

@@ -77,6 +77,8 @@ class ServerConfig(Config, frozen=True, kw_only=True):
     """Days that old files are kept (0 for ever)."""
     audit_log_maxbackup: int = 0
     """Old files that are kept (0 for all)."""
+    shutdown_delay_seconds: float = 0.0
+    """After SIGTERM requests are served so long with /readyz failing, so that load balancers notice."""
     log_format: str = "text"
     log_level: str = "info"
 

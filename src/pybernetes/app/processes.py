@@ -18,6 +18,7 @@ _SERVER = (
     click.option("--pod-range", help="[default: 10.244.0.0/16]"),
     click.option("--service-range", help="[default: 10.96.0.0/16]"),
     click.option("--kubeconfig", help="Where to write the administrator's kubeconfig."),
+    click.option("--shutdown-delay-seconds", type=float, help="/readyz fails so long before the end.  [default: 0]"),
     click.option("--audit-policy-file", help="An audit.k8s.io/v1 Policy; with a path, requests are logged by it."),
     click.option("--audit-log-path", help="JSON lines; - is standard output."),
     click.option("--audit-log-maxsize", type=int, help="Megabytes of one file.  [default: 100]"),

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from pybernetes.aio.logs import setup_logging
 from pybernetes.aio.process import run_forever
-from pybernetes.aio.supervise import Fatal, supervise
+from pybernetes.aio.supervise import Fatal, stacked, supervise
 from pybernetes.apiserver import ApiServer, ApiServerConfig
 from pybernetes.apiserver.audit import BadPolicy
 from pybernetes.client import Client
 from pybernetes.store import Unavailable
 from pybernetes.store.memory import MemoryStore
 from pybernetes.store.sqlite import SqliteStore
-from pybernetes.wire.serve import Server
+from pybernetes.wire.serve import Limits, Server
 from pybernetes.wire.tls import TlsFiles
 
 from .config import ServerConfig, endpoint
@@ -36,13 +36,14 @@ async def serve(config: ServerConfig, *, whole: bool = True) -> None:
         except BadPolicy as error:
             raise Fatal(str(error)) from error
         tls = TlsFiles(identities.serving.certificate, identities.serving.key, identities.ca)
-        server = Server(api.handler, listen=listen, tls=tls)
+        limits = Limits(delay_seconds=config.shutdown_delay_seconds)
+        server = Server(api.handler, listen=listen, tls=tls, limits=limits, stopping=api.drain)
         try:
             await server.start()
         except OSError as error:
             raise Fatal(str(error)) from error
         rest = [ControlPlane(config, api, identities)] if whole else []
-        await supervise(store, api, server, *rest)
+        await stacked([store], [api], [server, *rest])  # requests under way finish before what they need ends
 
 
 @contextlib.asynccontextmanager

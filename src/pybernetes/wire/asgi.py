@@ -37,6 +37,8 @@ class Limits:
     """An unused connection is kept so long: longer than Go's clients do (90 s), so that they are the ones to close."""
     gzip_bytes: int = 128 << 10
     """Bodies from this size on are compressed for clients that accept it, as in kube-apiserver; 0 never."""
+    delay_seconds: float = 0.0
+    """How long a shutdown goes on serving as before, so that others learn of it."""
     grace_seconds: float = 5.0
     """How long a shutdown waits for requests that are under way."""
 

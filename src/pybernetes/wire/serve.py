@@ -8,7 +8,7 @@ lifespan and access logs are not used. Runs on uvloop and on asyncio's own loop 
 import asyncio
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from typing import Any, Self
 
@@ -43,11 +43,14 @@ class Server:
         listen: Sequence[tuple[str, int]] = (("127.0.0.1", 0),),
         tls: TlsFiles | None = None,
         limits: Limits | None = None,
+        stopping: Callable[[], None] | None = None,
     ) -> None:
+        """`stopping` is called when the end begins, `delay_seconds` before no more connections are taken."""
         self.addresses: tuple[tuple[str, int], ...] = ()
         self._handler = handler
         self._listen = listen
         self._tls = tls
+        self._stopping = stopping
         self._limits = limits or Limits()
         self._state = _State()
         self._servers: list[asyncio.Server] = []
@@ -100,6 +103,10 @@ class Server:
     async def stop(self) -> None:
         """End gracefully; safe to call twice."""
         loop = asyncio.get_running_loop()
+        stopping, self._stopping = self._stopping, None
+        if stopping is not None:
+            stopping()
+            await asyncio.sleep(self._limits.delay_seconds)
         if self._sweep is not None:
             self._sweep.cancel()
         for server in self._servers:

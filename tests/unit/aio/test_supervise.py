@@ -5,7 +5,7 @@ import random
 import pytest
 
 from pybernetes.aio.backoff import Backoff
-from pybernetes.aio.supervise import Fatal, supervise
+from pybernetes.aio.supervise import Fatal, stacked, supervise
 
 
 def quick() -> Backoff:
@@ -93,3 +93,34 @@ async def test_waits_grow_until_it_has_run_well() -> None:
     await asyncio.gather(task, return_exceptions=True)
     waits = [later - earlier for earlier, later in itertools.pairwise(started)]
     assert [round(wait) for wait in waits[:6]] == [1, 2, 4, 121, 2, 4]
+
+
+async def test_what_others_stand_on_ends_last() -> None:
+    ended: list[str] = []
+
+    class Layer:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def run(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.01)
+                ended.append(self.name)
+
+    task = asyncio.create_task(stacked([Layer("store")], [Layer("api")], [Layer("socket")]))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["socket", "api", "store"]
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+async def test_what_cannot_go_on_ends_all_layers(layer: int) -> None:
+    services: list[Steady | Failing] = [Steady(), Steady(), Steady()]
+    services[layer] = Failing(Fatal("broken"))
+    with pytest.raises(Fatal, match="broken"):
+        await stacked(*([one] for one in services))
+    assert all(one.ended for one in services if isinstance(one, Steady))

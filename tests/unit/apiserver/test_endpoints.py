@@ -74,8 +74,40 @@ async def test_openapi(call: Call, server: ApiServer) -> None:
 async def test_metrics(call: Call) -> None:
     await call("GET", "/api/v1/pods")
     _, text = await call("GET", "/metrics")
-    assert b'apiserver_request_total{code="200",group="",resource="pods"' in text
+    labels = b'component="apiserver",dry_run="",group="",resource="pods",scope="cluster",subresource="",verb="LIST"'
+    assert b'apiserver_request_total{code="200",' + labels + b',version="v1"} 1.0' in text
+    assert b'apiserver_current_inflight_requests{request_kind="readOnly"} 1.0' in text  # this one
     assert b"apiserver_request_duration_seconds_bucket" in text
+    assert b"apiserver_response_sizes_bucket{" in text
+    assert b'git_version="v1.37.' in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "label"),
+    [
+        ("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", "application/json", b'dry_run="All"'),
+        ("PATCH", "/api/v1/namespaces/default/configmaps/x", "application/apply-patch+yaml", b'verb="APPLY"'),
+        ("GET", "/api/v1/namespaces/default/pods/x/exec", "", b'verb="CONNECT"'),
+        ("GET", "/livez", "", b'subresource="/livez"'),
+        ("BREW", "/made/up", "", b'verb="OTHER"'),
+    ],
+)
+async def test_labels_are_kubernetes_and_cannot_be_made_up(
+    call: Call, method: str, path: str, content: str, label: bytes
+) -> None:
+    await call(method, path, {"metadata": {"name": "x"}}, content)
+    _, text = await call("GET", "/metrics")
+    assert any(line.startswith(b"apiserver_request_total{") and label in line for line in text.splitlines())
+    assert b"/made/up" not in text
+
+
+async def test_readiness_ends_before_the_server_does(call: Call, server: ApiServer) -> None:
+    assert await call("GET", "/readyz") == (200, b"ok")
+    server.drain()
+    code, text = await call("GET", "/readyz")
+    assert (code, b"[-]shutdown failed: reason withheld" in text) == (500, True)
+    assert (await call("GET", "/livez"))[0] == 200
+    assert (await call("GET", "/api/v1/pods"))[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -587,3 +587,15 @@ async def test_trailers_are_not_taken_for_headers() -> None:
     answer = await reply(head + b"1\r\na\r\n0\r\nimpersonate-user: admin\r\n\r\n", handler=handler)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert "impersonate-user" not in handler.requests[0].headers
+
+
+async def test_a_shutdown_is_announced_and_serves_on_for_a_while() -> None:
+    told = asyncio.Event()
+    server = Server(Recorder(), limits=Limits(delay_seconds=0.3, grace_seconds=1), stopping=told.set)
+    await server.start()
+    stopping = asyncio.create_task(server.stop())
+    await told.wait()
+    assert (await talk(server, get("/"))).endswith(b"ok")
+    await stopping
+    with pytest.raises(OSError):
+        await asyncio.open_connection(*server.addresses[0])
