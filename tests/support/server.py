@@ -53,7 +53,9 @@ class TlsApi(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def tls_api(directory: Path, store: Store | None = None) -> AsyncIterator[TlsApi]:
+async def tls_api(
+    directory: Path, store: Store | None = None, *, connect: Connect | None = None
+) -> AsyncIterator[TlsApi]:
     """A server on a loopback port with TLS, its authority and an administrator's kubeconfig in `directory`."""
     from pybernetes.client import Kubeconfig, kubeconfig
     from pybernetes.pki import Authority
@@ -70,7 +72,7 @@ async def tls_api(directory: Path, store: Store | None = None) -> AsyncIterator[
         service_account_key=keys.private,
         service_account_public_key=keys.public,
     )
-    async with api_server(store, config) as server:
+    async with api_server(store, config, connect=connect) as server:
         tls = TlsFiles(serving.certificate, serving.key, authority.certificate)
         async with Server(server.handler, listen=[("127.0.0.1", 0)], tls=tls) as socket:
             host, port = socket.addresses[0]

@@ -259,7 +259,7 @@ class ApiServer:
         if path == "/openapi/v3" or path.startswith("/openapi/v3/"):
             return self._openapi.serve(request)
         if path == "/openapi/v2":
-            return self._openapi.serve_v2(request)
+            return await self._openapi.serve_v2(request)
         if path == "/metrics":
             return Response(headers={"content-type": "text/plain; version=0.0.4"}, body=self.metrics.text())
         if self.tokens is not None and path in ("/.well-known/openid-configuration", "/openid/v1/jwks"):

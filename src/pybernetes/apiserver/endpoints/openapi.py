@@ -1,18 +1,18 @@
-"""/openapi/v3: its index and the documents, compressed once and kept so. /openapi/v2: the least that kubectl needs.
+"""/openapi/v3: its index and the documents, compressed once and kept so. /openapi/v2: everything in one document.
 
-kubectl asks for v2 when v3 has no such kind, and in protobuf only; it then looks the kind up in discovery, where its
-own message ("no matches for kind") comes from. So the v2 document names no paths and no definitions.
+v2 is big (megabytes) and asked for by old clients only: it is made in a thread when first asked for.
 """
 
+import asyncio
 import gzip
+import hashlib
 from collections.abc import Mapping
 
-from pybernetes.api import openapi
+from pybernetes.api import openapi, openapi_v2
 from pybernetes.api.objects import encode
 from pybernetes.api.scheme import Scheme
 from pybernetes.wire import Request, Response
 
-from ..forms import respond
 from ..route import missing
 
 _YEAR = "public, immutable, max-age=31536000"
@@ -25,11 +25,13 @@ class OpenApi:
         self._scheme = scheme
         self._index = b""
         self._documents: dict[str, tuple[bytes, str]] = {}
+        self._v2: asyncio.Future[dict[bool, tuple[bytes, str]]] | None = None
         scheme.changed.append(self._forget)
 
     def _forget(self) -> None:
         self._index = b""
         self._documents.clear()
+        self._v2 = None
 
     def serve(self, request: Request) -> Response:
         """Raises NotFound."""
@@ -45,11 +47,18 @@ class OpenApi:
             return Response(status=304, headers=headers)
         return compressed(request, headers, packed)
 
-    def serve_v2(self, request: Request) -> Response:
-        if "proto-openapi.spec.v2" in request.headers.get("accept", ""):
-            return Response(headers={"content-type": _GNOSTIC}, body=_least_v2())
-        info = {"title": _TITLE, "version": f"v{openapi.release()}"}
-        return respond({"swagger": "2.0", "info": info, "paths": {}, "definitions": {}})
+    async def serve_v2(self, request: Request) -> Response:
+        """JSON, or protobuf for those who ask for it."""
+        protobuf = _GNOSTIC_ASKED in request.headers.get("accept", "")
+        if self._v2 is None or (self._v2.done() and self._v2.cancelled()):
+            self._v2 = asyncio.ensure_future(asyncio.to_thread(_both, self._scheme))
+        made = await asyncio.shield(self._v2)
+        packed, tag = made[protobuf]
+        content = _GNOSTIC if protobuf else "application/json"
+        headers = {"content-type": content, "etag": f'"{tag}"', "vary": "Accept, Accept-Encoding"}
+        if request.headers.get("if-none-match", "") == headers["etag"]:
+            return Response(status=304, headers=headers)
+        return compressed(request, headers, packed)
 
     def _document(self, path: str) -> tuple[bytes, str]:
         found = self._documents.get(path)
@@ -69,21 +78,19 @@ class OpenApi:
         return found
 
 
+_GNOSTIC_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 _GNOSTIC = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-"""What is answered; clients ask with "@v1.0", which is no valid media type."""
-_TITLE = "Kubernetes"
+"""What is answered: "@" has no place in a media type."""
 
 
-def _least_v2() -> bytes:
-    """An openapi.v2.Document (gnostic) with swagger, info and empty paths."""
-    info = _text(1, _TITLE) + _text(2, f"v{openapi.release()}")
-    return _text(1, "2.0") + bytes([0x12, len(info)]) + info + b"\x42\x00"
-
-
-def _text(number: int, value: str) -> bytes:
-    """A short string field of a protobuf message."""
-    data = value.encode()
-    return bytes([number << 3 | 2, len(data)]) + data
+def _both(scheme: Scheme) -> dict[bool, tuple[bytes, str]]:
+    """The v2 document compressed, with its tag: as protobuf (True) and as JSON."""
+    document = openapi_v2.document(scheme)
+    found = {}
+    for protobuf, body in ((True, openapi_v2.packed(document)), (False, encode(document))):
+        tag = hashlib.sha256(body).hexdigest().upper()
+        found[protobuf] = gzip.compress(body, compresslevel=4, mtime=0), tag
+    return found
 
 
 def compressed(request: Request, headers: Mapping[str, str], packed: bytes) -> Response:
