@@ -5,12 +5,14 @@ import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pybernetes.api import resources
 from pybernetes.api.errors import BadRequest, InternalError, NotFound, ServiceUnavailable, error_of
 from pybernetes.api.objects import Obj, labels_of, name_of
 from pybernetes.wire import Channel, Request, Response, Transport, Upgrade, offered, wants_upgrade
 
+from .log_socket import chosen_protocol, log_socket
 from .registry import Registry
 from .route import Route
 
@@ -70,10 +72,14 @@ class Kubelets:
     async def _log(self, request: Request, route: Route, pod: Obj) -> Response:
         container = chosen_container(pod, request.param("container"))
         query = {name: request.query[name] for name in _LOG_FLAGS if request.query.get(name)}
+        socket = request.headers.get("upgrade", "").lower() == "websocket"
+        protocol = chosen_protocol(request) if socket else ""
         if not pod["spec"].get("nodeName"):
-            return Response(headers={"content-type": "text/plain"}, body=b"")
+            return log_socket(protocol, b"") if socket else Response(headers={"content-type": "text/plain"}, body=b"")
         path = f"/containerLogs/{route.namespace}/{route.name}/{container}"
         answer = await self._ask(self._node(pod), Request(path=path, query=query, stream=True))
+        if socket:
+            return log_socket(protocol, answer.body)
         return Response(headers={"content-type": "text/plain"}, body=answer.body)
 
     async def _stream(self, request: Request, route: Route, pod: Obj) -> Response:
@@ -136,6 +142,8 @@ class Kubelets:
         except (ConnectionError, TimeoutError) as error:
             raise ServiceUnavailable(f"error trying to reach service: {error}") from error
         kept = {name: value for name, value in answer.headers.items() if name not in _HOP}
+        if location := kept.get("location"):
+            kept["location"] = behind_proxy(location, request.path.removesuffix(route.tail).rstrip("/"))
         return Response(status=answer.status, headers=kept, body=answer.body)
 
     def _behind(self, route: Route) -> Transport:
@@ -171,6 +179,14 @@ class Kubelets:
         if not found:
             raise ServiceUnavailable(f'no endpoints available for service "{name}"')
         return self._rng.choice(found)
+
+
+def behind_proxy(location: str, base: str) -> str:
+    """Where a redirect leads for who came by the proxy at `base`; to another host, or relative, it stays as it is."""
+    parts = urlsplit(location)
+    if parts.netloc or not parts.path.startswith("/") or parts.path.startswith(f"{base}/"):
+        return location
+    return urlunsplit(parts._replace(path=base + parts.path))
 
 
 def _ready(piece: Obj, port_name: str) -> list[tuple[str, int]]:

@@ -7,7 +7,7 @@ import pytest
 
 from pybernetes.api.errors import ApiError, BadRequest
 from pybernetes.apiserver import ApiServer
-from pybernetes.apiserver.kubelets import chosen_container, kubelet_address
+from pybernetes.apiserver.kubelets import behind_proxy, chosen_container, kubelet_address
 from pybernetes.store.memory import MemoryStore
 from pybernetes.wire import Channel, Request, Response, Transport, Upgrade
 from pybernetes.wire.loopback import LoopbackTransport
@@ -71,6 +71,44 @@ async def test_logs() -> None:
     async with with_pod(node) as server:
         assert await call_of(server)("GET", f"{PODS}/p/log?tailLines=3&follow=true") == (200, b"one\ntwo\n")
     assert node.asked == ["GET https://10.0.0.9:10255/containerLogs/default/p/c?follow=true&tailLines=3"]
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen", "messages"),
+    [
+        ([], "", [b"one\n", b"two\n"]),
+        (["binary.k8s.io"], "binary.k8s.io", [b"one\n", b"two\n"]),
+        (["x", "base64.binary.k8s.io"], "base64.binary.k8s.io", [b"b25lCg==", b"dHdvCg=="]),
+    ],
+)
+async def test_logs_over_a_websocket(offered: list[str], chosen: str, messages: list[bytes]) -> None:
+    async with with_pod(FakeNode()) as server:
+        transport = server.trusted("test", "system:masters")
+        channel = await transport.connect(Request(path=f"{PODS}/p/log"), protocols=offered)
+        assert channel.protocol == chosen
+        assert [await channel.receive(), await channel.receive()] == messages
+        assert await channel.receive() is None
+
+
+async def test_logs_in_a_protocol_nobody_speaks() -> None:
+    node = FakeNode()
+    async with with_pod(node) as server:
+        with pytest.raises(ApiError, match="subprotocols"):
+            await server.trusted("test", "system:masters").connect(Request(path=f"{PODS}/p/log"), protocols=["x"])
+    assert node.asked == []
+
+
+@pytest.mark.parametrize(
+    ("location", "seen"),
+    [
+        ("/login?a=b#c", "/base/proxy/login?a=b#c"),
+        ("login", "login"),
+        ("https://example.org/x", "https://example.org/x"),
+        ("/base/proxy/x", "/base/proxy/x"),
+    ],
+)
+def test_redirects_stay_behind_the_proxy(location: str, seen: str) -> None:
+    assert behind_proxy(location, "/base/proxy") == seen
 
 
 async def test_exec() -> None:
