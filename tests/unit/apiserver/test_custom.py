@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pybernetes.api.objects import Obj
+from pybernetes.api.objects import Obj, encode
 from pybernetes.apiserver import ApiServer
 from pybernetes.store.memory import MemoryStore
 from support.server import api_server
@@ -291,3 +291,81 @@ async def test_must_fail_create_of_a_custom_resource_definition_that_contains_a_
     }
     code, answer = await call("POST", CRDS, definition(version(schema={"openAPIV3Schema": schema})))
     assert (code, "Syntax error" in answer["message"]) == (422, True)
+
+
+async def test_what_a_conversion_webhook_would_have_to_convert_is_refused_and_not_renamed(call: Call) -> None:
+    crd = definition(version(), version("v2", storage=False))
+    client = {"url": "https://127.0.0.1:1/convert"}
+    webhook = {"clientConfig": client, "conversionReviewVersions": ["v1"]}
+    crd["spec"]["conversion"] = {"strategy": "Webhook", "webhook": webhook}
+    await established(call, crd)
+    assert (await call("POST", TREES, tree()))[0] == 201
+    assert (await call("GET", f"{TREES}/a"))[0] == 200
+    for method, body in (("GET", None), ("POST", tree("b") | {"apiVersion": "example.com/v2"})):
+        code, answer = await call(method, TREES.replace("v1", "v2"), body)
+        assert (code, answer["message"].startswith("conversion webhook for example.com/")) == (500, True)
+    assert len((await call("GET", TREES))[1]["items"]) == 1
+
+
+async def test_must_list_and_watch_custom_resources_matching_the_field_selector(server: ApiServer, call: Call) -> None:
+    await established(call, definition(version(selectableFields=[{"jsonPath": ".spec.kind"}])))
+    async with watching(server, "fieldSelector=spec.kind=elm", TREES) as watch:
+        await call("POST", TREES, tree("a"))
+        await call("POST", TREES, tree("b", kind="elm"))
+        await call("PATCH", f"{TREES}/b", {"spec": {"kind": "oak"}}, "application/merge-patch+json")
+        assert await watch.told(2) == [("ADDED", "b"), ("DELETED", "b")]
+    code, answer = await call("GET", f"{TREES}?fieldSelector=spec.height=3")
+    assert (code, "field label not supported: spec.height" in answer["message"]) == (400, True)
+
+
+async def test_listing_updating_and_patching_status_of_definitions_works(call: Call) -> None:
+    await established(call, definition())
+    _, found = await call("GET", CRDS)
+    assert [one["metadata"]["name"] for one in found["items"]] == ["trees.example.com"]
+    status = f"{CRDS}/trees.example.com/status"
+    condition = {"type": "Tested", "status": "True", "reason": "E2E", "message": "set", "lastTransitionTime": None}
+    _, crd = await call("GET", status)
+    crd["status"]["conditions"].append(condition)
+    assert (await call("PUT", status, crd))[0] == 200
+    patch = {"status": {"storedVersions": ["v1"]}}
+    code, crd = await call("PATCH", status, patch, "application/merge-patch+json")
+    assert (code, [one["type"] for one in crd["status"]["conditions"]][-1]) == (200, "Tested")
+    assert (await call("GET", TREES))[0] == 200
+
+
+@pytest.mark.parametrize("media", ["application/json", "application/yaml"])
+async def test_fields_that_no_schema_names(call: Call, media: str) -> None:
+    """FieldValidation: strict for a schema with properties, anything for one that preserves unknown fields."""
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    await established(call, definition(version(schema={"openAPIV3Schema": free})))
+    body = encode(tree(unknown=1))
+    code, made = await call("POST", f"{TREES}?fieldValidation=Strict", body, media)
+    assert (code, made["spec"]) == (201, {"kind": "oak", "unknown": 1})
+    twice = b'{"apiVersion":"example.com/v1","kind":"Tree","metadata":{"name":"b"},"spec":{"a":1,"a":2}}'
+    code, answer = await call("POST", f"{TREES}?fieldValidation=Strict", twice, media)
+    assert code == 400
+    assert ("already set" if "yaml" in media else 'duplicate field "spec.a"') in answer["message"]
+    meta = tree("c") | {"metadata": {"name": "c", "unknownMeta": 1}}
+    code, answer = await call("POST", f"{TREES}?fieldValidation=Strict", encode(meta), media)
+    assert (code, 'unknown field "metadata.unknownMeta"' in answer["message"]) == (400, True)
+
+
+async def test_a_watch_of_definitions_tells_of_them(server: ApiServer, call: Call) -> None:
+    async with watching(server, path=CRDS) as watch:
+        await established(call, definition())
+        assert (await watch.told(2))[0] == ("ADDED", "trees.example.com")
+
+
+async def test_a_version_no_longer_served_leaves_discovery_and_openapi(call: Call) -> None:
+    await established(call, definition(version(), version("v2", storage=False)))
+    assert (await call("GET", "/openapi/v3/apis/example.com/v2"))[0] == 200
+    _, crd = await call("GET", f"{CRDS}/trees.example.com")
+    crd["spec"]["versions"][1]["served"] = False
+    assert (await call("PUT", f"{CRDS}/trees.example.com", crd))[0] == 200
+    assert (await call("GET", "/openapi/v3/apis/example.com/v2"))[0] == 404
+    assert (await call("GET", "/apis/example.com/v2"))[0] == 404
+    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    _, found = await call("GET", "/apis", accept=accept)
+    group = next(one for one in found["items"] if one["metadata"]["name"] == "example.com")
+    assert [one["version"] for one in group["versions"]] == ["v1"]
+    assert group["versions"][0]["resources"][0]["responseKind"]["kind"] == "Tree"

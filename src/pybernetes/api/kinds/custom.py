@@ -75,6 +75,8 @@ class Version(NamedTuple):
     schema: Obj
     warning: str = ""
     """What a client of a deprecated version is told."""
+    webhook: bool = False
+    """Its objects are converted by a webhook, not by name alone."""
 
 
 def versions_of(crd: Obj) -> Iterator[Version]:
@@ -90,7 +92,8 @@ def versions_of(crd: Obj) -> Iterator[Version]:
             schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
             parts = version.get("subresources") or {}
             strategy = CustomStrategy(schema, status="status" in parts, scale=_scale(parts.get("scale")))
-            yield Version(row, strategy, schema, _warning(crd, version))
+            webhook = (spec.get("conversion") or {}).get("strategy") == "Webhook"
+            yield Version(row, strategy, schema, _warning(crd, version), webhook)
 
 
 def _row(crd: Obj, version: Obj, storage: Resource | None) -> Resource:
