@@ -188,6 +188,9 @@ class Parts:
         account = served.codec.obj(self._registry.get(served.row, route.namespace, route.name))
         if self._tokens is None:
             raise NotFound("this server issues no tokens")
+        for field, ours in (("name", route.name), ("namespace", route.namespace)):
+            if (said := (body.get("metadata") or {}).get(field)) and said != ours:
+                raise BadRequest(f"{field} in URL does not match {field} in TokenRequest object")
         spec = body.get("spec") or {}
         seconds = spec.get("expirationSeconds")
         seconds = DEFAULT_SECONDS if seconds is None else seconds
@@ -226,8 +229,8 @@ class Parts:
             "Node": resources.NODES,
         }
         row = rows.get(reference.get("kind", ""))
-        if row is None:
-            raise BadRequest(f"cannot bind token for serviceaccount to object type {reference.get('kind')}")
+        if row is None or "/" in reference.get("apiVersion", ""):
+            raise BadRequest(f"cannot bind token to object of type {_kind_of(reference)}")
         name = reference.get("name", "")
         found = self._registry.read(row, namespace if row.namespaced else "", name)
         if found is None:
@@ -243,10 +246,17 @@ class Parts:
         if row is resources.SECRETS:
             return bound._replace(secret=(name, uid_of(found)))
         if (found["spec"].get("serviceAccountName") or "default") != bound.name:
-            raise BadRequest(f"cannot bind token for serviceaccount {bound.name} to pod {name} of another one")
+            why = "to pod running with different serviceaccount name."
+            raise BadRequest(f'cannot bind token for serviceaccount "{bound.name}" {why}')
         node = found["spec"].get("nodeName", "")
         node_obj = self._registry.read(resources.NODES, "", node) if node else None
-        return bound._replace(pod=(name, uid_of(found)), node=(node, uid_of(node_obj)) if node_obj else ("", ""))
+        return bound._replace(pod=(name, uid_of(found)), node=(node, uid_of(node_obj) if node_obj else ""))
+
+
+def _kind_of(reference: Obj) -> str:
+    """As Go prints a GroupVersionKind."""
+    group, _, version = ("/" + reference.get("apiVersion", "")).rpartition("/")
+    return f"{group.lstrip('/')}/{version}, Kind={reference.get('kind', '')}"
 
 
 def scale_of(obj: Obj, paths: ScalePaths) -> Obj:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pybernetes.aio.supervise import Fatal
 from pybernetes.api import openapi, resources
-from pybernetes.api.objects import Obj
+from pybernetes.api.objects import Obj, encode
 from pybernetes.api.scheme import Scheme
 from pybernetes.store import Store, Unavailable
 from pybernetes.wire import Handler, Request, Response, Transport
@@ -107,7 +107,8 @@ class ApiServer:
         self._draining = False
         self._objects = Objects(self.registry)
         self._parts = Parts(self.registry, self._objects, self.tokens)
-        self._reviews = Reviews(self.registry, self.tokens)
+        self._authenticator = Authenticator(self.tokens, read=self.registry.read)
+        self._reviews = Reviews(self.registry, self._authenticator)
         address = f"{self.config.advertise_address}:{self.config.advertise_port}"
         self._discovery = Discovery(self.scheme, address=address)
         self._openapi = OpenApi(self.scheme)
@@ -131,7 +132,7 @@ class ApiServer:
             chain.recover,
             chain.routed(self.scheme.find),
             chain.deadline,
-            chain.authenticate(Authenticator(self.tokens, read=self.registry.read)),
+            chain.authenticate(self._authenticator),
             *([self.auditor.filter] if self.auditor else []),
             self.gate.filter,
             chain.authorize(self.registry.authorizer),
@@ -263,29 +264,35 @@ class ApiServer:
         if path == "/metrics":
             return Response(headers={"content-type": "text/plain; version=0.0.4"}, body=self.metrics.text())
         if self.tokens is not None and path in ("/.well-known/openid-configuration", "/openid/v1/jwks"):
-            return respond(self._issuer(path))
+            return self._issuer(path)
         if path == "/":
             return respond({"paths": self._paths()})
         raise missing()
 
-    def _issuer(self, path: str) -> Obj:
-        """What others need to verify our tokens (OpenID Connect discovery)."""
+    def _issuer(self, path: str) -> Response:
+        """What others need to verify our tokens (OpenID Connect discovery; RFC 7517 section 8.5 for the keys)."""
         assert self.tokens is not None
+        headers = {"content-type": "application/json", "cache-control": "public, max-age=3600"}
         if path == "/openid/v1/jwks":
-            return {"keys": [self.tokens.jwk]}
-        return {
+            headers["content-type"] = "application/jwk-set+json"
+            return Response(headers=headers, body=encode({"keys": [self.tokens.jwk]}))
+        document = {
             "issuer": self.tokens.issuer,
             "jwks_uri": f"https://{self.config.advertise_address}:{self.config.advertise_port}/openid/v1/jwks",
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": [self.tokens.algorithm],
         }
+        return Response(headers=headers, body=encode(document))
 
     def _paths(self) -> list[str]:
         roots = {row.root for row in self.scheme.resources}
         groups = {f"/apis/{row.group}" for row in self.scheme.resources if row.group}
         return sorted(
-            {"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"} | roots | groups
+            {"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"}
+            | ({"/.well-known/openid-configuration", "/openid/v1/jwks"} if self.tokens is not None else set())
+            | roots
+            | groups
         )
 
     def _store_trouble(self) -> str:

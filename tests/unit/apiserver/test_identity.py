@@ -156,6 +156,56 @@ async def test_tokens_die_with_their_objects(secured: ApiServer) -> None:
     assert (await asked(secured, "/version", authorization=f"Bearer {free}"))[0] == 401
 
 
+async def node_token(server: ApiServer, **reference: str) -> str:
+    return await token_of(server, boundObjectRef={"kind": "Node", "apiVersion": "v1", "name": "n"} | reference)
+
+
+async def test_a_token_dies_with_its_node(secured: ApiServer) -> None:
+    call = call_of(secured)
+    _, node = await call("POST", "/api/v1/nodes", {"metadata": {"name": "n"}})
+    header = f"Bearer {await node_token(secured, uid=node['metadata']['uid'])}"
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    _, review = await asked(secured, path, method="POST", body={}, authorization=header)
+    extra = review["status"]["userInfo"]["extra"]
+    assert extra["authentication.kubernetes.io/node-name"] == ["n"]
+    assert extra["authentication.kubernetes.io/node-uid"] == [node["metadata"]["uid"]]
+    await call("DELETE", "/api/v1/nodes/n")
+    assert (await asked(secured, "/version", authorization=header))[0] == 401
+    await call("POST", "/api/v1/nodes", {"metadata": {"name": "n"}})
+    assert (await asked(secured, "/version", authorization=header))[0] == 401
+    assert (await asked(secured, "/version", authorization=f"Bearer {await node_token(secured)}"))[0] == 200
+
+
+async def test_the_token_of_a_pod_outlives_its_node(secured: ApiServer) -> None:
+    call = call_of(secured)
+    _, node = await call("POST", "/api/v1/nodes", {"metadata": {"name": "n"}})
+    spec = {"containers": [{"name": "c", "image": "i"}], "nodeName": "n"}
+    _, pod = await call("POST", PODS, {"metadata": {"name": "p"}, "spec": spec})
+    reference = {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": pod["metadata"]["uid"]}
+    token = await token_of(secured, boundObjectRef=reference)
+    claims = jwt.decode(token, options={"verify_signature": False})["kubernetes.io"]
+    assert claims["node"] == {"name": "n", "uid": node["metadata"]["uid"]}
+    await call("DELETE", "/api/v1/nodes/n")
+    assert (await asked(secured, "/version", authorization=f"Bearer {token}"))[0] == 200
+    later = await token_of(secured, boundObjectRef=reference)
+    assert jwt.decode(later, options={"verify_signature": False})["kubernetes.io"]["node"] == {"name": "n"}
+    assert (await asked(secured, "/version", authorization=f"Bearer {later}"))[0] == 200
+
+
+async def test_a_token_does_not_outlive_the_grace_of_what_finalizers_hold(
+    secured: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, secrets = call_of(secured), "/api/v1/namespaces/default/secrets"
+    await call("POST", secrets, {"metadata": {"name": "s", "finalizers": ["example.com/hold"]}})
+    token = await token_of(secured, boundObjectRef={"kind": "Secret", "apiVersion": "v1", "name": "s"})
+    await call("DELETE", f"{secrets}/s")
+    assert (await asked(secured, "/version", authorization=f"Bearer {token}"))[0] == 200
+    now = time.time()
+    assert secured.tokens is not None
+    monkeypatch.setattr(secured.tokens, "_now", lambda: now + 62)
+    assert (await asked(secured, "/version", authorization=f"Bearer {token}"))[0] == 401
+
+
 async def test_token_requests_that_are_refused(secured: ApiServer) -> None:
     call = call_of(secured)
     assert (await call("POST", f"{ACCOUNT}/token", {"spec": {"expirationSeconds": 5}}))[0] == 422
@@ -163,7 +213,13 @@ async def test_token_requests_that_are_refused(secured: ApiServer) -> None:
     gone = {"kind": "Pod", "apiVersion": "v1", "name": "nobody"}
     assert (await call("POST", f"{ACCOUNT}/token", {"spec": {"boundObjectRef": gone}}))[0] == 404
     odd = {"kind": "Service", "apiVersion": "v1", "name": "x"}
-    assert (await call("POST", f"{ACCOUNT}/token", {"spec": {"boundObjectRef": odd}}))[0] == 400
+    code, status = await call("POST", f"{ACCOUNT}/token", {"spec": {"boundObjectRef": odd}})
+    assert (code, status["message"]) == (400, "cannot bind token to object of type /v1, Kind=Service")
+    foreign = {"kind": "Pod", "apiVersion": "example.com/v1", "name": "x"}
+    code, status = await call("POST", f"{ACCOUNT}/token", {"spec": {"boundObjectRef": foreign}})
+    assert (code, status["message"]) == (400, "cannot bind token to object of type example.com/v1, Kind=Pod")
+    code, status = await call("POST", f"{ACCOUNT}/token", {"metadata": {"name": "other"}, "spec": {}})
+    assert (code, "name in URL does not match name" in status["message"]) == (400, True)
 
 
 async def test_token_review(secured: ApiServer) -> None:
@@ -177,6 +233,20 @@ async def test_token_review(secured: ApiServer) -> None:
     assert review["status"]["authenticated"] is False
     _, review = await call("POST", path, {"spec": {"token": "x"}})
     assert "error" in review["status"]
+    code, status = await call("POST", path, {"spec": {}})
+    assert (code, status["message"]) == (400, "token is required for TokenReview in authentication")
+
+
+async def test_the_issuers_documents_may_be_kept(secured: ApiServer) -> None:
+    for path, media in (
+        ("/.well-known/openid-configuration", "application/json"),
+        ("/openid/v1/jwks", "application/jwk-set+json"),
+    ):
+        header = f"Bearer {await token_of(secured)}"
+        response = await secured.handler(Request(path=path, headers={"authorization": header}))
+        assert response.status == 200
+        assert response.headers["content-type"] == media
+        assert response.headers["cache-control"] == "public, max-age=3600"
 
 
 async def test_issuer_discovery(secured: ApiServer) -> None:

@@ -63,6 +63,17 @@ async def test_tokens_that_are_nobodys(server: ApiServer, data: dict[str, str]) 
     assert (await asked(server, WHO, method="POST", body={}, authorization=header))[0] == 401
 
 
+async def test_a_bootstrap_token_is_reviewed_as_any_other(server: ApiServer) -> None:
+    call, path = call_of(server), "/apis/authentication.k8s.io/v1/tokenreviews"
+    await put_token(call)
+    _, review = await call("POST", path, {"spec": {"token": "abcdef.0123456789abcdef"}})
+    assert review["status"]["authenticated"] is True
+    assert review["status"]["user"]["username"] == "system:bootstrap:abcdef"
+    for spec in ({"token": "abcdef.0123456789abcdeg"}, {"token": "abcdef.0123456789abcdef", "audiences": ["vault"]}):
+        _, review = await call("POST", path, {"spec": spec})
+        assert review["status"]["authenticated"] is False
+
+
 def request_of(*groups: str) -> str:
     attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, "bob")])

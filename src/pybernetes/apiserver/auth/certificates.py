@@ -1,7 +1,7 @@
 """Authentication: a verified client certificate, a service account's token or a bootstrap token."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -35,21 +35,26 @@ class Authenticator:
         if not header:
             return None
         scheme, _, token = header.partition(" ")
-        token = token.strip()
         if scheme.lower() != "bearer":
             raise Unauthorized("Unauthorized")
-        if looks_like_one(token):
-            found = bootstrap_user(token, read=self._read, now=self._now())
-            if found is None:
-                raise Unauthorized("Unauthorized")
-            return found
-        if self._tokens is None:
-            raise Unauthorized("Unauthorized")
         try:
-            user, _ = self._tokens.verify(token)
+            user, _ = self.bearer(token.strip())
         except BadToken as error:
             raise Unauthorized("Unauthorized") from error
         return user
+
+    def bearer(self, token: str, *, audiences: Sequence[str] = ()) -> tuple[User, tuple[str, ...]]:
+        """Whose token it is, and for which of `audiences` (the API server's own when empty). Raises BadToken."""
+        if not looks_like_one(token):
+            if self._tokens is None:
+                raise BadToken("this server has no service account tokens")
+            return self._tokens.verify(token, audiences=audiences)
+        own = self._tokens.audiences if self._tokens is not None else ()
+        shared = tuple(one for one in audiences if one in own) if audiences else own
+        found = bootstrap_user(token, read=self._read, now=self._now())
+        if found is None or (audiences and not shared):
+            raise BadToken("it is nobody's")
+        return found, shared
 
     def _of_certificate(self, der: bytes) -> User | None:
         try:

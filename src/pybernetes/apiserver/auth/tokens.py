@@ -1,6 +1,7 @@
 """Service account tokens: JWTs bound to a service account, and through it to a pod (KEP-1205, KEP-2799).
 
-A token is worth what its objects are: it dies with its pod and its service account, whatever its expiry says.
+A token is worth what its objects are: it dies with its pod, secret or node and with its service account, whatever its
+expiry says. The node of a pod's token is told, not checked: the pod answers for it.
 """
 
 import base64
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import jwt
 from cryptography.hazmat.primitives import serialization
 
-from pybernetes.api import resources
+from pybernetes.api import resources, times
 from pybernetes.api.objects import Obj, uid_of
 from pybernetes.api.resources import Resource
 
@@ -21,6 +22,8 @@ from ..users import User, service_account_user
 LONGEST_SECONDS = 1 << 32
 SHORTEST_SECONDS = 600
 DEFAULT_SECONDS = 3600
+_LEEWAY_SECONDS = 60
+"""Clocks of servers on one store may differ by so much; an object whose time to go is past by more is gone."""
 _CACHE = 2000
 
 Read = Callable[[Resource, str, str], Obj | None]
@@ -32,7 +35,10 @@ class BadToken(Exception):
 
 
 class Bound(NamedTuple):
-    """What a token is for. `pod` and `secret` are (name, uid), `node` too; ("", "") for none."""
+    """What a token is for. `pod`, `secret` and `node` are (name, uid); ("", "") for none.
+
+    With a pod, `node` is where it runs, without uid when that Node is not there; alone, it is what the token dies with.
+    """
 
     namespace: str
     name: str
@@ -89,7 +95,7 @@ class Tokens:
         for part in ("pod", "secret", "node"):
             name, uid = getattr(bound, part)
             if name:
-                kubernetes[part] = {"name": name, "uid": uid}
+                kubernetes[part] = {"name": name} | ({"uid": uid} if uid else {})
         claims = {
             "aud": list(audiences or self.audiences),
             "exp": now + seconds,
@@ -112,7 +118,7 @@ class Tokens:
         now = self._now()
         if now >= claims["exp"]:
             raise BadToken("service account token has expired")
-        if now + 1 < claims.get("nbf", 0):
+        if now + _LEEWAY_SECONDS < claims.get("nbf", 0):
             raise BadToken("service account token is not valid yet")
         return self._user(claims), shared
 
@@ -138,24 +144,34 @@ class Tokens:
         account = about["serviceaccount"]
         self._alive(resources.SERVICE_ACCOUNTS, namespace, account)
         extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims['jti']}",)}
-        if pod := about.get("pod"):
+        pod = about.get("pod")
+        if pod:
             self._alive(resources.PODS, namespace, pod)
             extra["authentication.kubernetes.io/pod-name"] = (pod["name"],)
             extra["authentication.kubernetes.io/pod-uid"] = (pod["uid"],)
         if secret := about.get("secret"):
             self._alive(resources.SECRETS, namespace, secret)
         if node := about.get("node"):
+            if not pod:
+                self._alive(resources.NODES, "", node)
             extra["authentication.kubernetes.io/node-name"] = (node["name"],)
-            extra["authentication.kubernetes.io/node-uid"] = (node["uid"],)
+            if node.get("uid"):
+                extra["authentication.kubernetes.io/node-uid"] = (node["uid"],)
         return service_account_user(namespace, account["name"], uid=account["uid"], extra=extra)
 
     def _alive(self, resource: Resource, namespace: str, reference: Obj) -> None:
         """The object is there, and is the one the token was made for."""
         found = self._read(resource, namespace, reference["name"])
-        if found is None:
-            raise BadToken(f"{resource.singular} {namespace}/{reference['name']} has been deleted")
+        if found is None or self._past(found):
+            where = f"{namespace}/" if namespace else ""
+            raise BadToken(f"{resource.singular} {where}{reference['name']} has been deleted")
         if uid_of(found) != reference["uid"]:
             raise BadToken(f"{resource.singular} UID ({uid_of(found)}) does not match claim ({reference['uid']})")
+
+    def _past(self, found: Obj) -> bool:
+        """Its grace is over and only finalizers hold it."""
+        stamp = found["metadata"].get("deletionTimestamp")
+        return bool(stamp) and times.parse(stamp) < self._now() - _LEEWAY_SECONDS
 
 
 def _base64url(data: bytes) -> str:

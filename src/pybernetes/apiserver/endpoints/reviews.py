@@ -9,8 +9,9 @@ from pybernetes.wire import Request, Response
 
 from ..accept import plain_media
 from ..auth.attributes import Attributes, field_terms, label_terms
+from ..auth.certificates import Authenticator
 from ..auth.nodes import node_of
-from ..auth.tokens import BadToken, Tokens
+from ..auth.tokens import BadToken
 from ..body import read_object
 from ..forms import respond
 from ..registry import Registry
@@ -23,10 +24,10 @@ Handler = Callable[[User, Obj, Route], Obj]
 class Reviews:
     """Handlers by plural."""
 
-    def __init__(self, registry: Registry, tokens: Tokens | None) -> None:
+    def __init__(self, registry: Registry, authenticator: Authenticator) -> None:
         self._registry = registry
         self._authorizer = registry.authorizer
-        self._tokens = tokens
+        self._authenticator = authenticator
         self._handlers: dict[str, Handler] = {
             "selfsubjectreviews": self._who,
             "selfsubjectaccessreviews": self._self_access,
@@ -101,11 +102,9 @@ class Reviews:
         spec = body.get("spec") or {}
         token = spec.get("token", "")
         if not token:
-            raise Invalid.of("TokenReview", "", [FieldError.required("spec.token")], group="authentication.k8s.io")
+            raise BadRequest("token is required for TokenReview in authentication")
         try:
-            if self._tokens is None:
-                raise BadToken("this server has no tokens")
-            found, audiences = self._tokens.verify(token, audiences=spec.get("audiences") or ())
+            found, audiences = self._authenticator.bearer(token, audiences=spec.get("audiences") or ())
         except BadToken as error:
             return {"authenticated": False, "user": {}, "error": f"invalid bearer token, {error}"}
         return {"authenticated": True, "user": found.info, "audiences": list(audiences)}
