@@ -46,6 +46,8 @@ class DnsConfig:
     """Forwarded questions under way at once; one more is answered SERVFAIL."""
     max_fails: int = 2
     """Failed tries in a row after which an upstream is down; a down one gets one question a second as a probe."""
+    mixed_case: bool = True
+    """Ask upstreams for names in random upper and lower case, which who forges a reply has to guess (0x20)."""
     cache_entries: int = 9984
     cache_seconds: int = 3600
     """Longest time to keep a forwarded answer, and a forwarded denial (`cache_denial_seconds`)."""

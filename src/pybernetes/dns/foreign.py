@@ -64,6 +64,25 @@ def lasting(reply: Reply, seconds: int) -> Reply:
     return reply._replace(body=Body(body.rcode, bytes(tail), body.ends, body.counts, body.flags))
 
 
+def recased(reply: Reply, *, asked: bytes, wanted: bytes) -> Reply:
+    """The reply with the asker's upper and lower case in owners that repeat the question's name, or its end, in full.
+
+    Most upstreams point into the question instead, whose case is each asker's own. `asked` and `wanted` are question
+    sections that differ in case only.
+    """
+    body = reply.body
+    tail = bytearray(body.tail)
+    name, own = asked[:-4], wanted[:-4]
+    for start in (0, *body.ends[:-1]):
+        end = start
+        while end < len(tail) and 0 < tail[end] < 64:
+            end += 1 + tail[end]
+        length = end + 1 - start
+        if end < len(tail) and tail[end] == 0 and 1 < length <= len(name) and tail[start : end + 1] == name[-length:]:
+            tail[start : end + 1] = own[-length:]
+    return reply._replace(body=Body(body.rcode, bytes(tail), body.ends, body.counts, body.flags))
+
+
 def read_reply(data: bytes, query: Query, *, id: bytes) -> Reply:
     """The reply in a packet; raises BadReply when it is not one to this question."""
     if len(data) < 12 or data[:2] != id:

@@ -74,11 +74,11 @@ class Forwarder:
     def _made(self, addresses: Iterable[Address]) -> list[Upstream]:
         known = {upstream.address: upstream for upstream in self.all}
         wanted = dict.fromkeys(address for address in addresses if not self._is_ours(address))
-        make = Upstream
-        return [
-            known.get(address) or make(address, max_fails=self.config.max_fails, size=self.config.udp_size)
-            for address in wanted
-        ]
+        return [known.get(address) or self._make(address) for address in wanted]
+
+    def _make(self, address: Address) -> Upstream:
+        config = self.config
+        return Upstream(address, max_fails=config.max_fails, size=config.udp_size, mixes=config.mixed_case)
 
     @property
     def all(self) -> list[Upstream]:

@@ -85,6 +85,9 @@ def counters(stats: Stats, resolver: "Resolver", *, server: str) -> Iterator[Cou
     autopath = "Search lists of clients walked for them"
     yield Counter("coredns_autopath_success", autopath, ("server",), {(server,): walked})
     yield Counter("coredns_forward_requests", "Questions sent upstream", ("to",), asked)
+    doubts = "Questions asked again over TCP because the reply over UDP may have been forged"
+    doubted: dict[tuple[str, ...], float] = {(str(one.address),): one.doubts for one in forwarder.all}
+    yield Counter("pybernetes_dns_forward_doubts", doubts, ("to",), doubted)
     rejects = "Questions turned away, too many being under way"
     yield Counter("coredns_forward_max_concurrent_rejects", rejects, (), {(): forwarder.rejected})
 

@@ -1,14 +1,21 @@
-"""One upstream resolver: a question over UDP from a port of its own, again over TCP when the answer was cut."""
+"""One upstream resolver: a question over UDP from a port of its own, again over TCP when the answer was cut.
+
+Whoever wants to forge a reply over UDP has to guess the port, the id, and which letters of the name are capitals, drawn
+anew for each question (0x20, draft-vixie-dnsext-dns0x20). A reply to the name in another case is not believed, and
+neither is any after many wrong guesses: the question goes again over TCP, which nobody forges from afar.
+"""
 
 import asyncio
 import ipaddress
 import secrets
 from typing import NamedTuple
 
-from .foreign import BadReply, Reply, read_reply
+from .foreign import BadReply, Reply, read_reply, recased
 from .message import CD, HEADER, RD, Query, opt
 
 _LONGEST_REPLY = 65535
+_GUESSES = 16
+"""So many datagrams that are no reply to the question are passed over; one more looks like somebody who guesses."""
 
 
 class Address(NamedTuple):
@@ -60,16 +67,31 @@ def searches(resolv_conf: str) -> tuple[str, ...]:
     return found
 
 
+def mixed(wire: bytes, bits: int) -> bytes:
+    """A question section with each letter of its name in the case that a bit of `bits` says."""
+    name = bytes(_turned(byte) if bits >> at & 1 else byte for at, byte in enumerate(wire[:-4]))
+    return name + wire[-4:]
+
+
+def _turned(byte: int) -> int:
+    # lengths of labels, 63 at most, are below the letters
+    return byte ^ 0x20 if 65 <= byte & 0xDF <= 90 else byte
+
+
 class Upstream:
     """Where questions go, and how it has been doing lately."""
 
-    def __init__(self, address: Address, *, max_fails: int = 2, size: int = 1232) -> None:
+    def __init__(self, address: Address, *, max_fails: int = 2, size: int = 1232, mixes: bool = True) -> None:
         self.address = address
         self.size = size
+        self.mixes = mixes
+        """Whether names are asked for in mixed case."""
         self.max_fails = max_fails
         self.fails = 0
         self.next_probe = 0.0
         self.requests = 0
+        self.doubts = 0
+        """Questions asked again over TCP because what came over UDP may have been forged."""
 
     @property
     def down(self) -> bool:
@@ -96,7 +118,9 @@ class Upstream:
         self.requests += 1
         async with asyncio.timeout(seconds):
             reply = await self._ask_udp(query)
-            return await self._ask_tcp(query) if reply.truncated else reply
+            if reply is None:
+                self.doubts += 1
+            return await self._ask_tcp(query) if reply is None or reply.truncated else reply
 
     def _packet(self, query: Query) -> tuple[bytes, bytes]:
         id = secrets.token_bytes(2)
@@ -104,17 +128,20 @@ class Upstream:
         dnssec = bool(query.edns and query.edns.dnssec)
         return id, id + header + query.wire + opt(size=self.size, dnssec=dnssec)
 
-    async def _ask_udp(self, query: Query) -> Reply:
-        id, packet = self._packet(query)
+    async def _ask_udp(self, query: Query) -> Reply | None:
+        """The reply, perhaps cut; None when what came cannot be believed."""
+        asked = query._replace(wire=mixed(query.wire, secrets.randbits(8 * len(query.wire)))) if self.mixes else query
+        id, packet = self._packet(asked)
         loop = asyncio.get_running_loop()
-        wait = _Wait(query, id, loop.create_future())
+        wait = _Wait(asked, id, loop.create_future())
         # connected: the kernel picks a random port and drops what does not come from the upstream
         transport, _ = await loop.create_datagram_endpoint(lambda: wait, remote_addr=self.address)
         try:
             transport.sendto(packet)
-            return await wait.reply
+            reply = await wait.reply
         finally:
             transport.close()
+        return reply and recased(reply, asked=asked.wire, wanted=query.wire)
 
     async def _ask_tcp(self, query: Query) -> Reply:
         id, packet = self._packet(query)
@@ -131,18 +158,24 @@ class Upstream:
 
 
 class _Wait(asyncio.DatagramProtocol):
-    """The first datagram that is a reply to the question; what is not (a late one, a forged one) is passed over."""
+    """The first datagram that is a reply to the question, None when it may be forged; a few others are passed over."""
 
-    def __init__(self, query: Query, id: bytes, reply: "asyncio.Future[Reply]") -> None:
+    def __init__(self, query: Query, id: bytes, reply: "asyncio.Future[Reply | None]") -> None:
         self.query, self.id, self.reply = query, id, reply
+        self.guesses = 0
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         if self.reply.done():
             return
         try:
-            self.reply.set_result(read_reply(data, self.query, id=self.id))
+            reply = read_reply(data, self.query, id=self.id)
         except BadReply:
+            self.guesses += 1
+            if self.guesses > _GUESSES:
+                self.reply.set_result(None)
             return
+        same = data[12 : 12 + len(self.query.wire)] == self.query.wire
+        self.reply.set_result(reply if same else None)
 
     def error_received(self, exc: Exception) -> None:
         if not self.reply.done():

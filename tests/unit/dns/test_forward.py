@@ -9,6 +9,7 @@ from typing import cast
 import dns.asyncquery
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
@@ -16,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pybernetes.dns import Dns, DnsConfig
-from pybernetes.dns.foreign import BadReply, addresses, aged, expand, read_reply
+from pybernetes.dns.foreign import BadReply, addresses, aged, expand, read_reply, recased
 from pybernetes.dns.forward import Forwarder
 from pybernetes.dns.message import read
 from pybernetes.dns.server import bind
-from pybernetes.dns.upstream import Address, address_of, nameservers
+from pybernetes.dns.upstream import Address, address_of, mixed, nameservers
 
 from .conftest import Serve
 
@@ -108,7 +109,7 @@ async def test_forwarded_then_cached(serve: Serve) -> None:
             assert reply.flags & dns.flags.RA
             assert not reply.flags & dns.flags.AA
         assert len(fake.asked) == 1
-        assert fake.asked[0].question[0].name.to_text() == "wWw.example.com."
+        assert fake.asked[0].question[0].name == dns.name.from_text("www.example.com.")
 
 
 async def test_asked_once_for_all(serve: Serve) -> None:
@@ -272,6 +273,76 @@ async def test_forgeries_are_passed_over(serve: Serve) -> None:
         fake.answer = forge
         reply = await ask(server, "www.example.com")
         assert [r.address for r in reply.answer[0]] == ["192.0.2.1"]
+
+
+def lowered(request: dns.message.Message) -> dns.message.Message:
+    """A reply to the question as some write it: all in lower case."""
+    wire = request.to_wire()
+    end = wire.index(0, 12)
+    return address(dns.message.from_wire(wire[:12] + wire[12:end].lower() + wire[end:]), "203.0.113.66")
+
+
+async def test_each_question_goes_out_in_a_case_of_its_own(serve: Serve) -> None:
+    name = "a-name-with-many-letters.example.com."
+    async with upstream() as fake, serve(upstreams=(fake.text,), cache_entries=0) as server:
+        for _ in range(6):
+            reply = await ask(server, name)
+            assert {rrset.name.to_text() for rrset in (*reply.question, *reply.answer)} == {name}
+        asked = {request.question[0].name.to_text() for request in fake.asked}
+        assert len(asked) > 3
+        assert {text.lower() for text in asked} == {name}
+
+
+async def test_a_reply_in_another_case_is_asked_again_over_tcp(serve: Serve) -> None:
+    async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
+        fake.answer = lambda request: address(request) if fake.tcp else lowered(request)
+        reply = await ask(server, "a-name-with-many-letters.example.com")
+        assert [r.address for r in reply.answer[0]] == ["192.0.2.1"]
+        assert (fake.tcp, server.resolver.forwarder.upstreams[0].doubts) == (1, 1)
+
+
+async def test_names_as_they_are_asked_for_when_so_configured(serve: Serve) -> None:
+    async with upstream() as fake, serve(upstreams=(fake.text,), mixed_case=False) as server:
+        await ask(server, "a-Name-with-many-letters.example.com")
+        assert fake.asked[0].question[0].name.to_text() == "a-Name-with-many-letters.example.com."
+
+
+async def test_who_guesses_often_gets_no_further_try(serve: Serve) -> None:
+    def guess(request: dns.message.Message) -> dns.message.Message:
+        if not fake.tcp:
+            for n in range(1, 40):
+                wrong = address(request, "203.0.113.66")
+                wrong.id = request.id ^ n
+                fake.transport.sendto(wrong.to_wire(), ("127.0.0.1", next(iter(fake.ports))))
+        return address(request)
+
+    async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
+        fake.answer = guess
+        assert [r.address for r in (await ask(server, "www.example.com")).answer[0]] == ["192.0.2.1"]
+        assert (fake.tcp, server.resolver.forwarder.upstreams[0].doubts) == (1, 1)
+
+
+def test_owners_written_in_full_get_the_case_of_the_asker() -> None:
+    request = dns.message.make_query("wWw.eXample.com", "A")
+    query = read(request.to_wire())
+    asked = query._replace(wire=mixed(query.wire, (1 << 200) - 1))
+    assert asked.wire[:17] == b"\x03WwW\x07ExAMPLE\x03COM\0"
+    owner, rest = asked.wire[:-4], b"\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01"
+    records = owner + rest + owner[4:] + rest + b"\x05other\0" + rest + b"\xc0\x0c" + rest
+    wire = query.id + b"\x81\x80\0\1\0\4\0\0\0\0" + asked.wire + records
+    reply = read_reply(wire, asked, id=query.id)
+    tail = recased(reply, asked=asked.wire, wanted=query.wire).body.tail
+    own = query.wire[:-4]
+    assert tail == own + rest + own[4:] + rest + b"\x05other\0" + rest + b"\xc0\x0c" + rest
+
+
+@given(st.lists(st.binary(min_size=1, max_size=63), max_size=3), st.integers(0, 1 << 2000))
+def test_mixing_changes_letters_only(labels: list[bytes], bits: int) -> None:
+    wire = b"".join(bytes([len(label)]) + label for label in labels) + b"\0\0\x41\0\1"
+    found = mixed(wire, bits)
+    assert found[-4:] == wire[-4:]
+    assert found.lower() == wire.lower()
+    assert [a for a, b in zip(found, wire, strict=True) if a != b and not chr(a).isalpha()] == []
 
 
 async def test_external_names_are_chased(serve: Serve) -> None:
