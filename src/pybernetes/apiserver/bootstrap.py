@@ -11,7 +11,7 @@ from pybernetes.api.errors import AlreadyExists
 from pybernetes.api.objects import Obj, copied, metadata, name_of
 from pybernetes.api.resources import Resource
 
-from .auth.defaults import cluster_role_bindings, cluster_roles
+from .auth.defaults import cluster_role_bindings, cluster_roles, role_bindings, roles
 from .auth.escalation import lacking
 from .auth.rbac import compiled
 from .registry import Registry, Write
@@ -90,6 +90,8 @@ def _namespaces() -> Iterator[Seed]:
 def _roles() -> Iterator[Seed]:
     yield from ((resources.CLUSTER_ROLES, role) for role in cluster_roles())
     yield from ((resources.CLUSTER_ROLE_BINDINGS, binding) for binding in cluster_role_bindings())
+    yield from ((resources.ROLES, role) for role in roles())
+    yield from ((resources.ROLE_BINDINGS, binding) for binding in role_bindings())
 
 
 def _cluster(ranges: tuple[str, ...], address: str, port: int) -> Iterator[Seed]:

@@ -75,6 +75,12 @@ class ApiServerConfig:
         return [one.strip() for one in self.service_range.split(",")]
 
     @property
+    def url(self) -> str:
+        """Where nodes reach this server."""
+        host = f"[{self.advertise_address}]" if ":" in self.advertise_address else self.advertise_address
+        return f"https://{host}:{self.advertise_port}"
+
+    @property
     def issuer(self) -> str:
         return f"https://kubernetes.default.svc.{self.cluster_domain}"
 
@@ -278,7 +284,7 @@ class ApiServer:
             return Response(headers=headers, body=encode({"keys": [self.tokens.jwk]}))
         document = {
             "issuer": self.tokens.issuer,
-            "jwks_uri": f"https://{self.config.advertise_address}:{self.config.advertise_port}/openid/v1/jwks",
+            "jwks_uri": f"{self.config.url}/openid/v1/jwks",
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": [self.tokens.algorithm],

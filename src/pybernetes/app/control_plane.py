@@ -29,13 +29,14 @@ class Service(Protocol):
 
 
 def controllers(
-    client: Client, config: ServerConfig | ControllerManagerConfig, *, root_ca: str, authority: str = ""
+    client: Client, config: ServerConfig | ControllerManagerConfig, *, server: str, root_ca: str, authority: str = ""
 ) -> Service:
     """All controllers of the table."""
     from pybernetes.controllers import Controllers, ControllersConfig
 
     settings = ControllersConfig(
         cluster_cidr=config.pod_range,
+        server=server,
         root_ca=root_ca,
         authority=authority,
         dns_address=config.dns_address or str(ip_network(config.service_range)[10]),
@@ -54,8 +55,9 @@ def run_controller_manager(config: ControllerManagerConfig) -> None:
     """Until SIGTERM. Raises ConfigError."""
     name = "kube-controller-manager"
     client = _client(config, name)
-    root_ca = (kubeconfig.load(config.kubeconfig).ca or b"").decode()
-    run_alone(config, name, client, lambda: controllers(client, config, root_ca=root_ca).run())
+    known = kubeconfig.load(config.kubeconfig)
+    root_ca = (known.ca or b"").decode()
+    run_alone(config, name, client, lambda: controllers(client, config, server=known.server, root_ca=root_ca).run())
 
 
 def run_scheduler(config: ComponentConfig) -> None:

@@ -79,7 +79,9 @@ class ControlPlane:
         manager = Client(self.api.trusted("system:kube-controller-manager"), user_agent="kube-controller-manager")
         scheduler = Client(self.api.trusted("system:kube-scheduler"), user_agent="kube-scheduler")
         await supervise(
-            control_plane.controllers(manager, self.config, root_ca=self.root_ca, authority=self.authority),
+            control_plane.controllers(
+                manager, self.config, server=self.api.config.url, root_ca=self.root_ca, authority=self.authority
+            ),
             control_plane.scheduler(scheduler),
         )
 

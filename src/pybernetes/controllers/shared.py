@@ -23,6 +23,8 @@ class ControllersConfig:
     node_mask_v6: int = 64
     root_ca: str = ""
     """PEM published as ConfigMap kube-root-ca.crt in each namespace; "" publishes none."""
+    server: str = ""
+    """URL of the API server for ConfigMap cluster-info; "" (or no root_ca) makes none."""
     authority: str = ""
     """Directory of the ca.crt and ca.key that sign certificate requests; "" signs none."""
     dns_address: str = ""

@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from pybernetes.aio.supervise import Service, supervise
 from pybernetes.client import Client, Informers
 
+from .accounttokens import AccountTokenController
 from .aggregation import AggregationController
 from .autoscaler import AutoscalerController
+from .bootstraptokens import BootstrapSigner, TokenCleaner
 from .certificates import CertificateController
 from .clusterdns import cluster_dns
 from .cronjob import CronJobController
@@ -32,6 +34,7 @@ from .tainteviction import TaintEvictionController
 CONTROLLERS: Mapping[str, Callable[[Shared], Service | None]] = {
     "namespace": NamespaceController,
     "serviceaccount": service_accounts,
+    "serviceaccount-token": AccountTokenController,
     "root-ca": root_ca,
     "node-ipam": NodeIpamController,
     "node-lifecycle": NodeLifecycleController,
@@ -50,6 +53,8 @@ CONTROLLERS: Mapping[str, Callable[[Shared], Service | None]] = {
     "cluster-dns": cluster_dns,
     "clusterrole-aggregation": AggregationController,
     "certificate": CertificateController,
+    "bootstrap-signer": BootstrapSigner,
+    "token-cleaner": TokenCleaner,
     "pod-gc": PodCollector,
     "resourcequota": ResourceQuotaController,
     "garbage-collector": GarbageCollector,

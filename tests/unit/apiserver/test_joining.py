@@ -74,6 +74,29 @@ async def test_a_bootstrap_token_is_reviewed_as_any_other(server: ApiServer) -> 
         assert review["status"]["authenticated"] is False
 
 
+async def test_cluster_info_is_for_those_with_a_token(server: ApiServer) -> None:
+    call = call_of(server)
+    await put_token(call)
+    maps = "/api/v1/namespaces/kube-public/configmaps"
+    await call("POST", maps, {"metadata": {"name": "cluster-info"}, "data": {"kubeconfig": "x"}})
+    header = "Bearer abcdef.0123456789abcdef"
+    assert (await asked(server, f"{maps}/cluster-info", authorization=header))[0] == 200
+    assert (await asked(server, f"{maps}/kube-root-ca.crt", authorization=header))[0] == 403
+    assert (await asked(server, f"{maps}/cluster-info"))[0] == 401  # the anonymous reach health only
+    binding = {
+        "metadata": {"name": "open"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "Role",
+            "name": "kubeadm:bootstrap-signer-clusterinfo",
+        },
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "system:anonymous"}],
+    }
+    code, made = await call("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-public/rolebindings", binding)
+    assert code == 201, made
+    assert (await asked(server, f"{maps}/cluster-info"))[0] == 200  # until somebody says otherwise
+
+
 def request_of(*groups: str) -> str:
     attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, "bob")])

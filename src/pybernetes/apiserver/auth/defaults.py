@@ -239,6 +239,26 @@ def cluster_roles() -> Iterator[Obj]:
     )
 
 
+_CLUSTER_INFO = "kubeadm:bootstrap-signer-clusterinfo"
+"""kubeadm's name; kubeadm binds it to system:anonymous, here it is the bootstrap tokens'."""
+
+
+def roles() -> Iterator[Obj]:
+    metadata = _metadata(_CLUSTER_INFO) | {"namespace": "kube-public"}
+    rules = [rule("core", "configmaps", ("get",), ["cluster-info"])]
+    yield {"apiVersion": f"{_GROUP}/v1", "kind": "Role", "metadata": metadata, "rules": rules}
+
+
+def role_bindings() -> Iterator[Obj]:
+    yield {
+        "apiVersion": f"{_GROUP}/v1",
+        "kind": "RoleBinding",
+        "metadata": _metadata(_CLUSTER_INFO) | {"namespace": "kube-public"},
+        "roleRef": {"apiGroup": _GROUP, "kind": "Role", "name": _CLUSTER_INFO},
+        "subjects": [{"kind": "Group", "apiGroup": _GROUP, "name": "system:bootstrappers"}],
+    }
+
+
 _BINDINGS = (
     ("cluster-admin", "Group", "system:masters"),
     ("system:basic-user", "Group", "system:authenticated"),
