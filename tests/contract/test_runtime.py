@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import signal
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +90,19 @@ async def ended(runtime, container):
     return found
 
 
+def caught(pid):
+    """The signals that a process has handlers for, as a bit set."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt"))
+
+
+async def handles_term(pid):
+    """Until a program has set its handler: to the first process of a pid namespace SIGTERM is nothing before that."""
+    async with asyncio.timeout(10):
+        while not caught(pid) & 1 << (signal.SIGTERM - 1):
+            await asyncio.sleep(0.005)
+
+
 async def test_a_life(made):
     runtime, programs = made
     container = await create(runtime, programs["serve"], annotations={"a": "b"})
@@ -98,6 +113,8 @@ async def test_a_life(made):
     found = await state(runtime, container)
     assert found.phase is Phase.RUNNING
     assert found.started_at >= found.created_at > 0
+    if isinstance(runtime, ProcessRuntime):
+        await handles_term(found.pid)
     await runtime.stop(container, grace=5)
     found = await state(runtime, container)
     assert (found.phase, found.exit_code, found.reason) == (Phase.EXITED, 143, "Error")
