@@ -64,7 +64,7 @@ class CustomResources:
             return
         crd = decode(record.value)
         self._groups[name] = crd["spec"]["group"]
-        self._serve(name, tuple(versions_of(crd)))
+        self._serve(name, _readable(crd))
         self._look(name)
 
     def _serve(self, name: str, versions: Sequence[Version]) -> None:
@@ -139,6 +139,15 @@ class CustomResources:
 
         write = Write(user=_SELF, manager="kube-apiserver")
         await registry.update(CUSTOM_RESOURCE_DEFINITIONS, name, edit, namespace="", write=write, patch=True)
+
+
+def _readable(crd: Obj) -> tuple[Version, ...]:
+    """The versions of a definition. One that was stored under other rules must not end the server: it is not served."""
+    try:
+        return tuple(versions_of(crd))
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        log.error("custom resource definition cannot be served name=%s error=%r", name_of(crd), error)
+        return ()
 
 
 def _entry(version: Version) -> Entry:

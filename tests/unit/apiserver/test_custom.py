@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pybernetes.api.objects import Obj, encode
+from pybernetes.api.objects import Obj, decode, encode
 from pybernetes.apiserver import ApiServer
 from pybernetes.store.memory import MemoryStore
 from support.server import api_server
@@ -369,3 +369,17 @@ async def test_a_version_no_longer_served_leaves_discovery_and_openapi(call: Cal
     group = next(one for one in found["items"] if one["metadata"]["name"] == "example.com")
     assert [one["version"] for one in group["versions"]] == ["v1"]
     assert group["versions"][0]["resources"][0]["responseKind"]["kind"] == "Tree"
+
+
+async def test_a_stored_definition_that_cannot_be_read_does_not_end_the_server() -> None:
+    store = MemoryStore()
+    async with api_server(store) as one:
+        await established(call_of(one), definition())
+    record, _ = await store.get("/registry/apiextensions.k8s.io/customresourcedefinitions/trees.example.com")
+    assert record is not None
+    broken = decode(record.value)
+    broken["spec"]["versions"] = [{"name": "v1", "served": True}]
+    await store.update(record.key, encode(broken), expect=record.revision)
+    async with api_server(store) as two:
+        assert (await call_of(two)("GET", TREES))[0] == 404
+        assert (await call_of(two)("GET", CRDS))[0] == 200

@@ -52,7 +52,8 @@ class CustomResourceDefinitionStrategy(Strategy):
         if old is None or part:
             return
         stored = (new.get("status") or {}).get("storedVersions") or []
-        missing = [one["name"] for one in _versions(new) if one.get("storage") and one.get("name") not in stored]
+        names_ = [one.get("name") for one in _versions(new) if one.get("storage")]
+        missing = [name for name in names_ if name and name not in stored]
         if missing:
             new["status"] = (new.get("status") or {}) | {"storedVersions": [*stored, *missing]}
 
