@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from . import decoding, schema
+from . import decoding, deprecated, schema
 from .kinds import CONVERSIONS, Conversion, strategy_of
 from .kinds.strategy import Strategy
 from .objects import Obj
@@ -59,8 +59,9 @@ class Scheme:
         """All of Kubernetes' own rows. Reads no schema: that comes with the first use of a type."""
         scheme = cls()
         for resource in RESOURCES:
-            conversion = CONVERSIONS.get((resource.group, resource.version, resource.kind))
-            scheme._put(Entry(resource, strategy_of(resource), conversion=conversion))
+            kind = (resource.group, resource.version, resource.kind)
+            warning = deprecated.WARNINGS.get(kind, "")
+            scheme._put(Entry(resource, strategy_of(resource), conversion=CONVERSIONS.get(kind), warning=warning))
         return scheme
 
     def _put(self, entry: Entry) -> None:
@@ -106,6 +107,11 @@ class Scheme:
     def entry(self, resource: Resource) -> Entry:
         """Raises KeyError when the row is not served."""
         return self._entries[resource.group, resource.version, resource.plural]
+
+    def warning(self, resource: Resource) -> str:
+        """What a client of a deprecated row is told; "" for others, and for a row that is gone."""
+        entry = self._entries.get((resource.group, resource.version, resource.plural))
+        return entry.warning if entry else ""
 
     def strategy(self, resource: Resource) -> Strategy:
         return self.entry(resource).strategy

@@ -72,6 +72,12 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._deprecated = Gauge(
+            "apiserver_requested_deprecated_apis",
+            "1 for each deprecated API that was asked for.",
+            ("group", "version", "resource", "subresource", "removed_release"),
+            registry=self.registry,
+        )
         self._failed_open = Counter(
             "apiserver_admission_webhook_fail_open_count",
             "Failed calls of webhooks that may fail.",
@@ -84,6 +90,11 @@ class Metrics:
         self._webhooks.labels(asked.name, asked.type, asked.operation, rejected).observe(asked.seconds)
         if asked.failed_open:
             self._failed_open.labels(asked.name, asked.type).inc()
+
+    def deprecated(self, route: Route) -> None:
+        """A request of a deprecated row. No release is known in which one goes."""
+        if (row := route.resource) is not None:
+            self._deprecated.labels(row.group, row.version, row.plural, route.subresource, "").set(1)
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A figure that is read when asked for."""

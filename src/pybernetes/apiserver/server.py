@@ -37,7 +37,7 @@ from .metrics import Metrics
 from .parts import Parts
 from .registry import Registry
 from .route import STREAMING, missing
-from .users import AUTHENTICATED, User, route_of
+from .users import AUTHENTICATED, User, route_of, warn
 from .watchcache import WatchCache
 
 log = logging.getLogger("pybernetes.apiserver")
@@ -238,6 +238,8 @@ class ApiServer:
             if "unroutable" in request.context:
                 raise request.context["unroutable"]
             return await self._plain(request)
+        if warning := self.scheme.warning(found.resource):
+            self._deprecated(request, warning)
         if not self.cache.loaded.is_set():
             await self.cache.loaded.wait()
         if not found.subresource:
@@ -250,6 +252,13 @@ class ApiServer:
             await admit_connect(self.registry, request, found)
             return await self.kubelets.serve(request, found)
         return await self._parts.serve(request, found)
+
+    def _deprecated(self, request: Request, warning: str) -> None:
+        """Told in the answer, in a metric and to the audit log."""
+        warn(request, warning)
+        self.metrics.deprecated(route_of(request))
+        if "annotations" in request.context:
+            request.context["annotations"]["k8s.io/deprecated"] = "true"
 
     async def _plain(self, request: Request) -> Response:
         """Paths that are no resource's. Raises NotFound."""
