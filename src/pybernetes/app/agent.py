@@ -1,6 +1,5 @@
 """Composition of one node: kubelet, service proxy and cluster DNS in one process, each with its own identity."""
 
-from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -13,15 +12,12 @@ from pybernetes.client import Client
 from pybernetes.dns import Dns, DnsConfig
 from pybernetes.kubelet import Kubelet, KubeletConfig
 from pybernetes.proxy import Proxy, ProxyConfig
-from pybernetes.wire import Handler, Request, Response
 from pybernetes.wire.serve import Server
 
 from . import connect
 from .config import AgentConfig
-from .health import Check, health_handler
-
-REQUEST_SECONDS = 10.0
-"""A call that takes longer is tried again on a new connection: a node that was cut off heals this soon."""
+from .health import Check
+from .service_proxy import REQUEST_SECONDS, node_health
 
 
 def run(config: AgentConfig) -> None:
@@ -48,18 +44,6 @@ async def serve(config: AgentConfig) -> None:
     finally:
         for client in clients.values():
             await client.close()
-
-
-def node_health(proxy: Proxy, checks: Mapping[str, Check]) -> Handler:
-    """The node's health port: /healthz is what load balancers ask kube-proxy there, /applied how far the kernel
-    is programmed, the rest as everywhere.
-    """
-    others = health_handler(checks, facts={"applied": lambda: proxy.applied._asdict()})
-
-    async def handle(request: Request) -> Response:
-        return proxy.healthz() if request.path == "/healthz" else await others(request)
-
-    return handle
 
 
 def client_of(config: AgentConfig, part: str) -> Client:

@@ -108,6 +108,25 @@ class ControllerManagerConfig(ComponentConfig, frozen=True, kw_only=True):
     """A node whose lease is older than this is NotReady."""
 
 
+class ServiceProxyConfig(Config, frozen=True, kw_only=True):
+    """`pybernetes proxy`: the service proxy of one node alone."""
+
+    kubeconfig: str = ""
+    """With the identity of the proxy; not needed to clean up."""
+    node_name: str = ""
+    """The node's name in the cluster ("" for this machine's host name)."""
+    node_address: str = ""
+    """Where node ports are open ("" for all global addresses of the machine)."""
+    cluster_pod_range: str = "10.244.0.0/16"
+    service_range: str = "10.96.0.0/16"
+    health: str = "0.0.0.0:10256"
+    """host:port of /healthz (for load balancers, as kube-proxy's), /livez, /readyz and /applied, plain HTTP."""
+    metrics: str = "127.0.0.1:10249"
+    """host:port of /metrics, plain HTTP."""
+    log_format: str = "text"
+    log_level: str = "info"
+
+
 class AgentConfig(Config, frozen=True, kw_only=True):
     """`pybernetes agent`: kubelet, service proxy, cluster DNS of one node."""
 

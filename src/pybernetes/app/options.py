@@ -45,6 +45,7 @@ def friendly(command: F) -> F:
         except (CannotStart, ConfigError) as error:
             raise click.ClickException(str(error)) from error
         except PermissionError as error:
-            raise click.ClickException(f"{error.filename}: permission denied; run it as root (sudo)") from error
+            what = f"{error.filename}: permission denied" if error.filename else str(error)
+            raise click.ClickException(f"{what}; run it as root (sudo)") from error
 
     return run  # type: ignore[return-value]

@@ -104,4 +104,28 @@ def agent(config: Path | None, **options: Any) -> None:
     run(AgentConfig.load(config, options))
 
 
-COMMANDS: tuple[click.Command, ...] = (server, apiserver, controller_manager, scheduler, agent)
+@click.command()
+@CONFIG
+@click.option("--kubeconfig", help="With the proxy's identity.")
+@click.option("--node-name", help="The node's name in the cluster.  [default: the host name]")
+@click.option("--node-address", help="Where node ports are open.  [default: all global addresses]")
+@click.option("--cluster-pod-range", help="Addresses of all pods.  [default: 10.244.0.0/16]")
+@click.option("--service-range", help="Addresses of Services.  [default: 10.96.0.0/16]")
+@click.option("--health", help="host:port of /healthz, /livez, /readyz, /applied.  [default: 0.0.0.0:10256]")
+@click.option("--metrics", help="host:port of /metrics.  [default: 127.0.0.1:10249]")
+@click.option("--cleanup", is_flag=True, help="Remove all rules of a proxy from this network namespace, and exit.")
+@log_options
+@friendly
+def proxy(config: Path | None, cleanup: bool, **options: Any) -> None:
+    """Run the service proxy of one node alone, as kube-proxy is.
+
+    It works in the network namespace it is started in. Its rules stay when it ends, so that a restart is not noticed;
+    --cleanup removes them.
+    """
+    from .config import ServiceProxyConfig
+    from .service_proxy import remove, run
+
+    (remove if cleanup else run)(ServiceProxyConfig.load(config, options))
+
+
+COMMANDS: tuple[click.Command, ...] = (server, apiserver, controller_manager, scheduler, agent, proxy)

@@ -242,8 +242,9 @@ def _own_addresses(config: ProxyConfig) -> tuple[str, ...]:
 
 
 async def cleanup(config: ProxyConfig) -> None:
-    """Take away every rule of the proxy in the namespace."""
-    dataplane = kernel_dataplane(config)
+    """Take away every rule of the proxy in the namespace, whatever families and ranges it was made for."""
+    every = [Planner(Layout(family, Ranges())) for family in (IP, IP6)]
+    dataplane = NftDataplane(KernelNftables(config.namespace), Conntrack(config.namespace), every)
     try:
         await dataplane.clear()
     finally:

@@ -11,7 +11,19 @@ def run():
 
 @pytest.mark.parametrize(
     "command",
-    ["up", "down", "kubeconfig", "status", "server", "apiserver", "controller-manager", "scheduler", "agent", "node"],
+    [
+        "up",
+        "down",
+        "kubeconfig",
+        "status",
+        "server",
+        "apiserver",
+        "controller-manager",
+        "scheduler",
+        "agent",
+        "proxy",
+        "node",
+    ],
 )
 def test_every_command_explains_itself(run, command):
     done = run(command, "--help")
@@ -42,3 +54,33 @@ def test_a_wrong_configuration_file_is_a_message(run, tmp_path):
     done = run("agent", "--config", str(path))
     assert done.exit_code == 1
     assert "nonsense" in done.output
+
+
+def test_a_proxy_needs_a_kubeconfig(run, tmp_path):
+    done = run("proxy", "--node-name", "node-1")
+    assert done.exit_code == 1
+    assert "no kubeconfig" in done.output
+    done = run("proxy", "--kubeconfig", str(tmp_path / "nowhere"))
+    assert done.exit_code == 1
+    assert "nowhere" in done.output
+
+
+def test_cleaning_up_needs_no_kubeconfig_and_serves_nothing(run, monkeypatch):
+    cleaned = []
+
+    async def clean(config):
+        cleaned.append(config)
+
+    monkeypatch.setattr("pybernetes.app.service_proxy.cleanup", clean)
+    assert run("proxy", "--cleanup").exit_code == 0
+    assert len(cleaned) == 1
+
+
+def test_cleaning_up_without_the_right_to_is_a_message(run, monkeypatch):
+    async def clean(config):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("pybernetes.app.service_proxy.cleanup", clean)
+    done = run("proxy", "--cleanup")
+    assert done.exit_code == 1
+    assert "Operation not permitted; run it as root" in done.output

@@ -1,0 +1,53 @@
+"""The service proxy as a process of its own: what its ports answer."""
+
+import asyncio
+import json
+import socket
+
+import pytest
+
+from pybernetes.aio.supervise import Fatal
+from pybernetes.app.config import ServiceProxyConfig
+from pybernetes.app.service_proxy import metrics_handler, node_health, proxy_config, serve
+from pybernetes.client import Client
+from pybernetes.proxy import Proxy, ProxyConfig
+from pybernetes.wire import Request
+from support.fake_api import FakeApi
+
+
+def test_the_proxy_is_set_up_by_the_flags():
+    config = ServiceProxyConfig(node_name="n", node_address="172.30.0.11", service_range="10.1.0.0/16")
+    wanted = ProxyConfig(node_name="n", node_addresses=("172.30.0.11",), service_range="10.1.0.0/16")
+    assert proxy_config(config) == wanted
+    assert proxy_config(ServiceProxyConfig()).node_name == socket.gethostname().lower()
+
+
+async def test_health_is_kube_proxys_and_the_rest_as_everywhere():
+    proxy = Proxy(Client(FakeApi()), ProxyConfig(node_name="n"))
+    handler = node_health(proxy, {"proxy": proxy.synced.is_set})
+    answers = {path: await handler(Request(path=f"/{path}")) for path in ("healthz", "livez", "readyz", "applied")}
+    assert {path: answer.status for path, answer in answers.items()} == {
+        "healthz": 503,  # nothing is in the kernel yet
+        "livez": 200,
+        "readyz": 500,
+        "applied": 200,
+    }
+    assert json.loads(answers["healthz"].body)["nodeEligible"] is True
+    assert json.loads(answers["applied"].body) == {"services": "", "endpoint_slices": ""}
+
+
+async def test_metrics_are_those_of_kube_proxy():
+    answer = await metrics_handler(Request(path="/metrics"))
+    assert answer.status == 200
+    assert b"kubeproxy_sync_proxy_rules_duration_seconds_bucket" in answer.body
+    assert (await metrics_handler(Request(path="/other"))).status == 404
+
+
+@pytest.mark.parametrize("taken", ["health", "metrics"])
+async def test_a_port_that_somebody_has_ends_it_with_a_word(taken):
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        ports = {"health": "127.0.0.1:0", "metrics": "127.0.0.1:0"}
+        ports[taken] = f"127.0.0.1:{used.getsockname()[1]}"
+        config = ServiceProxyConfig(node_name="n", **ports)
+        with pytest.raises(Fatal, match="in use"):
+            await asyncio.wait_for(serve(config, Client(FakeApi())), 5)
