@@ -108,7 +108,23 @@ class ControllerManagerConfig(ComponentConfig, frozen=True, kw_only=True):
     """A node whose lease is older than this is NotReady."""
 
 
-class ServiceProxyConfig(Config, frozen=True, kw_only=True):
+class ProxyingConfig(Config, frozen=True, kw_only=True):
+    """What both commands with a service proxy share."""
+
+    node_port_addresses: tuple[str, ...] = ()
+    """Where node ports are open: "primary" for the node's own addresses, or CIDRs that its addresses are in (absent:
+    primary).
+    """
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if self.node_port_addresses:
+            from pybernetes.proxy.addresses import checked  # here: `up` makes such values too, and runs no proxy
+
+            checked(self.node_port_addresses)
+
+
+class ServiceProxyConfig(ProxyingConfig, frozen=True, kw_only=True):
     """`pybernetes proxy`: the service proxy of one node alone."""
 
     kubeconfig: str = ""
@@ -116,7 +132,7 @@ class ServiceProxyConfig(Config, frozen=True, kw_only=True):
     node_name: str = ""
     """The node's name in the cluster ("" for this machine's host name)."""
     node_address: str = ""
-    """Where node ports are open ("" for all global addresses of the machine)."""
+    """The node's own address ("" for those in the status of its Node)."""
     cluster_pod_range: str = "10.244.0.0/16"
     service_range: str = "10.96.0.0/16"
     health: str = "0.0.0.0:10256"
@@ -127,7 +143,7 @@ class ServiceProxyConfig(Config, frozen=True, kw_only=True):
     log_level: str = "info"
 
 
-class AgentConfig(Config, frozen=True, kw_only=True):
+class AgentConfig(ProxyingConfig, frozen=True, kw_only=True):
     """`pybernetes agent`: kubelet, service proxy, cluster DNS of one node."""
 
     node_name: str

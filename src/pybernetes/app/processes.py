@@ -37,6 +37,20 @@ _COMPONENT = (
 )
 
 
+def _split(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...] | None:
+    """A flag that is repeatable and takes several values by comma; None when it is not given."""
+    return tuple(part.strip() for each in given for part in each.split(",") if part.strip()) or None
+
+
+_NODE_PORT_ADDRESSES = click.option(
+    "--nodeport-addresses",
+    "node_port_addresses",
+    multiple=True,
+    callback=_split,
+    help="Where node ports are open: primary, or CIDRs by comma that the node's addresses are in.  [default: primary]",
+)
+
+
 def _with(decorators: tuple[Callable[[Any], Any], ...]) -> Callable[[F], F]:
     """These options, in their order."""
     return lambda command: reduce(lambda made, decorate: decorate(made), reversed(decorators), command)
@@ -92,6 +106,7 @@ def scheduler(config: Path | None, **options: Any) -> None:
 @click.option("--node-name", help="The node's name.")
 @click.option("--node-address", help="The node's address.")
 @click.option("--identities", help="Directory of the node's kubeconfigs and certificates.")
+@_NODE_PORT_ADDRESSES
 @click.option("--state-directory", help="Pods' files.  [default: /var/lib/pybernetes/agent]")
 @click.option("--run-directory", help="Namespaces and sockets.  [default: /run/pybernetes/agent]")
 @log_options
@@ -108,7 +123,8 @@ def agent(config: Path | None, **options: Any) -> None:
 @CONFIG
 @click.option("--kubeconfig", help="With the proxy's identity.")
 @click.option("--node-name", help="The node's name in the cluster.  [default: the host name]")
-@click.option("--node-address", help="Where node ports are open.  [default: all global addresses]")
+@click.option("--node-address", help="The node's own address.  [default: those of its Node's status]")
+@_NODE_PORT_ADDRESSES
 @click.option("--cluster-pod-range", help="Addresses of all pods.  [default: 10.244.0.0/16]")
 @click.option("--service-range", help="Addresses of Services.  [default: 10.96.0.0/16]")
 @click.option("--health", help="host:port of /healthz, /livez, /readyz, /applied.  [default: 0.0.0.0:10256]")

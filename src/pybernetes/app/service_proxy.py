@@ -10,7 +10,7 @@ from pybernetes.aio.logs import setup_logging
 from pybernetes.aio.process import run_forever
 from pybernetes.aio.supervise import Fatal, supervise
 from pybernetes.client import BadKubeconfig, Client
-from pybernetes.proxy import Proxy, ProxyConfig, cleanup
+from pybernetes.proxy import PRIMARY, Proxy, ProxyConfig, cleanup
 from pybernetes.wire import Handler, Request, Response
 from pybernetes.wire.serve import Server
 
@@ -58,6 +58,7 @@ def proxy_config(config: ServiceProxyConfig) -> ProxyConfig:
     return ProxyConfig(
         node_name=config.node_name or platform.node().lower(),
         node_addresses=(config.node_address,) if config.node_address else (),
+        node_port_addresses=config.node_port_addresses or (PRIMARY,),
         cluster_cidr=config.cluster_pod_range,
         service_range=config.service_range,
     )

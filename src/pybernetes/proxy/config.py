@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .addresses import checked
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyConfig:
@@ -10,7 +12,11 @@ class ProxyConfig:
     node_name: str
     """Endpoints on this node are the ones that Local policies take."""
     node_addresses: tuple[str, ...] = ()
-    """Where node ports are open; empty: all global addresses the node has when the proxy starts."""
+    """The node's own addresses, one of a family; empty: those in the status of its Node."""
+    node_port_addresses: tuple[str, ...] = ()
+    """Where node ports and health checks are open: ("primary",) for the node's own addresses, or CIDRs for all that
+    the namespace has in them. Empty: primary if `node_addresses` are given, else all global ones.
+    """
     cluster_cidr: str = "10.244.0.0/16"
     """Pods: they keep their address when they call a cluster IP; everybody else is masqueraded."""
     service_range: str = "10.96.0.0/16"
@@ -22,4 +28,8 @@ class ProxyConfig:
     min_sync_seconds: float = 0.05
     """The first change is applied at once, further ones at most so often."""
     check_seconds: float = 5.0
-    """How often to look whether somebody else has changed the rules."""
+    """How often to look whether somebody else has changed the rules, or the node's addresses have changed."""
+
+    def __post_init__(self) -> None:
+        """Raises BadAddresses."""
+        checked(self.node_port_addresses)

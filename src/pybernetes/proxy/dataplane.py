@@ -55,6 +55,9 @@ class NftDataplane:
             updates = {key: desired.get(key) for key in changed}
             await self._worker.call(self._update, updates)
 
+    async def open_at(self, node_addresses: Sequence[str]) -> None:
+        await self._worker.call(self._move, tuple(node_addresses))
+
     async def check(self, desired: Desired) -> int:
         return await self._worker.call(self._check)
 
@@ -77,6 +80,16 @@ class NftDataplane:
             self._commit(book.planner, change.elements)
         self._known = True
         self._forget()
+
+    def _move(self, node_addresses: Sequence[str]) -> None:
+        """Who has a node port, or source ranges that may mean the node itself, is placed anew where that is a change;
+        endpoints keep their slots.
+        """
+        moved = [planner.open_at(node_addresses) for planner in self.planners]
+        if not any(moved) or not self._known:
+            return
+        fronts = {key: each.front for book in self._books for key, each in book.placements.items()}
+        self._update({key: front for key, front in fronts.items() if front.node_port or front.sources})
 
     def _replace(self, desired: Desired) -> None:
         """The whole truth, whatever the kernel holds: an older run's table is brought up to date in place if it has

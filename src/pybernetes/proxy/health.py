@@ -77,6 +77,10 @@ class HealthChecks:
             self.wanted = dict(checks)
             self._changed.set()
 
+    def moved(self) -> None:
+        """The addresses have changed: ports are closed at the old ones and opened at the new."""
+        self._changed.set()
+
     async def run(self) -> None:
         """Keep the wanted ports open until cancelled."""
         try:

@@ -8,7 +8,7 @@ It runs in the node's network namespace, beside other parts of the agent in one 
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
@@ -19,11 +19,11 @@ from pybernetes.api.resources import ENDPOINT_SLICES, NODES, SERVICES
 from pybernetes.client import Client, Delta, Informer
 from pybernetes.control import EventSink, Recorder
 from pybernetes.netlink.conntrack import Conntrack
-from pybernetes.netlink.links import Links
 from pybernetes.netlink.nft import IP, IP6, KernelNftables
 from pybernetes.wire import Response
 
 from . import metrics
+from .addresses import PRIMARY, own_addresses, primary_addresses, selected
 from .config import ProxyConfig
 from .dataplane import NftDataplane
 from .health import HealthChecks, healthz, is_eligible
@@ -55,19 +55,23 @@ class Proxy:
         *,
         dataplane: Dataplane | None = None,
         events: EventSink | None = None,
+        own_addresses: Callable[[str | None], Sequence[str]] = own_addresses,
     ) -> None:
         self.config = config
+        self.node_addresses: tuple[str, ...] = ()
+        """Where node ports and health checks are open; followed with each look for drift."""
         self.services = Informer(client, SERVICES, slim=slim_service)
         self.slices = Informer(client, ENDPOINT_SLICES, slim=slim_slice, indexes={BY_SERVICE: by_service})
         self.node = Informer(client, NODES, fields=f"metadata.name={config.node_name}", slim=slim_node)
         self.tracker = Tracker(self.services.cache, self.slices.cache, node=config.node_name)
-        self.checks = HealthChecks(lambda: node_addresses(config), lambda: self.healthy)
+        self.checks = HealthChecks(lambda: self.node_addresses, lambda: self.healthy)
         self.applied = Applied()
         self.healthy = False
         self.updated: datetime | None = None
         self.synced = asyncio.Event()
         """Set after the first sync."""
         self._dataplane = dataplane
+        self._own_addresses = own_addresses
         self._recorder = Recorder(client, "kube-proxy", host=config.node_name) if events is None else None
         self._events = events or self._recorder
         self._subscribed = False
@@ -124,6 +128,8 @@ class Proxy:
         backoff = Backoff(first=self.config.min_sync_seconds, limit=10.0)
         while True:
             try:
+                if self._whole:
+                    await self._address(dataplane)
                 await self._sync(dataplane)
                 await asyncio.sleep(self.config.min_sync_seconds)
                 await self._quiet(dataplane)
@@ -149,7 +155,27 @@ class Proxy:
             except TimeoutError:
                 continue
 
+    async def _address(self, dataplane: Dataplane) -> None:
+        """Node ports and health checks follow the node's addresses."""
+        found = await self._open_addresses()
+        await dataplane.open_at(found)
+        if found == self.node_addresses and self.synced.is_set():
+            return
+        self.node_addresses = found
+        self.checks.moved()
+        log.log(logging.INFO if found else logging.WARNING, "node ports open addresses=%s", ",".join(found) or "none")
+
+    async def _open_addresses(self) -> tuple[str, ...]:
+        config = self.config
+        wanted = config.node_port_addresses or ((PRIMARY,) if config.node_addresses else ())
+        if wanted == (PRIMARY,):
+            node = self.node.cache.get(Key("", config.node_name))
+            return config.node_addresses or primary_addresses(node)
+        own = await asyncio.to_thread(self._own_addresses, config.namespace)
+        return selected(wanted, own=[each for each in own if each not in config.local_addresses])
+
     async def _check(self, dataplane: Dataplane) -> None:
+        await self._address(dataplane)
         drift = await dataplane.check(self.tracker.desired)
         self._checked = time.monotonic()
         if not drift:
@@ -210,9 +236,8 @@ def kernel_dataplane(config: ProxyConfig) -> NftDataplane:
 
 def planners(config: ProxyConfig) -> list[Planner]:
     """One for each family that the service range has."""
-    nodes = node_addresses(config)
     return [
-        Planner(Layout(family, _ranges(config, version)), node_addresses=nodes)
+        Planner(Layout(family, _ranges(config, version)), node_addresses=config.node_addresses)
         for family, version in ((IP, 4), (IP6, 6))
         if _of(config.service_range, version)
     ]
@@ -226,19 +251,6 @@ def _ranges(config: ProxyConfig, version: int) -> Ranges:
 def _of(ranges: str, version: int) -> tuple[str, ...]:
     parts = (part.strip() for part in ranges.split(","))
     return tuple(part for part in parts if part and ip_network(part).version == version)
-
-
-def node_addresses(config: ProxyConfig) -> tuple[str, ...]:
-    """Where node ports and health checks are open."""
-    return tuple(filter(None, config.node_addresses)) or _own_addresses(config)
-
-
-def _own_addresses(config: ProxyConfig) -> tuple[str, ...]:
-    """All global addresses but those of the service range that we answer ourselves."""
-    with Links(config.namespace) as links:
-        found = [ip_interface(each.address).ip for each in links.addresses()]
-    usable = (str(each) for each in found if not each.is_loopback and not each.is_link_local)
-    return tuple(each for each in dict.fromkeys(usable) if each not in config.local_addresses)
 
 
 async def cleanup(config: ProxyConfig) -> None:

@@ -4,6 +4,7 @@ Values only, small and frozen: the truth of two moments is compared with `==`. A
 data plane takes those of its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -80,6 +81,10 @@ class Dataplane(Protocol):
 
         Raises OSError; the next call should be one without `changed`.
         """
+        ...
+
+    async def open_at(self, node_addresses: Sequence[str]) -> None:
+        """Node ports are open at these addresses from now on; what was synced is moved at once. Raises as `sync`."""
         ...
 
     async def check(self, desired: "Desired") -> int:

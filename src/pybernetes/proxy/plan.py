@@ -125,9 +125,16 @@ class Planner:
     def __init__(self, layout: Layout, *, node_addresses: Sequence[str] = ()) -> None:
         self.layout = layout
         self.version = 4 if layout.family == IP else 6
-        self.node_addresses = tuple(address for address in node_addresses if self._ours(address))
+        self.node_addresses: tuple[str, ...] = ()
+        self.open_at(node_addresses)
         self._left_alone = frozenset(layout.ranges.ours)
         self._family = socket.AF_INET if layout.family == IP else socket.AF_INET6
+
+    def open_at(self, node_addresses: Sequence[str]) -> bool:
+        """Node ports are open at those of this family from now on: for what is placed anew. True: a change."""
+        ours = tuple(address for address in node_addresses if self._ours(address))
+        was, self.node_addresses = self.node_addresses, ours
+        return was != ours
 
     def _ours(self, address: str) -> bool:
         return (":" in address) == (self.version == 6)

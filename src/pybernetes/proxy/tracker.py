@@ -70,13 +70,17 @@ def slim_slice(obj: Obj) -> Obj:
 
 
 def slim_node(obj: Obj) -> Obj:
-    """What the proxy uses of its own Node: where it is, and whether it is about to go."""
+    """What the proxy uses of its own Node: where it is, its addresses, and whether it is about to go."""
     metadata = obj.get("metadata") or {}
     slim: Obj = {"metadata": _slim_metadata(obj, (ZONE,), ())}
     if "deletionTimestamp" in metadata:
         slim["metadata"]["deletionTimestamp"] = metadata["deletionTimestamp"]
     taints = (obj.get("spec") or {}).get("taints") or ()
-    return slim | {"taints": tuple(taint.get("key", "") for taint in taints)}
+    addresses = (obj.get("status") or {}).get("addresses") or ()
+    return slim | {
+        "taints": tuple(taint.get("key", "") for taint in taints),
+        "status": {"addresses": tuple(addresses)},
+    }
 
 
 def _slim_metadata(obj: Obj, labels: Sequence[str], annotations: Sequence[str]) -> Obj:

@@ -84,3 +84,11 @@ def test_cleaning_up_without_the_right_to_is_a_message(run, monkeypatch):
     done = run("proxy", "--cleanup")
     assert done.exit_code == 1
     assert "Operation not permitted; run it as root" in done.output
+
+
+@pytest.mark.parametrize("command", ["agent", "proxy"])
+def test_node_port_addresses_are_split_as_by_kube_proxy_and_checked(run, command):
+    flags = ["--nodeport-addresses", "172.30.0.0/24, fd00::/8", "--nodeport-addresses", "primary", "--node-name", "n"]
+    done = run(command, *flags, *(["--node-address", "1.2.3.4", "--identities", "/x"] if command == "agent" else []))
+    assert done.exit_code == 1
+    assert "'primary' and CIDRs exclude each other" in done.output

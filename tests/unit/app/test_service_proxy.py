@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from pybernetes.aio.supervise import Fatal
-from pybernetes.app.config import ServiceProxyConfig
+from pybernetes.app import agent
+from pybernetes.app.config import AgentConfig, ConfigError, ServiceProxyConfig
 from pybernetes.app.service_proxy import metrics_handler, node_health, proxy_config, serve
 from pybernetes.client import Client
 from pybernetes.proxy import Proxy, ProxyConfig
@@ -17,9 +18,27 @@ from support.fake_api import FakeApi
 
 def test_the_proxy_is_set_up_by_the_flags():
     config = ServiceProxyConfig(node_name="n", node_address="172.30.0.11", service_range="10.1.0.0/16")
-    wanted = ProxyConfig(node_name="n", node_addresses=("172.30.0.11",), service_range="10.1.0.0/16")
-    assert proxy_config(config) == wanted
+    assert proxy_config(config) == ProxyConfig(
+        node_name="n",
+        node_addresses=("172.30.0.11",),
+        node_port_addresses=("primary",),
+        service_range="10.1.0.0/16",
+    )
     assert proxy_config(ServiceProxyConfig()).node_name == socket.gethostname().lower()
+
+
+@pytest.mark.parametrize("kind", [AgentConfig, ServiceProxyConfig])
+def test_where_node_ports_are_open_is_checked_when_it_is_read(kind, tmp_path):
+    path = tmp_path / "node.yaml"
+    required = "nodeName: n\nnodeAddress: 172.30.0.11\n" + ("identities: /x\n" if kind is AgentConfig else "")
+    path.write_text(required + "nodePortAddresses: [172.30.0.0/24, 'fd00:30::/64']\n")
+    config = kind.load(path, {})
+    made = agent.proxy_config(config) if kind is AgentConfig else proxy_config(config)
+    assert made.node_port_addresses == ("172.30.0.0/24", "fd00:30::/64")
+    assert kind.load(path, {"node_port_addresses": ("primary",)}).node_port_addresses == ("primary",)
+    path.write_text(required + "nodePortAddresses: [everywhere]\n")
+    with pytest.raises(ConfigError, match="'everywhere' is neither a CIDR nor 'primary'"):
+        kind.load(path, {})
 
 
 async def test_health_is_kube_proxys_and_the_rest_as_everywhere():

@@ -1,14 +1,15 @@
 """The proxy over the model of the API and the model of nftables: what it makes of changes, failures and restarts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from pybernetes.api.objects import Obj
-from pybernetes.api.resources import ENDPOINT_SLICES, SERVICES
+from pybernetes.api.resources import ENDPOINT_SLICES, NODES, SERVICES
 from pybernetes.client import Client
 from pybernetes.netlink.conntrack import UDP, Match
 from pybernetes.netlink.fake import FakeNftables
@@ -20,6 +21,8 @@ from support.fake_api import FakeApi
 from support.proxy_cases import DNS, FOUR, config, endpoints, port, service
 from support.tracer import Packet, Tracer
 
+OTHER = "10.9.0.1"
+"""A second address of the node."""
 HTTP = port(80, name="http", node_port=30080)
 DNS_PORT = port(53, name="dns", protocol="UDP", node_port=30053)
 
@@ -50,15 +53,22 @@ class Events:
 class Node:
     """A proxy of node-1 over the models."""
 
-    def __init__(self, api: FakeApi, nft: FakeNftables, check_seconds: float) -> None:
+    def __init__(self, api: FakeApi, nft: FakeNftables, **settings: Any) -> None:
         self.nft = nft
+        self.own = ["172.30.0.11", FOUR.service(DNS)]
+        """What the node's namespace has for addresses."""
         self.connections = Connections()
         self.events = Events()
-        self.config = replace(config(FOUR, "node-1"), check_seconds=check_seconds)
+        self.config = replace(config(FOUR, "node-1"), **settings)
         self.dataplane = NftDataplane(nft, self.connections, planners(self.config))
-        self.proxy = Proxy(Client(api), self.config, dataplane=self.dataplane, events=self.events)
-        own = frozenset({FOUR.hosts["node-1"], FOUR.service(DNS)})
-        self.tracer = Tracer(nft, own=own)
+        self.proxy = Proxy(
+            Client(api),
+            self.config,
+            dataplane=self.dataplane,
+            events=self.events,
+            own_addresses=lambda _: tuple(self.own),
+        )
+        self.tracer = Tracer(nft, own=frozenset({FOUR.hosts["node-1"], OTHER, FOUR.service(DNS)}))
 
     def answers(self, number: int, number_port: int = 80, tries: int = 40, protocol: int = 6) -> set[str]:
         """Who is reached by a pod that calls a service."""
@@ -66,10 +76,15 @@ class Node:
         outcomes = [self.tracer.receive(packet) for packet in packets]
         return {outcome.destination or outcome.kind for outcome in outcomes}
 
+    def at(self, address: str, number: int = 30080, protocol: int = 6) -> set[str]:
+        """Who is reached from outside at a node port."""
+        packets = [Packet(FOUR.hosts["outside"], address, number, protocol) for _ in range(40)]
+        return {outcome.destination or outcome.kind for outcome in map(self.tracer.receive, packets)}
+
 
 @asynccontextmanager
-async def running(api: FakeApi, nft: FakeNftables | None = None, *, check_seconds: float = 5.0) -> AsyncIterator[Node]:
-    node = Node(api, nft or FakeNftables(), check_seconds)
+async def running(api: FakeApi, nft: FakeNftables | None = None, **settings: Any) -> AsyncIterator[Node]:
+    node = Node(api, nft or FakeNftables(), **settings)
     task = asyncio.create_task(node.proxy.run())
     try:
         await asyncio.wait_for(node.proxy.synced.wait(), 5)
@@ -337,3 +352,84 @@ async def test_clear_takes_everything_away() -> None:
         await node.dataplane.clear()
         assert nft.tables == {}
         await node.dataplane.clear()
+
+
+NODE_1 = FOUR.hosts["node-1"]
+
+
+async def test_node_ports_follow_the_nodes_addresses() -> None:
+    api = FakeApi()
+    put_web(api, "pod-1a", "pod-2a")
+    async with running(api, node_addresses=(), check_seconds=0.05) as node:
+        assert node.at(NODE_1) == {A, C}
+        assert not node.at(OTHER) & {A, C}
+        node.own.append(OTHER)
+        await until(lambda: node.at(OTHER) == {A, C})
+        assert node.at(NODE_1) == {A, C}
+        node.own.remove(NODE_1)
+        await until(lambda: not node.at(NODE_1) & {A, C})
+        assert node.at(OTHER) == {A, C}
+        assert node.answers(20) == {A, C}
+        api.put(ENDPOINT_SLICES, slice_of("web", "pod-1b"))
+        await until(lambda: node.at(OTHER) == {B})
+        assert node.events.recorded == []  # nobody else has changed anything
+
+
+async def test_an_address_that_went_takes_its_udp_connections_along() -> None:
+    api = FakeApi()
+    api.put(SERVICES, service(FOUR, "names", 21, DNS_PORT))
+    api.put(ENDPOINT_SLICES, slice_of("names", "pod-1a", port_name="dns", number=5353, protocol="UDP"))
+    async with running(api, node_addresses=(), check_seconds=0.05) as node:
+        node.own.append(OTHER)
+        await until(lambda: node.at(OTHER, 30053, 17) == {A})
+        node.connections.deleted.clear()
+        node.own.remove(OTHER)
+        await until(lambda: bool(node.connections.deleted))
+        gone = Match(protocol=UDP, destination=OTHER, port=30053, backend=A, backend_port=5353)
+        assert node.connections.deleted == [gone]
+
+
+async def test_node_ports_are_open_in_the_wanted_ranges_only() -> None:
+    api = FakeApi()
+    put_web(api, "pod-1a")
+    async with running(api, node_port_addresses=("10.0.0.0/8",), check_seconds=0.05) as node:
+        assert node.at(NODE_1) != {A}
+        node.own.append(OTHER)
+        await until(lambda: node.at(OTHER) == {A})
+        assert node.at(NODE_1) != {A}
+        await until(lambda: node.proxy.node_addresses == (OTHER,))  # not cluster DNS, which is in the range too
+
+
+async def test_primary_is_what_the_node_says_of_itself() -> None:
+    api = FakeApi()
+    put_web(api, "pod-1a")
+
+    def say(address: str) -> None:
+        status = {"addresses": [{"type": "InternalIP", "address": address}]}
+        api.put(NODES, {"metadata": {"name": "node-1"}, "status": status})
+
+    settings: dict[str, Any] = {"node_addresses": (), "node_port_addresses": ("primary",), "check_seconds": 0.05}
+    async with running(api, **settings) as node:
+        assert node.at(NODE_1) != {A}
+        say(NODE_1)
+        await until(lambda: node.at(NODE_1) == {A})
+        assert node.at(OTHER) != {A}
+        say(OTHER)
+        await until(lambda: node.at(OTHER) == {A})
+        assert node.at(NODE_1) != {A}
+
+
+async def test_addresses_that_cannot_be_read_are_tried_again() -> None:
+    api = FakeApi()
+    put_web(api, "pod-1a")
+    async with running(api, node_addresses=(), check_seconds=0.05) as node:
+        own, node.own = node.own, Broken()
+        await until(lambda: not node.proxy.healthy)
+        assert node.at(NODE_1) == {A}
+        node.own = [*own, OTHER]
+        await until(lambda: node.proxy.healthy and node.at(OTHER) == {A})
+
+
+class Broken(list[str]):
+    def __iter__(self) -> Iterator[str]:
+        raise OSError("no buffer space")
