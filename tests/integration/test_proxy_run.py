@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from pybernetes.api.resources import ENDPOINT_SLICES, SERVICES
 from pybernetes.client import Client
+from pybernetes.netlink.links import Links
 from pybernetes.proxy import Proxy
 from support import kernel
 from support.fake_api import FakeApi
@@ -26,8 +29,8 @@ def net() -> Iterator[Net]:
 
 
 @asynccontextmanager
-async def running(net: Net, api: FakeApi) -> AsyncIterator[Proxy]:
-    proxy = Proxy(Client(api), net.config(FOUR, "node-1"))
+async def running(net: Net, api: FakeApi, **settings: Any) -> AsyncIterator[Proxy]:
+    proxy = Proxy(Client(api), replace(net.config(FOUR, "node-1"), **settings))
     task = asyncio.create_task(proxy.run())
     try:
         await asyncio.wait_for(proxy.synced.wait(), 10)
@@ -76,6 +79,35 @@ async def test_what_is_written_answers(net: Net) -> None:
     put(api, "pod-1b")
     async with running(net, api):
         assert await answers(net) == {"pod-1b"}
+
+
+async def test_node_ports_follow_the_addresses_that_are_in_the_ranges(net: Net) -> None:
+    api, later = FakeApi(), ("172.30.0.21", 30080)
+    put(api, "pod-1a", "pod-2a")
+    settings = {"node_port_addresses": ("172.30.0.16/28",), "check_seconds": 0.1}
+    async with running(net, api, **settings) as proxy:
+        assert await answers(net) == {"refused"}  # its address is not in the range
+        with Links(net.paths["node-1"]) as links:
+            links.add_address("eth0", later[0] + "/24")
+            try:
+                async with asyncio.timeout(10):
+                    while proxy.node_addresses != (later[0],):
+                        await asyncio.sleep(0.01)
+                assert await answers(net, to=later) == {"pod-1a", "pod-2a"}
+                assert await answers(net, "pod-1b", later) == {"pod-1a", "pod-2a"}
+                assert await answers(net) == {"refused"}
+            finally:
+                links.delete_address("eth0", later[0] + "/24")
+        async with asyncio.timeout(10):
+            while proxy.node_addresses:
+                await asyncio.sleep(0.01)
+        assert proxy.healthy
+    with Links(net.paths["node-1"]) as links:
+        links.add_address("eth0", later[0] + "/24")
+        try:
+            assert await answers(net, to=later) == {"refused"}  # nothing was left for it in the kernel
+        finally:
+            links.delete_address("eth0", later[0] + "/24")
 
 
 async def test_a_namespace_that_is_not_there_is_said(net: Net) -> None:
