@@ -1,7 +1,8 @@
 """Secrets of type kubernetes.io/service-account-token: filled for the account they name, gone with it.
 
 The token comes from TokenRequest and is bound to its Secret, with the longest life there is (2^32 s, 136 years): it
-dies with the Secret or the account, and a controller manager needs no signing key.
+dies with the Secret or the account, or when it is taken out of the Secret, and a
+controller manager needs no signing key.
 Source: docs, "Manually create a long-lived API token for a ServiceAccount"; pkg/controller/serviceaccount.
 """
 

@@ -112,6 +112,7 @@ async def test_what_is_taken_out_comes_back(client: Client) -> None:
     assert set(again) == {*data, "extra"}
     assert again["ca.crt"] == "PEM"
     assert await is_good(client, again["token"])
+    assert not await is_good(client, data["token"])
 
 
 async def test_the_secret_goes_with_its_account(client: Client) -> None:

@@ -6,6 +6,7 @@ expiry says. The node of a pod's token is told, not checked: the pod answers for
 
 import base64
 import hashlib
+import hmac
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from ..users import User, service_account_user
 LONGEST_SECONDS = 1 << 32
 SHORTEST_SECONDS = 600
 DEFAULT_SECONDS = 3600
+SECRET_TYPE = "kubernetes.io/service-account-token"
 _LEEWAY_SECONDS = 60
 """Clocks of servers on one store may differ by so much; an object whose time to go is past by more is gone."""
 _CACHE = 2000
@@ -120,6 +122,7 @@ class Tokens:
             raise BadToken("service account token has expired")
         if now + _LEEWAY_SECONDS < claims.get("nbf", 0):
             raise BadToken("service account token is not valid yet")
+        self._kept(claims, token)
         return self._user(claims), shared
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -158,6 +161,18 @@ class Tokens:
             if node.get("uid"):
                 extra["authentication.kubernetes.io/node-uid"] = (node["uid"],)
         return service_account_user(namespace, account["name"], uid=account["uid"], extra=extra)
+
+    def _kept(self, claims: dict[str, Any], token: str) -> None:
+        """A token of the longest life for an account's Secret is the one it holds: taking it out ends it."""
+        secret = claims["kubernetes.io"].get("secret")
+        if not secret or claims["exp"] - claims["iat"] < LONGEST_SECONDS:
+            return
+        found = self._read(resources.SECRETS, claims["kubernetes.io"]["namespace"], secret["name"]) or {}
+        held = str((found.get("data") or {}).get("token", ""))
+        if found.get("type") == SECRET_TYPE and not hmac.compare_digest(
+            held.encode(), base64.b64encode(token.encode())
+        ):
+            raise BadToken("token does not match server's copy")
 
     def _alive(self, resource: Resource, namespace: str, reference: Obj) -> None:
         """The object is there, and is the one the token was made for."""
