@@ -1,8 +1,10 @@
 """Who may do what, as kubectl 1.37 asks it, shows it and changes it."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from support.server import TlsApi, tls_api
+from pybernetes.apiserver.users import AUTHENTICATED
+from pybernetes.controllers import Controllers, ControllersConfig
+from support.server import TlsApi, client_of, tls_api
 
 from .test_kubectl import Kubectl, kubectl
 
@@ -44,6 +48,67 @@ async def test_create_token(kubectl: Kubectl) -> None:
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     assert claims["aud"] == ["vault"]
     assert claims["exp"] - claims["iat"] == 900
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def controllers(kubectl: Kubectl, api: TlsApi) -> AsyncIterator[None]:
+    """All of them, as the server runs them, once the namespace has what `kubectl` makes in it."""
+    del kubectl
+    authority = (api.authority / "ca.crt").read_text()
+    config = ControllersConfig(server=api.url, root_ca=authority, authority=str(api.authority))
+    running = asyncio.create_task(
+        Controllers(client_of(api.server, "system:kube-controller-manager", AUTHENTICATED), config).run()
+    )
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_joining_by_cluster_info_and_a_token(kubectl: Kubectl, controllers: None, tmp_path: Path) -> None:
+    """What kubeadm join does: the kubeconfig of cluster-info and a token are enough to be somebody."""
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "bootstrap-token-abcdef", "namespace": "kube-system"},
+        "type": "bootstrap.kubernetes.io/token",
+        "stringData": {
+            "token-id": "abcdef",
+            "token-secret": "0123456789abcdef",
+            "usage-bootstrap-authentication": "true",
+            "usage-bootstrap-signing": "true",
+        },
+    }
+    await kubectl("create -n kube-system -f -", stdin=json.dumps(secret))
+    signed = "--for=jsonpath={.data.jws-kubeconfig-abcdef}"
+    await kubectl(f"wait configmap/cluster-info -n kube-public {signed} --timeout=30s")
+    found = await kubectl.json("get configmap cluster-info -n kube-public")
+    info = tmp_path / "cluster-info"
+    info.write_text(found["data"]["kubeconfig"])
+    as_joining = f"--kubeconfig {info} --token abcdef.0123456789abcdef"
+    assert "system:bootstrap:abcdef" in await kubectl(f"auth whoami {as_joining}")
+    assert "jws-kubeconfig-abcdef" in await kubectl(f"get cm cluster-info -n kube-public -o yaml {as_joining}")
+
+
+async def test_the_secret_of_an_account(kubectl: Kubectl, controllers: None, tmp_path: Path) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "robot", "annotations": {"kubernetes.io/service-account.name": "robot"}},
+        "type": "kubernetes.io/service-account-token",
+    }
+    await kubectl("create serviceaccount robot")
+    await kubectl("create -f -", stdin=json.dumps(secret))
+    await kubectl("wait secret/robot --for=jsonpath={.data.token} --timeout=30s")
+    data = {key: base64.b64decode(text) for key, text in (await kubectl.json("get secret robot"))["data"].items()}
+    (tmp_path / "none").touch()
+    (tmp_path / "ca").write_bytes(data["ca.crt"])
+    as_robot = f"--kubeconfig {tmp_path}/none --server {kubectl.api.url} --certificate-authority {tmp_path}/ca"
+    who = await kubectl(f"auth whoami {as_robot} --token {data['token'].decode()}")
+    assert f"system:serviceaccount:{data['namespace'].decode()}:robot" in who
+    await kubectl("delete serviceaccount robot")
+    await kubectl("wait secret/robot --for=delete --timeout=30s")
 
 
 async def test_escalation_is_refused_with_what_is_missing(kubectl: Kubectl) -> None:
