@@ -106,6 +106,7 @@ class Registry:
         *,
         allocator: Allocator,
         admission: Sequence[Admission],
+        validation: Sequence[Admission] = VALIDATION,
         now: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
@@ -116,6 +117,7 @@ class Registry:
         self.allocator = allocator
         self._store = store
         self._admission = admission
+        self._validation = validation
         self._rng = rng or random.Random()
         self._served: dict[tuple[str, str, str], Served] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -340,7 +342,7 @@ class Registry:
 
     async def _approve(self, call: Call) -> None:
         """What may only refuse it, as it will be stored."""
-        call.run(VALIDATION)
+        call.run(self._validation)
         if call.part not in _OTHER_BODY and self.webhooks.validators(call.row, call.part, call.operation):
             await self.webhooks.validate(call)
         if self._quotas.concern(call):

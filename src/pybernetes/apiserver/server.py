@@ -17,8 +17,9 @@ from pybernetes.wire import Handler, Request, Response, Transport
 from pybernetes.wire.loopback import LoopbackTransport
 
 from . import chain
-from .admission import ADMISSION
+from .admission import ADMISSION, VALIDATION
 from .admission.connect import admit_connect
+from .admission.events import OF_NAMESPACE, OF_USER, EventRateLimit, Rate
 from .allocate import Allocator
 from .audit import AuditLog, Auditor, Policy
 from .auth.certificates import Authenticator
@@ -69,6 +70,9 @@ class ApiServerConfig:
     """Days that old files are kept (0 for ever)."""
     audit_log_maxbackup: int = 0
     """Old files that are kept (0 for all)."""
+    events_of_namespace: Rate = OF_NAMESPACE
+    """What is written into one namespace, whoever writes it."""
+    events_of_user: Rate = OF_USER
 
     @property
     def service_ranges(self) -> Sequence[str]:
@@ -101,7 +105,15 @@ class ApiServer:
         self.scheme = scheme or Scheme.builtin()
         self.cache = WatchCache(store)
         self.allocator = Allocator(self.config.service_ranges, self.config.node_port_range)
-        self.registry = Registry(store, self.cache, self.scheme, allocator=self.allocator, admission=ADMISSION)
+        events = EventRateLimit(namespace=self.config.events_of_namespace, user=self.config.events_of_user)
+        self.registry = Registry(
+            store,
+            self.cache,
+            self.scheme,
+            allocator=self.allocator,
+            admission=ADMISSION,
+            validation=(events, *VALIDATION),
+        )
         self.custom = CustomResources(self.registry)
         self.tokens = self._tokens()
         self.metrics = Metrics()
