@@ -121,6 +121,7 @@ def measure(metrics: Metrics) -> Filter:
                 metrics.inflight[kind] -= 1
             took = time.perf_counter() - begun
             metrics.request(request, response, took)
+            metrics.held(request, response)
             if access.isEnabledFor(logging.DEBUG):
                 access.debug(
                     "request method=%s path=%s status=%d seconds=%.4f user=%s agent=%s",
@@ -192,7 +193,7 @@ def _asked_seconds(request: Request) -> float:
     return seconds if 0 < seconds < REQUEST_SECONDS and not text.startswith("-") else REQUEST_SECONDS
 
 
-def authenticate(authenticator: Authenticator) -> Filter:
+def authenticate(authenticator: Authenticator, metrics: Metrics) -> Filter:
     """Who asks (`user_of`). A user in the context comes from inside the process and is believed."""
 
     def filter_(handler: Handler) -> Handler:
@@ -201,7 +202,12 @@ def authenticate(authenticator: Authenticator) -> Filter:
             if user is not None:
                 request.context["inside"] = True  # never queued: the server does not wait for itself
             else:
-                user = await authenticator.user(request) or ANONYMOUS
+                try:
+                    user = await authenticator.user(request) or ANONYMOUS
+                except Unauthorized:
+                    metrics.authentications["failure"] += 1
+                    raise
+                metrics.authentications["success"] += 1
             request.context["user"] = authenticated(user)
             return await handler(request)
 
@@ -210,7 +216,7 @@ def authenticate(authenticator: Authenticator) -> Filter:
     return filter_
 
 
-def authorize(authorizer: Authorizer) -> Filter:
+def authorize(authorizer: Authorizer, metrics: Metrics) -> Filter:
     """May they? Impersonation is checked and done here, before the request itself."""
 
     def filter_(handler: Handler) -> Handler:
@@ -220,6 +226,7 @@ def authorize(authorizer: Authorizer) -> Filter:
                 user = request.context["user"] = impersonated(authorizer, user, request)
             found = route_of(request)
             refused = authorizer.refuse(user, attributes(found, request), found.resource)
+            metrics.authorizations["allowed" if refused is None else "no-opinion"] += 1
             notes = request.context.get("annotations")
             if notes is not None:  # there is an audit event
                 notes["authorization.k8s.io/decision"] = "allow" if refused is None else "forbid"

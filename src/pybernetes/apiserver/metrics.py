@@ -1,16 +1,20 @@
 """The server's metrics, under Kubernetes' names (docs: Kubernetes Metrics Reference)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric, UnknownMetricFamily
+from prometheus_client.registry import Collector
 
-from pybernetes.wire import Request, Response
+from pybernetes.wire import Channel, Request, Response, Upgrade
 
+from .held import Held
 from .route import CONNECTING, Route
 
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 _LABELS = ("verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component")
+_LONG = (_LABELS[0], *_LABELS[2:])
 _SIZES = tuple(10.0**power for power in range(3, 10))
 _VERBS = {"create": "POST", "update": "PUT"}
 _METHODS = frozenset({"get", "head", "post", "put", "patch", "delete"})
@@ -65,6 +69,17 @@ class Metrics:
         )
         for kind in self.inflight:
             current.labels(kind).set_function(lambda kind=kind: float(self.inflight[kind]))  # type: ignore[misc]
+        self._long = Gauge(
+            "apiserver_longrunning_requests",
+            "Watches and streams that are open.",
+            _LONG,
+            registry=self.registry,
+        )
+        self.authentications = {"success": 0, "failure": 0}
+        """Requests from outside by whether their credential is good; to have none is."""
+        self.authorizations = {"allowed": 0, "no-opinion": 0}
+        """Requests by what was decided; nothing here denies, it only does not allow."""
+        self.registry.register(_Attempts(self))
         self._webhooks = Histogram(
             "apiserver_admission_webhook_admission_duration_seconds",
             "Seconds that an admission webhook took.",
@@ -115,6 +130,30 @@ class Metrics:
         if known.sizes is not None and isinstance(response.body, bytes):
             known.sizes.observe(len(response.body))
 
+    def held(self, request: Request, response: Response) -> None:
+        """Counts a watch or a stream until its end."""
+        found: Route | None = request.context.get("route")
+        if found is None or not found.long_running:
+            return
+        upgrade, body = response.upgrade, response.body
+        if upgrade is None and isinstance(body, bytes):
+            return  # it is over: an error, or a short log
+        labels = _labels(request)
+        gauge = self._long.labels(labels[0], *labels[2:])
+        gauge.inc()
+        if upgrade is None:
+            assert not isinstance(body, bytes)
+            response.body = Held(body, lambda _: None, gauge.dec)
+            return
+
+        async def run(channel: Channel) -> None:
+            try:
+                await upgrade.run(channel)
+            finally:
+                gauge.dec()
+
+        response.upgrade = Upgrade(protocol=upgrade.protocol, run=run)
+
     def build(self, version: Mapping[str, str]) -> None:
         """kubernetes_build_info, from what GET /version tells."""
         names = {
@@ -134,6 +173,22 @@ class Metrics:
     def text(self) -> bytes:
         """The server's, and those of the rest of its process: controllers and scheduler, when they run here."""
         return generate_latest(self.registry) + generate_latest(REGISTRY)
+
+
+class _Attempts(Collector):
+    """Under the names that they have in Kubernetes, the first of which does not end as counters do."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        authentications = UnknownMetricFamily("authentication_attempts", "Credentials looked at.", labels=("result",))
+        for result, count in self._metrics.authentications.items():
+            authentications.add_metric((result,), count)
+        authorizations = CounterMetricFamily("authorization_attempts", "Decisions taken.", labels=("result",))
+        for result, count in self._metrics.authorizations.items():
+            authorizations.add_metric((result,), count)
+        yield from (authentications, authorizations)
 
 
 class _Known(NamedTuple):

@@ -21,7 +21,7 @@ from .admission import ADMISSION, VALIDATION
 from .admission.connect import admit_connect
 from .admission.events import OF_NAMESPACE, OF_USER, EventRateLimit, Rate
 from .allocate import Allocator
-from .audit import AuditLog, Auditor, Policy
+from .audit import AuditLog, AuditMetrics, Auditor, Policy
 from .auth.certificates import Authenticator
 from .auth.tokens import Tokens
 from .bootstrap import bootstrap
@@ -40,6 +40,7 @@ from .registry import Registry
 from .route import STREAMING, missing
 from .users import AUTHENTICATED, User, route_of, warn
 from .watchcache import WatchCache
+from .watchmetrics import ShelfMetrics
 
 log = logging.getLogger("pybernetes.apiserver")
 
@@ -150,16 +151,19 @@ class ApiServer:
             chain.recover,
             chain.routed(self.scheme.find),
             chain.deadline,
-            chain.authenticate(self._authenticator),
+            chain.authenticate(self._authenticator, self.metrics),
             *([self.auditor.filter] if self.auditor else []),
             self.gate.filter,
-            chain.authorize(self.registry.authorizer),
+            chain.authorize(self.registry.authorizer, self.metrics),
         )
         return chain.compose(filters, self._dispatch)
 
     def _measure(self) -> None:
         self.metrics.build(version())
         self.metrics.registry.register(FlowMetrics(self.gate))
+        self.metrics.registry.register(ShelfMetrics(self.cache, self.scheme))
+        if self.auditor is not None and self.audit_log is not None:
+            self.metrics.registry.register(AuditMetrics(self.auditor, self.audit_log))
         self.metrics.gauge(
             "apiserver_storage_revision", "The latest revision of the store.", lambda: float(self._store.revision)
         )

@@ -98,6 +98,7 @@ class WatchBody:
             return self._initial_chunk()
         if self._first_mark is not None:
             revision, self._first_mark = self._first_mark, None
+            self._shelf.sent += 1
             return self._bookmark(revision, annotations={INITIAL_EVENTS_END: "true"})
         try:
             while not self._done:
@@ -114,6 +115,7 @@ class WatchBody:
         for _ in range(min(_CHUNK, len(self._initial))):
             record = self._initial.pop().record
             lines.append(encoded("ADDED", self._form.line(record, record.revision)))
+        self._shelf.sent += len(lines)
         return b"".join(lines)
 
     def _changes(self, batch: Sequence[Event | None]) -> bytes:
@@ -130,6 +132,7 @@ class WatchBody:
                 self._timer = self._arm()
         elif None in batch:
             self._watcher.offer((None,))
+        self._shelf.sent += len(lines)
         return b"".join(lines)
 
     def _line(self, event: Event, kind: Kind) -> bytes:

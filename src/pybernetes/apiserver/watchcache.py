@@ -79,6 +79,8 @@ class Shelf:
         """The revision of the last change here."""
         self.oldest: Revision = loaded
         """Watches can start after this revision or a later one."""
+        self.sent = 0
+        """Events that watches were sent, bookmarks among them."""
         self._trimmed: Revision = 0
         self._keys: list[str] = []
         self._ring: deque[Event] = deque()

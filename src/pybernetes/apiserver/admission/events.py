@@ -29,7 +29,7 @@ class Rate(NamedTuple):
 
 OF_NAMESPACE = Rate(500.0, 5000)
 OF_USER = Rate(250.0, 2500)
-"""A thousand pods that come at once make two or three thousand events in their namespace, a third of them the scheduler's."""
+"""A thousand pods that come at once make some three thousand events in one namespace, a third by the scheduler."""
 
 
 class EventRateLimit:

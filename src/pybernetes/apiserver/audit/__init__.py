@@ -2,6 +2,7 @@
 
 from .filter import Auditor
 from .log import AuditLog
+from .metrics import AuditMetrics
 from .policy import BadPolicy, Policy
 
-__all__ = ["AuditLog", "Auditor", "BadPolicy", "Policy"]
+__all__ = ["AuditLog", "AuditMetrics", "Auditor", "BadPolicy", "Policy"]

@@ -2,7 +2,7 @@
 
 import ipaddress
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 from urllib.parse import quote, urlencode
 
 from pybernetes.api.errors import ApiError
@@ -12,7 +12,7 @@ from pybernetes.wire import Channel, Handler, Request, Response, Upgrade
 from ..held import Held
 from ..route import Route
 from ..users import route_of, user_of
-from .policy import Decision, Policy, Stage
+from .policy import Decision, Level, Policy, Stage
 
 _AGENT = 1024
 _CUT = "...TRUNCATED"
@@ -28,12 +28,17 @@ class Auditor:
     """Filters through `filter`; requests that the policy does not want cost one pass over its rules."""
 
     def __init__(self, policy: Policy, log: Log) -> None:
+        self.events = 0
+        """Events that were made, one at each stage."""
+        self.levels = dict.fromkeys(get_args(Level), 0)
+        """Requests by the level that the policy gives them."""
         self._policy = policy
         self._log = log
 
     def filter(self, handler: Handler) -> Handler:
         async def audited(request: Request) -> Response:
             decision = self._policy.decide(user_of(request), route_of(request))
+            self.levels[decision.level] += 1
             if decision.level == "None":
                 return await handler(request)
             return await self._told(request, handler, decision)
@@ -99,6 +104,7 @@ class Auditor:
     def _stage(self, event: Obj, stage: Stage, decision: Decision) -> None:
         if stage not in decision.omit:
             now = event["requestReceivedTimestamp"] if stage == "RequestReceived" else _now()
+            self.events += 1
             self._log.write(event | {"stage": stage, "stageTimestamp": now})
 
 
