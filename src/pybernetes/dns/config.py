@@ -59,6 +59,10 @@ class DnsConfig:
     """How long the upstreams are waited for before that."""
     udp_size: int = 1232
     """What we announce in EDNS, and the most a UDP answer of ours is long whatever the client announces is 4096."""
+    rate_limit: int = 0
+    """UDP answers a second for one client address; 0 is no limit. Over it: every second one is "come over TCP"."""
+    rate_burst: int = 0
+    """So many at once after a silence; 0 is as many as in one second."""
     tcp_connections: int = 200
     """Per address; the one after is closed at once."""
     tcp_idle_seconds: float = 10.0

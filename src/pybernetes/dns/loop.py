@@ -101,6 +101,7 @@ class Dns:
         resolver.hosts = Hosts.of(config.hosts)
         resolver.search = self.search if config.autopath else None
         resolver.forwarder.configure(config)
+        self.server.configure(config)
 
     def _configured(self, delta: Delta) -> None:
         """The ConfigMap as it is now; one that cannot be used changes nothing, and is told so by an Event."""

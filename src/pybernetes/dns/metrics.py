@@ -33,6 +33,9 @@ class Stats:
         self.replies: dict[Series, int] = {}
         self.buckets = [0] * (len(_BUCKETS) + 1)
         self.seconds = 0.0
+        self.limited = 0
+        """Questions of clients over their limit; so many of them got a truncated answer."""
+        self.limited_truncated = 0
 
     def count(self, kind: int | None, rcode: int, *, udp: bool, seconds: float) -> None:
         """One reply; `kind` None is a packet without a readable question."""
@@ -88,6 +91,11 @@ def counters(stats: Stats, resolver: "Resolver", *, server: str) -> Iterator[Cou
     doubts = "Questions asked again over TCP because the reply over UDP may have been forged"
     doubted: dict[tuple[str, ...], float] = {(str(one.address),): one.doubts for one in forwarder.all}
     yield Counter("pybernetes_dns_forward_doubts", doubts, ("to",), doubted)
+    limited = "Questions of clients over their rate limit"
+    cut = stats.limited_truncated
+    yield Counter(
+        "pybernetes_dns_rate_limited", limited, ("action",), {("dropped",): stats.limited - cut, ("truncated",): cut}
+    )
     rejects = "Questions turned away, too many being under way"
     yield Counter("coredns_forward_max_concurrent_rejects", rejects, (), {(): forwarder.rejected})
 

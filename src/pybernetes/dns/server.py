@@ -15,7 +15,8 @@ from typing import Any
 
 from .chain import Resolver, resolve
 from .config import DnsConfig
-from .message import SMALLEST, Body, Odd, Query, error, opt, read, reply
+from .limit import Limit, limit_of
+from .message import SMALLEST, TC, Body, Odd, Query, error, opt, read, reply
 from .metrics import Stats
 from .odd import Wrong, reread
 from .question import Rcode
@@ -34,10 +35,12 @@ _OPT_PLAIN = bytes(6)
 class Responder:
     """From packet to packet, for both transports; everything past the fast path goes through here."""
 
-    def __init__(self, resolver: Resolver, stats: Stats, *, size: int) -> None:
+    def __init__(self, resolver: Resolver, stats: Stats, *, size: int, limit: Limit | None = None) -> None:
         self.resolver = resolver
         self.stats = stats
         self.size = size
+        self.limit = limit
+        """Of the answers over UDP; None answers everybody."""
 
     def respond(self, data: bytes, *, udp: bool, client: str = "") -> bytes | Awaitable[bytes]:
         """The reply to a packet: at once, or to be waited for; b"" for none. `client` is the asker's address."""
@@ -58,6 +61,18 @@ class Responder:
         if isinstance(result, Body):
             return self._done(query, result, began)
         return self._later(query, result, began)
+
+    def turn_away(self, data: bytes) -> bytes:
+        """What a client over its limit gets: in turns nothing, and an empty answer that asks for TCP."""
+        self.stats.limited += 1
+        if len(data) < 12 or data[2] & 0x80 or self.stats.limited % 2:
+            return b""
+        try:
+            query = read(data)
+        except Odd:
+            return b""
+        self.stats.limited_truncated += 1
+        return reply(query, Body(Rcode.NOERROR, flags=TC), size=self.size)
 
     def _read(self, data: bytes, *, udp: bool) -> Query:
         try:
@@ -103,7 +118,7 @@ class UdpListener:
         recvfrom, sendto = self.sock.recvfrom, self.sock.sendto
         table = self.responder.resolver.table
         entries, soa, our_opt = table.entries, table.soa, self._opt
-        clients = table.snapshot.clients
+        clients, limit = table.snapshot.clients, self.responder.limit
         fast = 0
         began = time.perf_counter()
         for _ in range(BATCH):
@@ -112,6 +127,9 @@ class UdpListener:
             except OSError as problem:
                 if problem.errno in (errno.EAGAIN, errno.EINTR):
                     break
+                continue
+            if limit is not None and not limit.allows(peer[0], now=began):
+                self._send(self.responder.turn_away(data), peer)
                 continue
             # a NUL inside a label ends the name early here: then the key is no one's, and the slow path reads on
             end = data.find(0, 12) + 5
@@ -225,11 +243,18 @@ class Server:
     def __init__(self, resolver: Resolver, config: DnsConfig, stats: Stats) -> None:
         self.config = config
         self.stats = stats
-        self.responder = Responder(resolver, stats, size=config.udp_size)
+        limit = limit_of(config.rate_limit, config.rate_burst)
+        self.responder = Responder(resolver, stats, size=config.udp_size, limit=limit)
         self.port = config.port
         """The port in use, once `started`."""
         self.started = asyncio.Event()
         self.udp: list[UdpListener] = []
+
+    def configure(self, config: DnsConfig) -> None:
+        """Another limit, when it is another; then all begin with a full bucket."""
+        was, self.config = self.config, config
+        if (was.rate_limit, was.rate_burst) != (config.rate_limit, config.rate_burst):
+            self.responder.limit = limit_of(config.rate_limit, config.rate_burst)
 
     async def run(self) -> None:
         """Bind all addresses and answer until cancelled. Raises OSError when an address cannot be bound."""

@@ -21,6 +21,7 @@ from .upstream import address_of
 
 KEY = Key("kube-system", "pybernetes-dns")
 ENTRY = "config.yaml"
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=86400)]
 
 
@@ -39,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cache_seconds: Seconds | None = None
     cache_denial_seconds: Seconds | None = None
     stale_seconds: Seconds | None = None
+    rate_limit: Count | None = None
+    rate_burst: Count | None = None
 
 
 def merged(started: DnsConfig, obj: Obj) -> DnsConfig:
