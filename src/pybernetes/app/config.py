@@ -5,7 +5,7 @@ Addresses are strings; ranges are CIDR; times are seconds.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 import yaml
@@ -167,5 +167,35 @@ class AgentConfig(ProxyingConfig, frozen=True, kw_only=True):
     lease_seconds: float = 10.0
     """How often the node renews its lease."""
     labels: dict[str, str] = {}
+    log_format: str = "text"
+    log_level: str = "info"
+
+
+class DnsProcessConfig(Config, frozen=True, kw_only=True):
+    """`pybernetes dns`: the cluster DNS alone. The ConfigMap pybernetes-dns goes over it while it serves."""
+
+    kubeconfig: str
+    """Whose user may list and watch Services, EndpointSlices, Namespaces, Pods and the ConfigMap."""
+    listen: tuple[str, ...] = ("127.0.0.1",)
+    """Addresses, each served over UDP and TCP."""
+    port: int = 53
+    node_name: str = ""
+    """Whose pods' search lists are walked ("" for those of all nodes)."""
+    cluster_domain: str = "cluster.local"
+    reverse_ranges: tuple[str, ...] = ("10.244.0.0/16", "10.96.0.0/16")
+    """CIDR ranges of pods and Services, whose unknown addresses are answered here."""
+    pods: Literal["disabled", "insecure", "verified"] = "insecure"
+    """a-b-c-d.NS.pod names: never, for any address, or only for pods that there are."""
+    autopath: bool = True
+    """Walk the search lists of pods for them."""
+    ttl: int = 5
+    upstreams: tuple[str, ...] | None = None
+    """Where names outside the cluster are asked (absent: the nameservers of /etc/resolv.conf)."""
+    rate_limit: int = 0
+    """UDP answers a second for one client address (0 for no limit)."""
+    lameduck_seconds: float = 0.0
+    """After SIGTERM questions are answered so long with /readyz failing."""
+    health: str = "127.0.0.1:8181"
+    """host:port of /healthz, /livez, /readyz and /metrics, plain HTTP."""
     log_format: str = "text"
     log_level: str = "info"

@@ -144,4 +144,29 @@ def proxy(config: Path | None, cleanup: bool, **options: Any) -> None:
     (remove if cleanup else run)(ServiceProxyConfig.load(config, options))
 
 
-COMMANDS: tuple[click.Command, ...] = (server, apiserver, controller_manager, scheduler, agent, proxy)
+@click.command()
+@CONFIG
+@click.option("--kubeconfig", help="Whose user may list and watch Services, EndpointSlices, Namespaces, Pods.")
+@click.option("--listen", multiple=True, help="Address, repeatable.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="UDP and TCP.  [default: 53]")
+@click.option("--node-name", help="Whose pods' search lists are walked.  [default: those of all nodes]")
+@click.option("--cluster-domain", help="[default: cluster.local]")
+@click.option("--reverse-range", "reverse_ranges", multiple=True, help="CIDR, repeatable, of pods and Services.")
+@click.option("--pods", type=click.Choice(["disabled", "insecure", "verified"]), help="Names of pods by address.")
+@click.option("--autopath/--no-autopath", default=None, help="Walk the search lists of pods for them.")
+@click.option("--ttl", type=int, help="Seconds.  [default: 5]")
+@click.option("--upstream", "upstreams", multiple=True, help="ADDRESS[:PORT], repeatable.  [default: /etc/resolv.conf]")
+@click.option("--rate-limit", type=int, help="UDP answers a second for one client address.  [default: no limit]")
+@click.option("--lameduck-seconds", type=float, help="Answers go on so long after SIGTERM.  [default: 0]")
+@click.option("--health", help="host:port of /healthz, /livez, /readyz, /metrics.  [default: 127.0.0.1:8181]")
+@log_options
+@friendly
+def dns(config: Path | None, **options: Any) -> None:
+    """Run the cluster DNS alone, for the cluster of a kubeconfig."""
+    from .config import DnsProcessConfig
+    from .dns import run
+
+    run(DnsProcessConfig.load(config, {name: None if value == () else value for name, value in options.items()}))
+
+
+COMMANDS: tuple[click.Command, ...] = (server, apiserver, controller_manager, scheduler, agent, proxy, dns)

@@ -77,6 +77,7 @@ class Dns:
         try:
             await asyncio.shield(server)
         finally:
+            self.ready.clear()  # whoever asks is to go elsewhere from now on
             if not server.done():
                 await asyncio.sleep(self.config.lameduck_seconds)
                 server.cancel()

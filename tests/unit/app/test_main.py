@@ -22,6 +22,7 @@ def run():
         "scheduler",
         "agent",
         "proxy",
+        "dns",
         "node",
     ],
 )
