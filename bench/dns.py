@@ -3,7 +3,9 @@
     python bench/dns.py [--seconds 5]
 
 One server process on the last CPU with a generated cluster, dnsperf on CPU 0. Each figure is one JSON line on standard
-output. Where unbound is installed it serves the same names in the same run, and `cpu_ratio_to_unbound` compares.
+output, with `_1k` or `_10k` for the number of services; what ends in neither is the one of 10,000. nsd and unbound,
+where they are installed, and a plain dnspython server answer the same names in the same run: `cpu_ratio_to_...` is our
+CPU time for a question by theirs.
 """
 
 import argparse
@@ -20,18 +22,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
+import dns_references
 from pybernetes.api.objects import Obj, encode
 from pybernetes.api.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES
 from pybernetes.client import Client
 from pybernetes.dns import Dns, DnsConfig
+from pybernetes.dns.server import bind
 from pybernetes.wire import Channel, Request, Response
 
+Make = Callable[[Path, str, int], list[str]]
+"""The command of a server of a zone file, its origin and a port."""
 Z = "cluster.local"
 PER_NAMESPACE = 100
 SERVER_CPU = (os.cpu_count() or 1) - 1
@@ -63,14 +69,16 @@ def endpoint_slice(number: int, *, third: int = 0, revision: int = 1) -> Obj:
         "name": f"{name}-a", "namespace": namespace(number), "resourceVersion": str(revision), "uid": "u",
         "labels": {"kubernetes.io/service-name": name},
     }  # fmt: skip
-    address = f"10.{64 + third}.{number >> 8}.{number & 255}"
-    endpoint = {
-        "addresses": [address],
-        "conditions": {"ready": True},
-        "targetRef": {"kind": "Pod", "name": f"p{number}"},
-    }
+    endpoints = [
+        {
+            "addresses": [f"10.{block + third}.{number >> 8}.{number & 255}"],
+            "conditions": {"ready": True},
+            "targetRef": {"kind": "Pod", "name": f"p{block}-{number}"},
+        }
+        for block in (64, 80)
+    ]
     ports = [{"name": "http", "protocol": "TCP", "port": 8080}]
-    return {"metadata": meta, "addressType": "IPv4", "endpoints": [endpoint], "ports": ports}
+    return {"metadata": meta, "addressType": "IPv4", "endpoints": endpoints, "ports": ports}
 
 
 def objects(plural: str, size: int) -> list[Obj]:
@@ -211,8 +219,11 @@ def dnsperf(port: int, file: Path, *, seconds: float, rate: int = 0) -> dict[str
 
 
 def cpu_seconds(pid: int) -> float:
+    """Of a process and its descendants (nsd answers in a child)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return own + sum(cpu_seconds(int(child)) for child in children)
 
 
 def pss_mb(pid: int) -> float:
@@ -220,48 +231,30 @@ def pss_mb(pid: int) -> float:
     return int(re.findall(r"^Pss:\s+(\d+) kB", text, re.M)[0]) / 1024
 
 
-# -- unbound with the same names, as a measure of the machine ---
+# -- the same names for other servers, as a measure of the machine ---
 
 
-class Unbound:
-    """One thread, a static zone, on the server's CPU."""
-
-    def __init__(self, size: int, scratch: Path) -> None:
-        self.port = free_port()
-        conf = scratch / f"unbound-{size}.conf"
-        conf.write_text(unbound_conf(size, self.port, scratch))
-        argv = ["taskset", "-c", str(SERVER_CPU), "unbound", "-d", "-c", str(conf)]
-        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        name = f"svc-0.{namespace(0)}.svc.{Z}"
-        deadline = time.monotonic() + 30
-        while not asked(self.port, name):
-            if time.monotonic() > deadline:
-                raise SystemExit("unbound does not answer")
-            time.sleep(0.1)
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
-
-
-def unbound_conf(size: int, port: int, scratch: Path) -> str:
-    lines = [
-        "server:", f"  port: {port}", "  interface: 127.0.0.1", "  num-threads: 1", '  chroot: ""', '  username: ""',
-        f'  directory: "{scratch}"', '  pidfile: ""', "  do-ip6: no", f'  local-zone: "{Z}." static', "  verbosity: 0",
-    ]  # fmt: skip
+def zone(size: int) -> str:
+    """A zone file with the records of the generated cluster."""
+    lines = [f"{Z}. 5 IN SOA ns.dns.{Z}. hostmaster.{Z}. 1 7200 1800 86400 5", f"{Z}. 5 IN NS ns.dns.{Z}."]
+    lines.append(f"ns.dns.{Z}. 5 IN A 10.96.0.10")
     for number in range(size):
         below = f"{namespace(number)}.svc.{Z}."
-        addresses = {f"svc-{number}": service(number, headless=False)["spec"]["clusterIP"]}
-        addresses[f"headless-{number}"] = endpoint_slice(number)["endpoints"][0]["addresses"][0]
-        lines += [f'  local-data: "{name}.{below} 5 IN A {address}"' for name, address in addresses.items()]
-        lines.append(f'  local-data: "_http._tcp.svc-{number}.{below} 5 IN SRV 0 100 80 svc-{number}.{below}"')
-    return "\n".join(lines) + "\nremote-control:\n  control-enable: no\n"
+        lines.append(f"svc-{number}.{below} 5 IN A {service(number, headless=False)['spec']['clusterIP']}")
+        for endpoint in endpoint_slice(number)["endpoints"]:
+            lines.append(f"headless-{number}.{below} 5 IN A {endpoint['addresses'][0]}")
+        lines.append(f"_http._tcp.svc-{number}.{below} 5 IN SRV 0 100 80 svc-{number}.{below}")
+    return "\n".join(lines) + "\n"
 
 
 def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Free for UDP and for TCP: nsd ends when it cannot have both."""
+    pair = bind("127.0.0.1", 0)
+    try:
+        return int(pair[0].getsockname()[1])
+    finally:
+        for sock in pair:
+            sock.close()
 
 
 def asked(port: int, name: str) -> bool:
@@ -288,32 +281,56 @@ def load(port: int, pid: int, file: Path, *, seconds: float) -> tuple[float, flo
     return statistics.median(rates), statistics.median(costs)
 
 
-def measure(size: int, label: str, *, seconds: float, scratch: Path) -> None:
-    """All figures of one size; half of the services are headless."""
+def measure(size: int, label: str, *, seconds: float, scratch: Path) -> dict[str, float]:
+    """All figures of one size, by name; half of the services are headless, each of two endpoints."""
     half = size // 2
     file = scratch / f"questions-{size}"
     file.write_text("\n".join(questions(half, 40_000)) + "\n")
+    found: dict[str, float] = {}
+
+    def note(name: str, value: float, unit: str, n: int = 3) -> None:
+        found[name] = value
+        figure(name, value, unit, n)
+
     child = Child(half)
     try:
         port, pid = child.ready["port"], child.ready["pid"]
         rate, cost = load(port, pid, file, seconds=seconds)
-        figure(f"qps_{label}", rate, "1/s", 3)
-        figure(f"cpu_us_per_query_{label}", cost, "us", 3)
+        note(f"qps_{label}", rate, "1/s")
+        note(f"cpu_us_per_query_{label}", cost, "us")
         slow = dnsperf(port, file, seconds=seconds, rate=3000)
-        figure(f"p99_ms_at_3000_{label}", slow["p99_ms"], "ms", int(slow["completed"]))
-        figure(f"index_{label}_s", child.ready["synced"], "s", 1)
-        figure(f"pss_{label}_mb", pss_mb(pid), "MB", 1)
-        figure(f"one_change_ms_{label}", child.change_ms(), "ms", 200)
+        note(f"p99_ms_at_3000_{label}", slow["p99_ms"], "ms", int(slow["completed"]))
+        note(f"index_{label}_s", child.ready["synced"], "s", 1)
+        note(f"pss_{label}_mb", pss_mb(pid), "MB", 1)
+        note(f"one_change_ms_{label}", child.change_ms(), "ms", 200)
     finally:
         child.close()
-    if shutil.which("unbound"):
-        other = Unbound(half, scratch)
-        try:
-            rate, reference = load(other.port, other.process.pid, file, seconds=seconds)
-        finally:
-            other.close()
-        figure(f"unbound_qps_{label}", rate, "1/s", 3)
-        figure(f"cpu_ratio_to_unbound_{label}", cost / reference, "", 3)
+    zone_file = scratch / f"zone-{size}"
+    zone_file.write_text(zone(half))
+    for make in (dns_references.nsd, dns_references.unbound, dns_references.dnspython):
+        name = make.__name__
+        if make is not dns_references.dnspython and not shutil.which(name):
+            print(f"{name} is not installed: no cpu_ratio_to_{name}", file=sys.stderr)
+            continue
+        rate, other = refer(make, zone_file, file, seconds=seconds)
+        note(f"{name}_qps_{label}", rate, "1/s")
+        note(f"cpu_ratio_to_{name}_{label}", cost / other, "")
+    return found
+
+
+def refer(make: Make, zone_file: Path, file: Path, *, seconds: float) -> tuple[float, float]:
+    """Queries a second and CPU microseconds a query of another server."""
+    port = free_port()
+    name = f"svc-0.{namespace(0)}.svc.{Z}"
+    other = dns_references.Reference(make(zone_file, Z, port), cpu=SERVER_CPU, answers=lambda: asked(port, name))
+    try:
+        return load(port, other.process.pid, file, seconds=seconds)
+    finally:
+        other.close()
+
+
+PLAIN = {"p99_ms_at_3000": "ms", "one_change_ms": "ms", "cpu_ratio_to_nsd": "", "cpu_ratio_to_unbound": ""}
+"""Figures with one value and its unit: that of 10,000 services."""
 
 
 def main() -> None:
@@ -329,7 +346,10 @@ def main() -> None:
     print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as scratch:
         for size, label in ((1_000, "1k"), (10_000, "10k")):
-            measure(size, label, seconds=options.seconds, scratch=Path(scratch))
+            found = measure(size, label, seconds=options.seconds, scratch=Path(scratch))
+        for name, unit in PLAIN.items():
+            if f"{name}_10k" in found:
+                figure(name, found[f"{name}_10k"], unit, 1)
 
 
 if __name__ == "__main__":
