@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import proxy_layouts
@@ -70,6 +70,9 @@ class Timed:
         await self.inner.sync(desired, changed=changed)
         self.at = time.perf_counter()
         self.done.set()
+
+    async def open_at(self, node_addresses: Sequence[str]) -> None:
+        await self.inner.open_at(node_addresses)
 
     async def check(self, desired: Desired) -> int:
         return await self.inner.check(desired)
