@@ -35,7 +35,7 @@ class Entry:
     resource: Resource
     strategy: Strategy
     type: Type | None = None
-    """None: the built-in definition, compiled at the first use."""
+    """None: the custom row's schema or the built-in definition, compiled at the first use."""
     openapi: Mapping[str, Any] | None = None
     """A custom row's schema for the OpenAPI document."""
     conversion: Conversion | None = None
@@ -124,7 +124,10 @@ class Scheme:
             return schema.type_of(definition_of(group, found.version or resource.version, found.kind))
         entry = self.entry(resource)
         if entry.type is None:
-            entry.type = schema.type_of(resource.definition)
+            if entry.openapi is not None:
+                entry.type = schema.of_openapi(entry.openapi, root=True)
+            else:
+                entry.type = schema.type_of(resource.definition)
         return entry.type
 
     def groups(self) -> list[Group]:

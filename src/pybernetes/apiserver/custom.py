@@ -13,10 +13,10 @@ from typing import NamedTuple
 from pybernetes.api import times
 from pybernetes.api.errors import ApiError, InternalError, NotFound
 from pybernetes.api.kinds.conversion import Conversion
-from pybernetes.api.kinds.custom import Version, openapi_type, versions_of
+from pybernetes.api.kinds.custom import Version, versions_of
 from pybernetes.api.kinds.definitions import CLEANUP
 from pybernetes.api.objects import Obj, condition, condition_is, decode, is_deleting, metadata, name_of
-from pybernetes.api.resources import CUSTOM_RESOURCE_DEFINITIONS, Resource
+from pybernetes.api.resources import CUSTOM_RESOURCE_DEFINITIONS, RESOURCES, Resource
 from pybernetes.api.scheme import Entry
 from pybernetes.store import Record
 
@@ -49,6 +49,8 @@ class CustomResources:
         self._registry = registry
         self._rows: dict[str, tuple[Resource, ...]] = {}
         self._groups: dict[str, str] = {}
+        self._accepted: dict[str, Names] = {}
+        """The names that definitions have, by definition."""
         self._due: asyncio.Queue[str] = asyncio.Queue()
         """Names of definitions to look at; as many as there are definitions, since a name waits once."""
         self._waiting: set[str] = set()
@@ -58,12 +60,17 @@ class CustomResources:
         name = key.removeprefix(CUSTOM_RESOURCE_DEFINITIONS.prefix)
         if record is None:
             self._serve(name, ())
+            self._accepted.pop(name, None)
             group = self._groups.pop(name, "")
             for other in [other for other, theirs in self._groups.items() if theirs == group]:
                 self._look(other)  # it may have waited for a name
             return
         crd = decode(record.value)
         self._groups[name] = crd["spec"]["group"]
+        if condition_is(crd, "NamesAccepted"):
+            self._accepted[name] = _names(crd)
+        else:
+            self._accepted.pop(name, None)
         self._serve(name, _readable(crd))
         self._look(name)
 
@@ -109,8 +116,7 @@ class CustomResources:
             if CLEANUP in (metadata(crd).get("finalizers") or ()):
                 await self._empty(crd)
             return
-        others = [one for one in registry.select(CUSTOM_RESOURCE_DEFINITIONS) if name_of(one) != name]
-        taken = list(_taken(crd, others, registry.scheme.resources))
+        taken = list(self._taken(name, crd["spec"]["group"]))
         if settled(crd, taken, now=registry.now()) == crd.get("status"):
             return
 
@@ -119,14 +125,23 @@ class CustomResources:
 
         await registry.write_status(CUSTOM_RESOURCE_DEFINITIONS, name, edit, namespace="")
 
+    def _taken(self, name: str, group: str) -> Iterator[Names]:
+        """The names that others have in a group: definitions, and what is built in."""
+        for other, names in self._accepted.items():
+            if other != name and self._groups[other] == group:
+                yield names
+        for row in RESOURCES:
+            if row.group == group:
+                yield Names(row.plural, row.singular, row.short, row.kind, row.list_kind)
+
     async def _empty(self, crd: Obj) -> None:
         """Delete all objects of a deleted definition, and let it go when there are none left."""
         registry, name = self._registry, name_of(crd)
+        write = Write(user=_SELF, manager="kube-apiserver")
         rows = self._rows.get(name)
         if rows:
             shelf = registry.shelf(rows[0])
             records = [item.record for item in shelf.scan()]
-            write = Write(user=_SELF, manager="kube-apiserver")
             await registry.delete_all(rows[0], records, DeleteOptions(policy="Background"), write=write)
             if shelf.items:
                 self._look(name, after=_LOOK_SECONDS)
@@ -137,7 +152,6 @@ class CustomResources:
             meta["finalizers"] = [one for one in meta.get("finalizers") or () if one != CLEANUP]
             return current | {"metadata": meta}
 
-        write = Write(user=_SELF, manager="kube-apiserver")
         await registry.update(CUSTOM_RESOURCE_DEFINITIONS, name, edit, namespace="", write=write, patch=True)
 
 
@@ -155,7 +169,6 @@ def _entry(version: Version) -> Entry:
     return Entry(
         row,
         version.strategy,
-        type=openapi_type(version.schema),
         openapi=version.schema,
         conversion=_by_webhook(row) if version.webhook else _by_name(row),
         conform=version.strategy.conform,
@@ -187,25 +200,14 @@ def _by_webhook(row: Resource) -> Conversion:
 
 
 def _names(crd: Obj) -> Names:
-    found = crd["spec"]["names"]
+    found = crd["spec"].get("names") or {}
     return Names(
-        found["plural"],
+        found.get("plural") or "",
         found.get("singular") or "",
         tuple(found.get("shortNames") or ()),
-        found["kind"],
+        found.get("kind") or "",
         found.get("listKind") or "",
     )
-
-
-def _taken(crd: Obj, others: Sequence[Obj], rows: Sequence[Resource]) -> Iterator[Names]:
-    """The names in use in a definition's group: of definitions that have them, and of what is built in."""
-    group = crd["spec"]["group"]
-    for other in others:
-        if other["spec"]["group"] == group and condition_is(other, "NamesAccepted"):
-            yield _names(other)
-    for row in rows:
-        if row.group == group and not row.custom:
-            yield Names(row.plural, row.singular, row.short, row.kind, row.list_kind)
 
 
 def conflict(wanted: Names, taken: Sequence[Names]) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .. import decoding, structural
 from ..objects import Obj, condition_is, is_deleting, metadata
 from ..resources import WRITABLE, PrinterColumn, Resource, Subresource
-from ..schema import OBJECT_META, Type, of_openapi, type_of
+from ..schema import OBJECT_META, Type, type_of
 from ..structural.rules import has_rules
 from ..structural.walk import MISSING
 from .strategy import Problems, ScalePaths, Strategy
@@ -25,7 +25,10 @@ class CustomStrategy(Strategy):
         self.schema = schema
         self.status = status
         self.scale = scale or Strategy.scale
-        self._has_rules = has_rules(schema)
+
+    @cached_property
+    def _has_rules(self) -> bool:
+        return has_rules(self.schema)
 
     @cached_property
     def _frame(self) -> Type:
@@ -150,8 +153,3 @@ def _warning(crd: Obj, version: Obj) -> str:
         return str(version["deprecationWarning"])
     group, kind = crd["spec"]["group"], crd["spec"]["names"]["kind"]
     return f"{group}/{version['name']} {kind} is deprecated"
-
-
-def openapi_type(schema: Obj) -> Type:
-    """The type that patches and applies go by."""
-    return of_openapi(schema, root=True)
