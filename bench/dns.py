@@ -29,8 +29,9 @@ from typing import Any
 import uvloop
 
 import dns_references
+from pybernetes.aio.process import collect_seldom
 from pybernetes.api.objects import Obj, encode
-from pybernetes.api.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES
+from pybernetes.api.resources import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES
 from pybernetes.client import Client
 from pybernetes.dns import Dns, DnsConfig
 from pybernetes.dns.server import bind
@@ -40,6 +41,7 @@ Make = Callable[[Path, str, int], list[str]]
 """The command of a server of a zone file, its origin and a port."""
 Z = "cluster.local"
 PER_NAMESPACE = 100
+PODS_OF_A_NODE = 110
 SERVER_CPU = (os.cpu_count() or 1) - 1
 _END = {"metadata": {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}}
 
@@ -86,7 +88,17 @@ def objects(plural: str, size: int) -> list[Obj]:
         return [{"metadata": {"name": f"ns-{n}", "uid": "u", "resourceVersion": "1"}} for n in range(size // 100 + 1)]
     if plural == SERVICES.plural:
         return [service(n, headless=headless) for n in range(size) for headless in (False, True)]
-    return [endpoint_slice(n) for n in range(size)]
+    if plural == ENDPOINT_SLICES.plural:
+        return [endpoint_slice(n) for n in range(size)]
+    if plural == PODS.plural:
+        return [pod(n) for n in range(PODS_OF_A_NODE)]
+    return []
+
+
+def pod(number: int) -> Obj:
+    meta = {"name": f"p64-{number}", "namespace": namespace(number), "resourceVersion": "1", "uid": "u"}
+    status = {"phase": "Running", "podIP": f"10.64.{number >> 8}.{number & 255}"}
+    return {"metadata": meta, "spec": {"dnsPolicy": "ClusterFirst"}, "status": status}
 
 
 def questions(size: int, count: int) -> list[str]:
@@ -339,6 +351,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     options = parser.parse_args()
     if options.serve:
+        collect_seldom()  # as every process of a cluster does
         uvloop.run(serve(options.serve))
         return
     if not shutil.which("dnsperf"):

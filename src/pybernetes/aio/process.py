@@ -1,6 +1,7 @@
-"""A process around one coroutine: uvloop, signals, exit status."""
+"""A process around one coroutine: uvloop, signals, exit status, and how often it looks for garbage."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -15,6 +16,9 @@ FAILED = 1
 INTERRUPTED = 130
 """128 + SIGINT, as shells expect."""
 
+_GARBAGE = (5_000, 20, 20)
+"""Objects made and not freed between two looks for cycles, and how many of those to a look at older ones, and at all."""
+
 
 def run_forever(main: Coroutine[Any, Any, Any]) -> None:
     """Run until it ends or a signal cancels it; returns after SIGTERM (an orderly stop is a success).
@@ -23,9 +27,19 @@ def run_forever(main: Coroutine[Any, Any, Any]) -> None:
     """
     import uvloop  # here, so that the package can be used without it
 
+    collect_seldom()
     status = uvloop.run(_until_signalled(main))
     if status:
         sys.exit(status)
+
+
+def collect_seldom() -> None:
+    """Look for reference cycles less often than Python does by itself, for the whole process.
+
+    A process of a cluster holds a million objects and few cycles. While it takes in a large cluster Python's own setting
+    (700, 10, 10) spends 40 % of the time looking for garbage among them, and finds none.
+    """
+    gc.set_threshold(*_GARBAGE)
 
 
 async def _until_signalled(main: Coroutine[Any, Any, Any]) -> int:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import asyncio, logging, sys
+import asyncio, gc, logging, sys
 from pybernetes.aio.process import run_forever
 from pybernetes.aio.supervise import Fatal
 logging.basicConfig(level=logging.INFO)
@@ -15,6 +15,9 @@ logging.basicConfig(level=logging.INFO)
 async def main(kind):
     assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
     if kind == "end":
+        return
+    if kind == "garbage":
+        print(*gc.get_threshold())
         return
     if kind == "fatal":
         raise Fatal("no good")
@@ -74,3 +77,10 @@ def test_a_second_signal_does_not_wait() -> None:
     returncode, out, _ = run("stuck", ("ready", signal.SIGTERM), ("stuck", signal.SIGTERM))
     assert returncode == -signal.SIGTERM
     assert "cleaned up" not in out
+
+
+def test_looks_for_garbage_less_often_than_python_by_itself() -> None:
+    returncode, out, err = run("garbage")
+    assert (returncode, err) == (0, "")
+    young, middle, _ = (int(word) for word in out.split()[:3])
+    assert young * middle > 50_000
