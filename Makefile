@@ -34,8 +34,11 @@ integration: $(READY)      ## real kernel namespaces, whole clusters, the demo
 	$(PYTEST) tests/integration
 wheel: $(READY)            ## build the wheel, install it elsewhere, start a cluster from it
 	sh tools/smoke_wheel
-bench: $(READY)            ## the figures of docs/benchmarks.md, one JSON line each
+bench: $(READY)            ## the figures of docs/benchmarks.md, one JSON line each (about 25 minutes)
 	$(BIN)/python bench/start.py
+	$(BIN)/python bench/api.py
+	$(BIN)/python bench/dns.py
+	$(BIN)/python bench/proxy.py
 support: $(READY)          ## docs/support.md from the tests that show what works
 	$(BIN)/python tools/support.py
 lock: $(READY)             ## renew requirements/*.txt

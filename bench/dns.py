@@ -1,21 +1,22 @@
 """Cluster DNS: questions a second, latency, memory, and how fast a change shows. Needs dnsperf (Debian package).
 
-    python bench/dns.py [--seconds 5]
+    python bench/dns.py [load] [commit] [--seconds 5]      (neither named: both)
 
-One server process on the last CPU with a generated cluster, dnsperf on CPU 0. Each figure is one JSON line on standard
-output, with `_1k` or `_10k` for the number of services; what ends in neither is the one of 10,000. nsd and unbound,
-where they are installed, and a plain dnspython server answer the same names in the same run: `cpu_ratio_to_...` is our
-CPU time for a question by theirs.
+load: one server process on the last CPU with a generated cluster, dnsperf on CPU 0. Each figure is one JSON line on
+standard output, with `_1k` or `_10k` for the number of services; what ends in neither is the one of 10,000. nsd and
+unbound, where they are installed, and a plain dnspython server answer the same names in the same run:
+`cpu_ratio_to_...` is our CPU time for a question by theirs.
+commit (needs root): `commit_to_answer_*_ms`, see dns_commit.py.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import platform
 import random
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -133,8 +134,8 @@ class Generated:
     async def _lines(self, plural: str) -> AsyncIterator[bytes]:
         queue = self.later[plural] = asyncio.Queue()
         found = objects(plural, self.size)
-        for start in range(0, len(found), 100):
-            yield b"".join(line("ADDED", obj) for obj in found[start : start + 100])
+        for first in range(0, len(found), 100):
+            yield b"".join(line("ADDED", obj) for obj in found[first : first + 100])
         del found
         yield line("BOOKMARK", _END)
         while True:
@@ -345,21 +346,43 @@ PLAIN = {"p99_ms_at_3000": "ms", "one_change_ms": "ms", "cpu_ratio_to_nsd": "", 
 """Figures with one value and its unit: that of 10,000 services."""
 
 
+PARTS = ("load", "commit")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=" ".join(PARTS))
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--changes", type=int, default=400, help="for commit")
     options = parser.parse_args()
     if options.serve:
         collect_seldom()  # as every process of a cluster does
         uvloop.run(serve(options.serve))
         return
-    if not shutil.which("dnsperf"):
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    parts = options.parts or PARTS
+    if "load" in parts and not shutil.which("dnsperf"):
         sys.exit("bench/dns.py needs dnsperf: apt-get install dnsperf")
-    print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}", file=sys.stderr)
+    if "commit" in parts and os.geteuid():
+        sys.exit("bench/dns.py commit needs root")
+    import dns_commit  # here, so that the server under test does not weigh what a whole cluster needs
+    import start
+
+    print(f"machine: {start.machine()}; load before: {os.getloadavg()[0]:.2f}", file=sys.stderr)
+    if "load" in parts:
+        measure_load(options.seconds)
+    if "commit" in parts:
+        for number in (signal.SIGTERM, signal.SIGINT):  # an end by signal takes the cluster away too
+            signal.signal(number, lambda *_: sys.exit("stopped"))
+        dns_commit.measure(figure, changes=options.changes)
+
+
+def measure_load(seconds: float) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for size, label in ((1_000, "1k"), (10_000, "10k")):
-            found = measure(size, label, seconds=options.seconds, scratch=Path(scratch))
+            found = measure(size, label, seconds=seconds, scratch=Path(scratch))
         for name, unit in PLAIN.items():
             if f"{name}_10k" in found:
                 figure(name, found[f"{name}_10k"], unit, 1)
