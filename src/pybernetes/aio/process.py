@@ -17,7 +17,7 @@ INTERRUPTED = 130
 """128 + SIGINT, as shells expect."""
 
 _GARBAGE = (5_000, 20, 20)
-"""Objects made and not freed between two looks for cycles, and how many of those to a look at older ones, and at all."""
+"""Objects made and not freed between two looks for cycles; how many of those to a look at older ones, and at all."""
 
 
 def run_forever(main: Coroutine[Any, Any, Any]) -> None:
@@ -36,8 +36,8 @@ def run_forever(main: Coroutine[Any, Any, Any]) -> None:
 def collect_seldom() -> None:
     """Look for reference cycles less often than Python does by itself, for the whole process.
 
-    A process of a cluster holds a million objects and few cycles. While it takes in a large cluster Python's own setting
-    (700, 10, 10) spends 40 % of the time looking for garbage among them, and finds none.
+    A process of a cluster holds a million objects and few cycles. With Python's own setting (700, 10, 10) 40 % of the
+    time in which a large cluster is taken in goes to looking for garbage among them, and finds none.
     """
     gc.set_threshold(*_GARBAGE)
 
