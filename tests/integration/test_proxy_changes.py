@@ -34,12 +34,12 @@ def net() -> Iterator[Net]:
 
 def web(at: Addresses, pods: tuple[str, ...], **spec: object) -> Desired:
     made = service(at, "web", 20, port(80, name="http", node_port=30080), **spec)
-    return desired(at, "node-1", [(made, [endpoints(at, "web", pods, ("http", 8080))])])
+    return desired("node-1", [(made, [endpoints(at, "web", pods, ("http", 8080))])])
 
 
 def names(at: Addresses, pods: tuple[str, ...]) -> Desired:
     made = service(at, "names", 21, port(53, name="dns", protocol="UDP", node_port=30053))
-    return desired(at, "node-1", [(made, [endpoints(at, "names", pods, ("dns", 5353), protocol="UDP")])])
+    return desired("node-1", [(made, [endpoints(at, "names", pods, ("dns", 5353), protocol="UDP")])])
 
 
 def on_node(net: Net, at: Addresses, body: Callable[[NftDataplane], object]) -> None:
@@ -251,7 +251,7 @@ def test_a_connection_to_an_endpoint_that_went(net: Net, at: Addresses, drain: s
     def held(pod: str) -> Desired:
         made = service(at, "held", 22, port(80, name="http"))
         made["metadata"]["annotations"] = {"pybernetes.io/drain": drain}
-        return desired(at, "node-1", [(made, [endpoints(at, "held", (pod,), ("http", 8090))])])
+        return desired("node-1", [(made, [endpoints(at, "held", (pod,), ("http", 8090))])])
 
     async def body(dataplane: NftDataplane) -> None:
         await dataplane.sync(held("pod-2a"), changed=frozenset(held("pod-2a")))

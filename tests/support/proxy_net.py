@@ -6,12 +6,14 @@ served by one thread of the test; leaving the `with` closes all and deletes the 
 
 import asyncio
 import contextlib
+import random
 import selectors
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_network
+from typing import Any
 
 from pybernetes.netlink import namespaces, sysctl
 from pybernetes.netlink.links import Links
@@ -19,11 +21,13 @@ from pybernetes.proxy.config import ProxyConfig
 from pybernetes.proxy.dataplane import NftDataplane
 from pybernetes.proxy.loop import kernel_dataplane
 from pybernetes.proxy.model import Desired
-from support import kernel
-from support.proxy_cases import DNS, FAMILIES, HOSTS, NODES, PODS, Addresses, config, node_of
+from support import kernel, sctp
+from support.proxy_cases import DNS, FAMILIES, HOSTS, NODES, PODS, SIX, Addresses, config, node_of
 
-TCP_PORTS = (8080, 8081)
+PORTS = (8080, 8081)
 UDP_PORTS = (5353,)
+LOOPBACK_PORTS = (30080, 30026, 30022)
+KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW)
 GATEWAYS = ("169.254.1.1", "fd00:169::1")
 _WAIT_SECONDS = 2.0
 _DROPPED_SECONDS = 0.3
@@ -41,9 +45,10 @@ class Answers:
 
     def add(self, name: str, namespace: str, address: str, port: int, kind: socket.SocketKind) -> socket.socket:
         def listen() -> socket.socket:
-            sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            sock = socket.socket(family, kind, sctp.PROTOCOL if kind == socket.SOCK_RAW else 0)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((address, port))
+            sock.bind((address, port if kind != socket.SOCK_RAW else 0))
             if kind == socket.SOCK_STREAM:
                 sock.listen(128)
             sock.setblocking(False)
@@ -51,7 +56,7 @@ class Answers:
 
         sock = namespaces.run_in(namespace, listen)
         with self.lock:
-            self.selector.register(sock, selectors.EVENT_READ, name)
+            self.selector.register(sock, selectors.EVENT_READ, (name, port))
         return sock
 
     def remove(self, sock: socket.socket) -> None:
@@ -66,9 +71,12 @@ class Answers:
                 for key, _ in ready:
                     assert isinstance(key.fileobj, socket.socket)
                     with contextlib.suppress(OSError):
-                        self._answer(key.fileobj, key.data)
+                        self._answer(key.fileobj, *key.data)
 
-    def _answer(self, sock: socket.socket, name: str) -> None:
+    def _answer(self, sock: socket.socket, name: str, port: int) -> None:
+        if sock.type == socket.SOCK_RAW:
+            sctp.answered(sock, port, name)
+            return
         if sock.type == socket.SOCK_STREAM:
             connection, caller = sock.accept()
             with connection:
@@ -93,16 +101,15 @@ class Net:
         self.paths = paths
         self.answers = answers
 
-    def config(self, at: Addresses, node: str) -> ProxyConfig:
-        plain = config(at, node)
-        return ProxyConfig(**{name: getattr(plain, name) for name in _FIELDS}, namespace=self.paths[node])
+    def config(self, at: Addresses, node: str, *more: Addresses, **settings: Any) -> ProxyConfig:
+        return config(at, node, *more, namespace=self.paths[node], **settings)
 
-    def sync(self, at: Addresses, wanted: dict[str, Desired]) -> None:
+    def sync(self, configs: Mapping[str, ProxyConfig], wanted: Mapping[str, Desired]) -> None:
         """What the proxy of each node does with its wanted state."""
 
         async def body() -> None:
             for node, desired in wanted.items():
-                dataplane: NftDataplane = kernel_dataplane(self.config(at, node))
+                dataplane: NftDataplane = kernel_dataplane(configs[node])
                 try:
                     await dataplane.sync(desired)
                 finally:
@@ -110,38 +117,50 @@ class Net:
 
         asyncio.run(body())
 
-    def call(self, caller: str, address: str, port: int, protocol: str = "TCP") -> tuple[str, str]:
+    def call(
+        self, caller: str, address: str, port: int, protocol: str = "TCP", *, wait_seconds: float = _WAIT_SECONDS
+    ) -> tuple[str, str]:
         """(who answered, which caller's address it saw); "refused" or "dropped" in the place of the name."""
+        ask = {"TCP": _by_tcp, "UDP": _by_udp, "SCTP": _by_sctp}[protocol]
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
-        with namespaces.run_in(self.paths[caller], lambda: socket.socket(family, kind)) as sock:
-            sock.settimeout(_WAIT_SECONDS)
-            try:
-                sock.connect((address, port))
-                if protocol == "UDP":
-                    sock.send(b"?")
-                name, _, seen = sock.recv(200).decode().partition(" ")
-            except ConnectionRefusedError:
-                return "refused", ""
-            except TimeoutError:
-                return "dropped", ""
-            return name, seen
+        try:
+            answer = ask(self.paths[caller], family, (address, port), wait_seconds)
+        except ConnectionRefusedError:
+            return "refused", ""
+        except TimeoutError:
+            return "dropped", ""
+        name, _, seen = answer.partition(" ")
+        return name, seen
 
-    def dropped(self, caller: str, address: str, port: int) -> bool:
+    def dropped(self, caller: str, address: str, port: int, protocol: str = "TCP") -> bool:
         """Whether nothing at all comes back, not even a refusal, for a moment."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with namespaces.run_in(self.paths[caller], lambda: socket.socket(family, socket.SOCK_STREAM)) as sock:
-            sock.settimeout(_DROPPED_SECONDS)
-            try:
-                sock.connect((address, port))
-            except TimeoutError:
-                return True
-            except OSError:
-                return False
-            return False
+        return self.call(caller, address, port, protocol, wait_seconds=_DROPPED_SECONDS)[0] == "dropped"
 
 
-_FIELDS = ("node_name", "node_addresses", "cluster_cidr", "service_range", "local_addresses")
+Target = tuple[str, int]
+
+
+def _by_tcp(namespace: str, family: int, to: Target, wait_seconds: float) -> str:
+    with namespaces.run_in(namespace, lambda: socket.socket(family, socket.SOCK_STREAM)) as sock:
+        sock.settimeout(wait_seconds)
+        sock.connect(to)
+        return sock.recv(200).decode()
+
+
+def _by_udp(namespace: str, family: int, to: Target, wait_seconds: float) -> str:
+    with namespaces.run_in(namespace, lambda: socket.socket(family, socket.SOCK_DGRAM)) as sock:
+        sock.settimeout(wait_seconds)
+        sock.connect(to)
+        with contextlib.suppress(PermissionError):  # refused, or dropped, on its way out: only the first is told again
+            sock.send(b"?")
+        return sock.recv(200).decode()
+
+
+def _by_sctp(namespace: str, family: int, to: Target, wait_seconds: float) -> str:
+    with namespaces.run_in(namespace, lambda: sctp.opened(family)) as sock:
+        sock.settimeout(wait_seconds)
+        sock.connect((to[0], 0))
+        return sctp.asked(sock, source_port=random.randrange(20000, 60000), port=to[1])
 
 
 @contextmanager
@@ -224,11 +243,16 @@ def _pod(paths: dict[str, str], pod: str) -> None:
 
 def _answers(paths: dict[str, str], answers: Answers) -> None:
     for at in FAMILIES:
+        for host in (*PODS, *NODES):
+            for kind in KINDS:
+                for port in PORTS:
+                    answers.add(host, paths[host], at.hosts[host], port, kind)
         for pod in PODS:
-            for port in TCP_PORTS:
-                answers.add(pod, paths[pod], at.hosts[pod], port, socket.SOCK_STREAM)
             for port in UDP_PORTS:
                 answers.add(pod, paths[pod], at.hosts[pod], port, socket.SOCK_DGRAM)
         for node in NODES:
-            answers.add("node", paths[node], at.service(DNS), 53, socket.SOCK_STREAM)
-            answers.add(node, paths[node], at.hosts[node], TCP_PORTS[0], socket.SOCK_STREAM)
+            for kind in KINDS:
+                answers.add("node", paths[node], at.service(DNS), 53, kind)
+                if at is SIX:
+                    for port in LOOPBACK_PORTS:
+                        answers.add("node", paths[node], at.hosts["loopback"], port, kind)

@@ -1,13 +1,14 @@
 """Follows the first packet of a connection through nftables as FakeNftables holds them: what becomes of it, and how.
 
 It interprets the same expressions the kernel gets, register by register, and visits the hooks in the kernel's order:
-in:    prerouting (nat) -> input (filter), or forward (filter) -> postrouting (nat)
+in:    prerouting (filter, nat) -> input (filter), or forward (filter) -> postrouting (nat)
 local: output (nat) -> output (filter) -> postrouting (nat)
 """
 
 import random
 import socket
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Literal
 
 from pybernetes.netlink.expressions import (
@@ -52,6 +53,8 @@ class Packet:
     protocol: int = 6
     source_port: int = 40000
     mark: int = 0
+    link: int = 2
+    """The index of the link it came in by."""
 
 
 @dataclass(slots=True)
@@ -91,16 +94,14 @@ class Tracer:
     def receive(self, packet: Packet) -> Outcome:
         """A packet that comes in by a link."""
         flow = Flow(packet)
-        for step in ("prerouting", "route"):
-            if step == "prerouting":
-                if (end := self._hook(flow, "nat", "prerouting")) is not None:
-                    return end
-                continue
-            local = flow.packet.destination in self.own
-            if (end := self._hook(flow, "filter", "input" if local else "forward")) is not None:
+        for kind in ("filter", "nat"):
+            if (end := self._hook(flow, kind, "prerouting")) is not None:
                 return end
-            if not local and (end := self._hook(flow, "nat", "postrouting")) is not None:
-                return end
+        local = self._is_own(flow.packet.destination)
+        if (end := self._hook(flow, "filter", "input" if local else "forward")) is not None:
+            return end
+        if not local and (end := self._hook(flow, "nat", "postrouting")) is not None:
+            return end
         return self._arrived(flow)
 
     def send(self, packet: Packet) -> Outcome:
@@ -111,9 +112,12 @@ class Tracer:
                 return end
         return self._arrived(flow)
 
+    def _is_own(self, address: str) -> bool:
+        return address in self.own or ip_address(address).is_loopback
+
     def _arrived(self, flow: Flow) -> Outcome:
         packet = flow.packet
-        kind: Literal["local", "forward"] = "local" if packet.destination in self.own else "forward"
+        kind: Literal["local", "forward"] = "local" if self._is_own(packet.destination) else "forward"
         return Outcome(kind, packet.destination, packet.port, flow.translated, flow.masqueraded, flow.path)
 
     def _hook(self, flow: Flow, kind: str, point: str) -> Outcome | None:
@@ -175,7 +179,8 @@ class Tracer:
             case Payload():
                 load(step.register, self._payload(packet, step))
             case Meta(register, key):
-                load(register, packet.mark.to_bytes(4, ORDER) if key == "mark" else bytes([packet.protocol]))
+                numbers = {"mark": packet.mark, "iif": packet.link}
+                load(register, numbers[key].to_bytes(4, ORDER) if key in numbers else bytes([packet.protocol]))
             case SetMark(register):
                 packet.mark = int.from_bytes(read(register, 4), ORDER)
             case Ct(register, key):
@@ -183,7 +188,7 @@ class Tracer:
                 load(register, (CT_STATE_NEW if key == "state" else status).to_bytes(4, ORDER))
             case AddressType(register, side):
                 address = packet.source if side == "source" else packet.destination
-                load(register, (2 if address in self.own or address.startswith("127.") else 1).to_bytes(4, ORDER))
+                load(register, (2 if self._is_own(address) else 1).to_bytes(4, ORDER))
             case Compare(register, value, inverted):
                 return BREAK if (read(register, len(value)) == value) == inverted else None
             case Bitwise(register, mask, xor):

@@ -80,6 +80,7 @@ def proxy_config(config: AgentConfig) -> ProxyConfig:
         node_name=config.node_name,
         node_addresses=(config.node_address,),
         node_port_addresses=config.node_port_addresses,
+        localhost_node_ports=config.localhost_node_ports,
         cluster_cidr=config.cluster_pod_range,
         service_range=config.service_range,
         local_addresses=(dns_address(config),),

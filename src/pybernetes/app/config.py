@@ -115,6 +115,8 @@ class ProxyingConfig(Config, frozen=True, kw_only=True):
     """Where node ports are open: "primary" for the node's own addresses, or CIDRs that its addresses are in (absent:
     primary).
     """
+    localhost_node_ports: bool = False
+    """Node ports are open to the node itself at 127.0.0.1 too (IPv4 only)."""
 
     def __post_init__(self) -> None:
         """Raises ValueError."""

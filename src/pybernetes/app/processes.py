@@ -50,6 +50,13 @@ _NODE_PORT_ADDRESSES = click.option(
     help="Where node ports are open: primary, or CIDRs by comma that the node's addresses are in.  [default: primary]",
 )
 
+_LOCALHOST_NODE_PORTS = click.option(
+    "--localhost-nodeports/--no-localhost-nodeports",
+    "localhost_node_ports",
+    default=None,
+    help="Node ports are open to the node itself at 127.0.0.1 too (IPv4 only).  [default: no]",
+)
+
 
 def _with(decorators: tuple[Callable[[Any], Any], ...]) -> Callable[[F], F]:
     """These options, in their order."""
@@ -107,6 +114,7 @@ def scheduler(config: Path | None, **options: Any) -> None:
 @click.option("--node-address", help="The node's address.")
 @click.option("--identities", help="Directory of the node's kubeconfigs and certificates.")
 @_NODE_PORT_ADDRESSES
+@_LOCALHOST_NODE_PORTS
 @click.option("--state-directory", help="Pods' files.  [default: /var/lib/pybernetes/agent]")
 @click.option("--run-directory", help="Namespaces and sockets.  [default: /run/pybernetes/agent]")
 @log_options
@@ -125,6 +133,7 @@ def agent(config: Path | None, **options: Any) -> None:
 @click.option("--node-name", help="The node's name in the cluster.  [default: the host name]")
 @click.option("--node-address", help="The node's own address.  [default: those of its Node's status]")
 @_NODE_PORT_ADDRESSES
+@_LOCALHOST_NODE_PORTS
 @click.option("--cluster-pod-range", help="Addresses of all pods.  [default: 10.244.0.0/16]")
 @click.option("--service-range", help="Addresses of Services.  [default: 10.96.0.0/16]")
 @click.option("--health", help="host:port of /healthz, /livez, /readyz, /applied.  [default: 0.0.0.0:10256]")

@@ -59,6 +59,7 @@ def proxy_config(config: ServiceProxyConfig) -> ProxyConfig:
         node_name=config.node_name or platform.node().lower(),
         node_addresses=(config.node_address,) if config.node_address else (),
         node_port_addresses=config.node_port_addresses or (PRIMARY,),
+        localhost_node_ports=config.localhost_node_ports,
         cluster_cidr=config.cluster_pod_range,
         service_range=config.service_range,
     )

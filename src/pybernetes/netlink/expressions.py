@@ -89,16 +89,18 @@ class Payload(Expression):
         return _register(1, self.register) + number(2, base) + number(3, self.offset) + number(4, self.length)
 
 
-_META = {"mark": 3, "l4proto": 16}
+_META = {"mark": 3, "iif": 4, "l4proto": 16}
+LOOPBACK_INDEX = 1
+"""The index that the loopback link has in every namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meta(Expression):
-    """Load the packet's mark or its transport protocol's number."""
+    """Load the packet's mark, the index of the link it came in by, or its transport protocol's number."""
 
     name: ClassVar[str] = "meta"
     register: int
-    key: Literal["mark", "l4proto"]
+    key: Literal["mark", "iif", "l4proto"]
 
     def body(self) -> bytes:
         return _register(1, self.register) + number(2, _META[self.key])

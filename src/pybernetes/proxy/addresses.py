@@ -1,4 +1,4 @@
-"""Where node ports are open: which of a node's addresses. Pure, but for `own_addresses`, which asks the kernel.
+"""Where node ports are open: which of a node's addresses. Pure, but for the last two, which ask the kernel.
 
 The words are those of kube-proxy's --nodeport-addresses.
 """
@@ -7,10 +7,14 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
 
 from pybernetes.api.objects import Obj
+from pybernetes.netlink import sysctl
 from pybernetes.netlink.links import Links
 
 PRIMARY = "primary"
 """The node's own address of each family, in place of ranges."""
+
+LOOPBACK = "127.0.0.1"
+"""Where node ports are open to the node itself, if at all. No setting lets the kernel route ::1."""
 
 
 class BadAddresses(ValueError):
@@ -71,3 +75,8 @@ def own_addresses(namespace: str | None) -> tuple[str, ...]:
         found = [ip_interface(each.address).ip for each in links.addresses()]
     usable = (str(each) for each in found if not each.is_loopback and not each.is_link_local)
     return tuple(dict.fromkeys(usable))
+
+
+def route_localnet(namespace: str | None, on: bool) -> None:
+    """Whether packets may leave and enter links with an address of loopback. Raises OSError."""
+    sysctl.write("net.ipv4.conf.all.route_localnet", int(on), namespace=namespace)

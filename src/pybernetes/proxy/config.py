@@ -17,6 +17,8 @@ class ProxyConfig:
     """Where node ports and health checks are open: ("primary",) for the node's own addresses, or CIDRs for all that
     the namespace has in them. Empty: primary if `node_addresses` are given, else all global ones.
     """
+    localhost_node_ports: bool = False
+    """Node ports are open to the node itself at 127.0.0.1 too (IPv4 only). It sets net.ipv4.conf.all.route_localnet."""
     cluster_cidr: str = "10.244.0.0/16"
     """Pods: they keep their address when they call a cluster IP; everybody else is masqueraded."""
     service_range: str = "10.96.0.0/16"

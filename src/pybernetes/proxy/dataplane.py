@@ -6,14 +6,14 @@ and the event loop shall not notice.
 
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from pybernetes.aio.thread import Worker
 from pybernetes.netlink.conntrack import Match
 from pybernetes.netlink.nft import AddTable, DeleteTable, Nftables, Operation, Transaction
 
-from .layout import TABLE, Made
+from .layout import MARTIANS, TABLE, Made
 from .model import Desired, Front, ServicePort
 from .plan import ELEMENT_SETS, Book, Change, Elements, Planner
 from .takeover import left_behind
@@ -36,10 +36,19 @@ class Connections(Protocol):
 class NftDataplane:
     """See model.Dataplane. Both doors are closed with it."""
 
-    def __init__(self, nft: Nftables, connections: Connections, planners: Sequence[Planner]) -> None:
+    def __init__(
+        self,
+        nft: Nftables,
+        connections: Connections,
+        planners: Sequence[Planner],
+        *,
+        route_localnet: Callable[[bool], None] = lambda _: None,
+    ) -> None:
         self.nft = nft
         self.connections = connections
         self.planners = planners
+        self.route_localnet = route_localnet
+        """Switches the kernel's own protection of 127.0.0.0/8 off (True) and on."""
         self.operations = 0
         """How many operations the kernel has been sent; a sync that changes nothing adds none."""
         self._worker = Worker("proxy")
@@ -100,12 +109,16 @@ class NftDataplane:
         self._generation = self.nft.generation()
         books = []
         for planner in self.planners:
+            if not planner.layout.ranges.loopback:
+                self._protect_loopback(planner.layout.family)
             book = Book(planner)
             fresh = book.update(desired)
             self._owed += _stale(before[planner], book) if planner in before else self._left_behind(book)
             for operations in self._repairs(book, fresh):
                 self._commit(planner, operations)
             books.append(book)
+            if planner.layout.ranges.loopback:
+                self.route_localnet(True)  # after the rules that protect loopback
         self._books = books
         self._known = True
         self._forget()
@@ -182,8 +195,14 @@ class NftDataplane:
         self._known = False
         self._books = []
         for planner in self.planners:
+            self._protect_loopback(planner.layout.family)
             with contextlib.suppress(FileNotFoundError):
                 self.nft.commit(Transaction(planner.layout.family, TABLE, [AddTable(), DeleteTable()]))
+
+    def _protect_loopback(self, family: int) -> None:
+        """A table with rules that protect loopback is about to go: the kernel is to do it again, and before that."""
+        if MARTIANS in self.nft.chains(family, TABLE):
+            self.route_localnet(False)
 
 
 def _chains(book: Book, wanted: Iterable[Made]) -> list[Operation]:

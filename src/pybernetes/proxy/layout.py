@@ -19,6 +19,7 @@ from pybernetes.netlink.expressions import (
     CT_STATE_NEW,
     CT_STATUS_DNAT,
     DROP,
+    LOOPBACK_INDEX,
     RETURN,
     Bitwise,
     Compare,
@@ -55,6 +56,8 @@ from pybernetes.netlink.nft import (
 
 TABLE = "pybernetes"
 REJECT = goto("reject")
+MARTIANS = "martians"
+"""The chain that stands where the kernel's own protection of 127.0.0.0/8 stood; with it, that is off."""
 
 MASQUERADE_MARK = 0x4000
 LOCAL_SLOTS = 0x10000
@@ -70,11 +73,14 @@ class Ranges:
 
     `services`: unknown ones are refused. `pods`: they keep their address towards a cluster IP; all others are
     masqueraded. `ours`: addresses of the service range that this node answers itself (cluster DNS), left alone.
+    `loopback`: where node ports are open to the node itself; the packets then leave with an address of loopback, which
+    takes the sysctl route_localnet.
     """
 
     services: tuple[str, ...] = ()
     pods: tuple[str, ...] = ()
     ours: tuple[str, ...] = ()
+    loopback: tuple[str, ...] = ()
 
 
 class Class(NamedTuple):
@@ -178,12 +184,13 @@ class Layout:
 
     def _chains(self) -> dict[str, tuple[Hook | None, tuple[Rule, ...]]]:
         check: Rule = (*self._state_is_new(), Decide(jump("check")))
-        return {
+        martians = {MARTIANS: (Hook("filter", "prerouting", -300), self._martian_rules())}
+        return (martians if self.ranges.loopback else {}) | {
             "reject": (None, (self._tcp(Reject("tcp-reset", self.family)), (Reject("icmp", self.family),))),
             "check": (None, self._check_rules()),
             "dispatch": (None, self._dispatch_rules()),
             "prerouting": (Hook("nat", "prerouting", -100), self._arrival_rules()),
-            "output": (Hook("nat", "output", -100), (self._firewall(), (Decide(jump("dispatch")),))),
+            "output": (Hook("nat", "output", -100), self._departure_rules()),
             "postrouting": (Hook("nat", "postrouting", 100), self._postrouting_rules()),
             "filter-input": (Hook("filter", "input", 0), (check,)),
             "filter-forward": (Hook("filter", "forward", 0), (check,)),
@@ -207,6 +214,19 @@ class Layout:
         callers = (self._source(0), Lookup("pod-cidrs", 0, inverted=True))
         local: Rule = (*callers, *self._front(0), VerdictLookup("external-local", 0))
         return (self._firewall(), local, (Decide(jump("dispatch")),))
+
+    def _departure_rules(self) -> tuple[Rule, ...]:
+        """The node's own calls to external addresses are masqueraded whatever the policy: the address they come from (a
+        load balancer's that the node has, or loopback's) need not be one that an endpoint can answer.
+        """
+        external: Rule = (*self._front(0), Lookup("targets", 0, into=0), *_mark())
+        return (self._firewall(), external, (Decide(jump("dispatch")),))
+
+    def _martian_rules(self) -> tuple[Rule, ...]:
+        """Nobody reaches loopback from a link, nor speaks for it (CVE-2020-8558): replies are translated back later."""
+        outside: Rule = (Meta(0, "iif"), Compare(0, LOOPBACK_INDEX.to_bytes(4, _BYTE_ORDER), inverted=True))
+        loopback: Rule = (Bitwise(0, b"\xff\0\0\0", bytes(4)), Compare(0, b"\x7f\0\0\0"), Decide(DROP))
+        return ((*outside, self._destination(0), *loopback), (*outside, self._source(0), *loopback))
 
     def _check_rules(self) -> tuple[Rule, ...]:
         """What was not translated and yet goes to a service is refused, at once and audibly."""

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from pybernetes.netlink.nft import IP, IP6, KernelNftables
 from pybernetes.wire import Response
 
 from . import metrics
-from .addresses import PRIMARY, own_addresses, primary_addresses, selected
+from .addresses import LOOPBACK, PRIMARY, own_addresses, primary_addresses, route_localnet, selected
 from .config import ProxyConfig
 from .dataplane import NftDataplane
 from .health import HealthChecks, healthz, is_eligible
@@ -231,7 +232,8 @@ def _words(changed: frozenset[ServicePort]) -> str:
 def kernel_dataplane(config: ProxyConfig) -> NftDataplane:
     """The nftables data plane of the configured namespace. Raises OSError without the right or the kernel for it."""
     nft = KernelNftables(config.namespace)
-    return NftDataplane(nft, Conntrack(config.namespace), planners(config))
+    routing = partial(route_localnet, config.namespace)
+    return NftDataplane(nft, Conntrack(config.namespace), planners(config), route_localnet=routing)
 
 
 def planners(config: ProxyConfig) -> list[Planner]:
@@ -245,7 +247,12 @@ def planners(config: ProxyConfig) -> list[Planner]:
 
 def _ranges(config: ProxyConfig, version: int) -> Ranges:
     ours = tuple(each for each in config.local_addresses if ip_interface(each).version == version)
-    return Ranges(services=_of(config.service_range, version), pods=_of(config.cluster_cidr, version), ours=ours)
+    return Ranges(
+        services=_of(config.service_range, version),
+        pods=_of(config.cluster_cidr, version),
+        ours=ours,
+        loopback=(LOOPBACK,) if config.localhost_node_ports and version == 4 else (),
+    )
 
 
 def _of(ranges: str, version: int) -> tuple[str, ...]:
@@ -256,7 +263,8 @@ def _of(ranges: str, version: int) -> tuple[str, ...]:
 async def cleanup(config: ProxyConfig) -> None:
     """Take away every rule of the proxy in the namespace, whatever families and ranges it was made for."""
     every = [Planner(Layout(family, Ranges())) for family in (IP, IP6)]
-    dataplane = NftDataplane(KernelNftables(config.namespace), Conntrack(config.namespace), every)
+    nft, routing = KernelNftables(config.namespace), partial(route_localnet, config.namespace)
+    dataplane = NftDataplane(nft, Conntrack(config.namespace), every, route_localnet=routing)
     try:
         await dataplane.clear()
     finally:

@@ -149,7 +149,8 @@ class Planner:
         balancers = [each for each in front.balancers if self._ours(each)]
         addresses += [Address(each, front.port, external=True, balancer=True) for each in balancers]
         if front.node_port:
-            addresses += [Address(node, front.node_port, external=True) for node in self.node_addresses]
+            open_at = (*self.node_addresses, *self.layout.ranges.loopback)
+            addresses += [Address(node, front.node_port, external=True) for node in open_at]
         external = len(addresses) > 1
         cluster = front.backends if external or not front.internal_local else ()
         local = front.local_backends if front.internal_local or (external and front.external_local) else ()

@@ -36,6 +36,12 @@ def test_where_node_ports_are_open_is_checked_when_it_is_read(kind, tmp_path):
     made = agent.proxy_config(config) if kind is AgentConfig else proxy_config(config)
     assert made.node_port_addresses == ("172.30.0.0/24", "fd00:30::/64")
     assert kind.load(path, {"node_port_addresses": ("primary",)}).node_port_addresses == ("primary",)
+    assert not made.localhost_node_ports
+    path.write_text(required + "localhostNodePorts: true\n")
+    config = kind.load(path, {})
+    made = agent.proxy_config(config) if kind is AgentConfig else proxy_config(config)
+    assert made.localhost_node_ports
+    assert not kind.load(path, {"localhost_node_ports": False}).localhost_node_ports
     path.write_text(required + "nodePortAddresses: [everywhere]\n")
     with pytest.raises(ConfigError, match="'everywhere' is neither a CIDR nor 'primary'"):
         kind.load(path, {})
