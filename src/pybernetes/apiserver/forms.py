@@ -1,9 +1,10 @@
 """Representations of objects: as they are, as partial metadata, as Table rows; one, many, or in watch events."""
 
 import contextlib
+import functools
 import itertools
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -117,16 +118,16 @@ class Table:
             "rows": [],
         }
 
-    def _row(self, record: Record, revision: Revision = 0) -> bytes:
+    def _row(self, record: Record, revision: Revision = 0, *, make: Callable[[Obj], Obj] | None = None) -> bytes:
         obj = self._served.codec.obj(record, revision)
-        cells = columns.cells(self._served.row, obj, now=time.time())
+        row = make(obj) if make else columns.row(self._served.row, obj, now=time.time())
         if self._include == "None":
             shown = b"null"
         elif self._include == "Object":
             shown = self._served.codec.raw(record, revision)
         else:
             shown = self._served.codec.partial(record, revision)
-        return b'{"cells":%s,"object":%s}' % (encode(cells), shown)
+        return b'%s,"object":%s}' % (encode(row)[:-1], shown)
 
     def one(self, record: Record) -> bytes:
         return self.line(record, record.revision)
@@ -146,7 +147,9 @@ class Table:
         }
 
     def parts(self, records: Iterable[Record], position: Position) -> tuple[bytes, Iterable[bytes], bytes]:
-        return encode(self._table(position.metadata))[:-2], map(self._row, records), b"]}"
+        objs = functools.partial(map, self._served.codec.obj, records)
+        make = columns.rows(self._served.row, objs, now=time.time())
+        return encode(self._table(position.metadata))[:-2], map(functools.partial(self._row, make=make), records), b"]}"
 
 
 def form_of(request: Request, served: Served) -> tuple[Form, Media]:

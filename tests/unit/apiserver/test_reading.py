@@ -222,3 +222,18 @@ async def test_certificate_requests_of_a_node(call: Call) -> None:
     path = "/apis/certificates.k8s.io/v1/podcertificaterequests"
     assert (await call("GET", f"{path}?fieldSelector=spec.nodeName=n,spec.podName=p,spec.signerName=s"))[0] == 200
     assert (await call("GET", f"{path}?fieldSelector=spec.podUID=u"))[0] == 400
+
+
+async def test_rows_that_depend_on_their_list_and_pods_that_ended(call: Call) -> None:
+    classes = "/apis/storage.k8s.io/v1/storageclasses"
+    marked = {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}
+    for name in ("a", "b"):
+        await call("POST", classes, {"metadata": {"name": name} | marked, "provisioner": "p"})
+    _, table = await call("GET", classes, accept=TABLE)
+    assert [row["cells"][0] for row in table["rows"]] == ["a (default)", "b"]
+    _, table = await call("GET", f"{classes}/a", accept=TABLE)
+    assert table["rows"][0]["cells"][0] == "a"
+    await call("POST", PODS, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+    await call("PATCH", f"{PODS}/p/status", {"status": {"phase": "Failed"}}, "application/merge-patch+json")
+    _, table = await call("GET", f"{PODS}/p", accept=TABLE)
+    assert [one["reason"] for one in table["rows"][0]["conditions"]] == ["Failed"]

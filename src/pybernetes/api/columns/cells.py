@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from .. import selectors, times
+from .. import times
 from ..objects import Obj, metadata
 
 NONE, UNSET, UNKNOWN = "<none>", "<unset>", "<unknown>"
+NIL = "<nil>"
+"""A quantity that is not given, as Go prints it."""
 
 
 @lru_cache(maxsize=32_768)
@@ -53,12 +55,28 @@ def labels(values: Mapping[str, str] | None) -> str:
 
 
 def selector(value: Obj | None) -> str:
-    """A LabelSelector, its terms by key."""
+    """A LabelSelector, its terms by key; "<error>" if it has an operator that there is not."""
+    given = value or {}
+    terms = [(key, f"{key}={wanted}") for key, wanted in (given.get("matchLabels") or {}).items()]
     try:
-        terms = selectors.of(value).terms
-    except ValueError:
+        terms += [(one.get("key", ""), _expression(one)) for one in given.get("matchExpressions") or ()]
+    except KeyError:
         return "<error>"
-    return ",".join(str(term) for term in sorted(terms, key=lambda term: term.key)) or NONE
+    return ",".join(text for _, text in sorted(terms, key=lambda term: term[0])) or NONE
+
+
+_EXPRESSIONS = {
+    "In": "{key} in ({values})",
+    "NotIn": "{key} notin ({values})",
+    "Exists": "{key}",
+    "DoesNotExist": "!{key}",
+}
+
+
+def _expression(expression: Obj) -> str:
+    """As labels.Requirement writes it: other than in a query, one value stays in its parentheses. Raises KeyError."""
+    values = ",".join(sorted(expression.get("values") or ()))
+    return _EXPRESSIONS[expression.get("operator", "")].format(key=expression.get("key", ""), values=values)
 
 
 def containers(template: Obj) -> list[str]:

@@ -1,23 +1,17 @@
 """Rows of rbac, storage, scheduling, certificates, coordination, admission, flow control and aggregation."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from .. import times
-from ..objects import Obj, annotations_of, condition, is_deleting
-from .cells import NONE, UNSET, age, count, name, spec, status
-from .cells import selector as selector_text
-from .column import Printer, columns
+from ..objects import Obj, annotations_of, condition, is_deleting, metadata
+from .cells import NONE, UNSET, age, count, labels, name, seconds, since, spec, status
+from .column import Cells, Printer, columns
 
 _DEFAULT_CLASS = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
 )
-_DEFAULT_ATTRIBUTES = ("volumeattributesclass.alpha.kubernetes.io/is-default-class",)
-
-
-def _named(obj: Obj, annotations: tuple[str, ...]) -> str:
-    marked = any(annotations_of(obj).get(key) == "true" for key in annotations)
-    return f"{name(obj)} (default)" if marked else name(obj)
 
 
 def _binding(obj: Obj, now: float) -> list[Any]:
@@ -31,9 +25,27 @@ def _binding(obj: Obj, now: float) -> list[Any]:
     return [name(obj), role_text, age(obj, now), *(", ".join(found) for found in (users, groups, accounts))]
 
 
+def storage_classes(objs: Iterable[Obj]) -> Cells:
+    """The cells in a list: (default) stands at the class that claims get, the newest of those that say so."""
+    marked = [obj for obj in objs if any(annotations_of(obj).get(key) == "true" for key in _DEFAULT_CLASS)]
+    first = min(marked, key=lambda obj: (-_created(obj), name(obj)), default=None)
+    default = None if first is None else name(first)
+
+    def cells(obj: Obj, now: float) -> list[Any]:
+        shown, *rest = _storage_class(obj, now)
+        return [f"{shown} (default)" if shown == default else shown, *rest]
+
+    return cells
+
+
+def _created(obj: Obj) -> float:
+    stamp = metadata(obj).get("creationTimestamp")
+    return seconds(stamp) if stamp else 0.0
+
+
 def _storage_class(obj: Obj, now: float) -> list[Any]:
     return [
-        _named(obj, _DEFAULT_CLASS),
+        name(obj),
         obj.get("provisioner", ""),
         obj.get("reclaimPolicy", "Delete"),
         obj.get("volumeBindingMode", "Immediate"),
@@ -43,7 +55,7 @@ def _storage_class(obj: Obj, now: float) -> list[Any]:
 
 
 def _attributes_class(obj: Obj, now: float) -> list[Any]:
-    return [_named(obj, _DEFAULT_ATTRIBUTES), obj.get("driverName", ""), age(obj, now)]
+    return [name(obj), obj.get("driverName", ""), age(obj, now)]
 
 
 def _attachment(obj: Obj, now: float) -> list[Any]:
@@ -100,6 +112,29 @@ def _signing_request(obj: Obj, now: float) -> list[Any]:
     ]
 
 
+def _trust_bundle(obj: Obj, now: float) -> list[Any]:
+    return [name(obj), spec(obj).get("signerName") or NONE]
+
+
+def _pod_certificate(obj: Obj, now: float) -> list[Any]:
+    found = spec(obj)
+    state = "Pending"
+    for one in status(obj).get("conditions") or ():
+        state = one["type"] if one.get("type") in ("Issued", "Denied", "Failed") else state
+    fields = (found.get(field, "") for field in ("podName", "serviceAccountName", "nodeName", "signerName"))
+    return [name(obj), *fields, state, labels(found.get("unverifiedUserAnnotations"))]
+
+
+def _migration(obj: Obj, now: float) -> list[Any]:
+    resource = spec(obj).get("resource") or {}
+    text = ".".join([resource.get("resource", ""), *filter(None, [resource.get("group")])])
+    state = "Unknown"
+    for one in status(obj).get("conditions") or ():
+        if one.get("status") == "True" and one.get("type") in ("Running", "Failed", "Succeeded"):
+            state = one["type"]
+    return [name(obj), text, state]
+
+
 def _lease(obj: Obj, now: float) -> list[Any]:
     return [name(obj), spec(obj).get("holderIdentity", ""), age(obj, now)]
 
@@ -111,7 +146,7 @@ def _webhooks(obj: Obj, now: float) -> list[Any]:
 def _policy(obj: Obj, now: float) -> list[Any]:
     kind = spec(obj).get("paramKind")
     rules = spec(obj).get("validations") or spec(obj).get("mutations") or ()
-    text = f"{kind.get('apiVersion', '')}/{kind.get('kind', '')}" if kind else UNSET
+    text = UNSET if kind is None else f"{kind.get('apiVersion', '')}/{kind.get('kind', '')}"
     return [name(obj), len(rules), text, age(obj, now)]
 
 
@@ -121,8 +156,25 @@ def _policy_binding(obj: Obj, now: float) -> list[Any]:
     if reference.get("name"):
         text = f"{reference.get('namespace') or '*'}/{reference['name']}"
     elif reference.get("selector") is not None:
-        text = selector_text(reference["selector"])
+        text = _go_text(reference["selector"])
     return [name(obj), spec(obj).get("policyName", ""), text, age(obj, now)]
+
+
+def _go_text(selector: Obj) -> str:
+    """A LabelSelector as Go prints a protobuf message: what the API server of Kubernetes shows here."""
+    pairs = "".join(f"{key}: {value}," for key, value in sorted((selector.get("matchLabels") or {}).items()))
+    terms = "".join(map(_go_term, selector.get("matchExpressions") or ()))
+    return (
+        f"&LabelSelector{{MatchLabels:map[string]string{{{pairs}}},"
+        f"MatchExpressions:[]LabelSelectorRequirement{{{terms}}},}}"
+    )
+
+
+def _go_term(term: Obj) -> str:
+    values = " ".join(term.get("values") or ())
+    return (
+        f"LabelSelectorRequirement{{Key:{term.get('key', '')},Operator:{term.get('operator', '')},Values:[{values}],}},"
+    )
 
 
 def _flow_schema(obj: Obj, now: float) -> list[Any]:
@@ -167,6 +219,12 @@ def _resource_slice(obj: Obj, now: float) -> list[Any]:
     return [name(obj), found.get("nodeName", ""), found.get("driver", ""), pool, age(obj, now)]
 
 
+def _device_taint(obj: Obj, now: float) -> list[Any]:
+    taint = spec(obj).get("taint") or {}
+    added = since(taint["timeAdded"], now) if taint.get("timeAdded") else ""
+    return [name(obj), *(taint.get(field, "") for field in ("key", "value", "effect")), added, age(obj, now)]
+
+
 def _name_and_age(obj: Obj, now: float) -> list[Any]:
     return [name(obj), age(obj, now)]
 
@@ -177,6 +235,7 @@ _POLICY_BINDING = Printer(columns("Name", "PolicyName", "ParamRef", "Age"), _pol
 NAME_AND_AGE = Printer(columns("Name", "Age"), _name_and_age)
 
 _ADMISSION, _STORAGE = "admissionregistration.k8s.io", "storage.k8s.io"
+_CERTIFICATES = "certificates.k8s.io"
 _RBAC, _FLOW, _DEVICES = "rbac.authorization.k8s.io", "flowcontrol.apiserver.k8s.io", "resource.k8s.io"
 
 PRINTERS: dict[tuple[str, str], Printer] = {
@@ -201,10 +260,19 @@ PRINTERS: dict[tuple[str, str], Printer] = {
         columns("Name", "Value#", "Global-Default?", "Age", "PreemptionPolicy"), _priority_class
     ),
     ("node.k8s.io", "RuntimeClass"): Printer(columns("Name", "Handler", "Age"), _runtime_class),
-    ("certificates.k8s.io", "CertificateSigningRequest"): Printer(
+    (_CERTIFICATES, "CertificateSigningRequest"): Printer(
         columns("Name", "Age", "SignerName", "Requestor", "RequestedDuration", "Condition"), _signing_request
     ),
     ("coordination.k8s.io", "Lease"): Printer(columns("Name", "Holder", "Age"), _lease),
+    (_CERTIFICATES, "ClusterTrustBundle"): Printer(columns("Name", "SignerName"), _trust_bundle),
+    (_CERTIFICATES, "PodCertificateRequest"): Printer(
+        columns(
+            *("Name", "PodName", "ServiceAccountName", "NodeName", "SignerName", "State"),
+            "UnverifiedUserAnnotations",
+        ),
+        _pod_certificate,
+    ),
+    ("storagemigration.k8s.io", "StorageVersionMigration"): Printer(columns("Name!", "Resource", "Status"), _migration),
     (_ADMISSION, "MutatingWebhookConfiguration"): _WEBHOOKS,
     (_ADMISSION, "ValidatingWebhookConfiguration"): _WEBHOOKS,
     (_ADMISSION, "ValidatingAdmissionPolicy"): Printer(columns("Name", "Validations#", "ParamKind", "Age"), _policy),
@@ -219,6 +287,9 @@ PRINTERS: dict[tuple[str, str], Printer] = {
         _priority_level,
     ),
     ("apiregistration.k8s.io", "APIService"): Printer(columns("Name", "Service", "Available", "Age"), _api_service),
+    (_DEVICES, "DeviceTaintRule"): Printer(
+        columns("Name", "Key", "Value", "Effect", "TimeAdded", "Age"), _device_taint
+    ),
     (_DEVICES, "ResourceClaim"): Printer(columns("Name", "State", "Age"), _resource_claim),
     (_DEVICES, "ResourceClaimTemplate"): NAME_AND_AGE,
     (_DEVICES, "DeviceClass"): NAME_AND_AGE,

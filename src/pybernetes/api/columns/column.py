@@ -83,17 +83,20 @@ class Printer(NamedTuple):
 
 
 def columns(*names: str) -> tuple[Column, ...]:
-    """Columns in short: a trailing * is priority 1, # an integer, ? a boolean, @ a date; "Name" has format name."""
+    """Columns in short: a trailing * is priority 1, # an integer, ? a boolean, @ a date, ! text that is no name.
+
+    "Name" and "Attacher" have the format name, except where Kubernetes forgot it (!).
+    """
     return tuple(map(_column, names))
 
 
 def _column(text: str) -> Column:
-    name = text.rstrip("*#?@")
+    name = text.rstrip("*#?@!")
     marks = text[len(name) :]
     return Column(
         name=name,
         type=next((type_ for mark, type_ in _TYPES.items() if mark in marks), "string"),
-        format="name" if name == "Name" else "",
+        format="name" if name in ("Name", "Attacher") and "!" not in marks else "",
         priority=1 if "*" in marks else 0,
         description=_DESCRIPTIONS.get(name, f"The {name} of the object."),
     )

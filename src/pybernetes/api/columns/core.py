@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ..objects import Obj, is_deleting, labels_of, metadata
+from ..objects import Obj, annotations_of, is_deleting, labels_of, metadata
 from .cells import NONE, UNKNOWN, UNSET, age, containers, count, labels, name, since, some, spec, status
 from .cells import selector as selector_text
 from .column import Printer, columns
@@ -15,11 +15,13 @@ _MODES = {
     "ReadWriteMany": "RWX",
     "ReadWriteOncePod": "RWOP",
 }
+_DEFAULT_INGRESS_CLASS = "ingressclass.kubernetes.io/is-default-class"
 _BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 
 
 def _node(obj: Obj, now: float) -> list[Any]:
     found, info = status(obj), status(obj).get("nodeInfo") or {}
+    machine = info.get("architecture")
     ready = next((one for one in found.get("conditions") or () if one.get("type") == "Ready"), None)
     state = "Unknown" if ready is None else "Ready" if ready.get("status") == "True" else "NotReady"
     if spec(obj).get("unschedulable"):
@@ -34,7 +36,9 @@ def _node(obj: Obj, now: float) -> list[Any]:
         info.get("kubeletVersion", ""),
         _address(found, "InternalIP"),
         _address(found, "ExternalIP"),
-        *(info.get(field) or UNKNOWN for field in ("osImage", "kernelVersion", "containerRuntimeVersion")),
+        info.get("osImage") or UNKNOWN,
+        (info.get("kernelVersion") or UNKNOWN) + (f" ({machine})" if machine else ""),
+        info.get("containerRuntimeVersion") or UNKNOWN,
     ]
 
 
@@ -44,11 +48,11 @@ def _address(found: Obj, kind: str) -> str:
 
 def _service(obj: Obj, now: float) -> list[Any]:
     found = spec(obj)
-    ips = found.get("clusterIPs") or ([found["clusterIP"]] if found.get("clusterIP") else [])
+    ips = found.get("clusterIPs") or [NONE]
     return [
         name(obj),
         found.get("type", ""),
-        ips[0] if ips else NONE,
+        ips[0],
         _external(obj),
         ",".join(map(_port, found.get("ports") or ())) or NONE,
         age(obj, now),
@@ -57,7 +61,7 @@ def _service(obj: Obj, now: float) -> list[Any]:
 
 
 def _port(port: Obj) -> str:
-    node_port = f":{port['nodePort']}" if port.get("nodePort") else ""
+    node_port = f":{port['nodePort']}" if count(port, "nodePort") > 0 else ""
     return f"{port.get('port', 0)}{node_port}/{port.get('protocol', '')}"
 
 
@@ -116,7 +120,7 @@ def _secret(obj: Obj, now: float) -> list[Any]:
 
 
 def _service_account(obj: Obj, now: float) -> list[Any]:
-    return [name(obj), len(obj.get("secrets") or ()), age(obj, now)]
+    return [name(obj), age(obj, now)]
 
 
 def _event(obj: Obj, now: float) -> list[Any]:
@@ -164,7 +168,7 @@ def _volume(obj: Obj, now: float) -> list[Any]:
         _modes(found.get("accessModes")),
         found.get("persistentVolumeReclaimPolicy", ""),
         "Terminating" if is_deleting(obj) else status(obj).get("phase", ""),
-        f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else "",
+        f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim is not None else "",
         _class(obj),
         found.get("volumeAttributesClassName", UNSET),
         status(obj).get("reason", ""),
@@ -228,10 +232,11 @@ def _hosts(rules: list[Obj]) -> str:
 def _ingress_class(obj: Obj, now: float) -> list[Any]:
     parameters = spec(obj).get("parameters")
     text = NONE
-    if parameters:
-        group = f".{parameters['apiGroup']}" if parameters.get("apiGroup") else ""
+    if parameters is not None:
+        group = f".{parameters['apiGroup']}" if parameters.get("apiGroup") is not None else ""
         text = f"{parameters.get('kind', '')}{group}/{parameters.get('name', '')}"
-    return [name(obj), spec(obj).get("controller", ""), text, age(obj, now)]
+    shown = f"{name(obj)} (default)" if annotations_of(obj).get(_DEFAULT_INGRESS_CLASS) == "true" else name(obj)
+    return [shown, spec(obj).get("controller", ""), text, age(obj, now)]
 
 
 def _network_policy(obj: Obj, now: float) -> list[Any]:
@@ -243,12 +248,13 @@ def _service_cidr(obj: Obj, now: float) -> list[Any]:
 
 
 def _ip_address(obj: Obj, now: float) -> list[Any]:
+    """No age: the API server of Kubernetes computes one, but names no column for it, so nobody sees it."""
     parent = spec(obj).get("parentRef")
-    if not parent:
-        return [name(obj), NONE, age(obj, now)]
-    resource = ".".join(filter(None, (parent.get("resource", ""), parent.get("group", "")))).lower()
-    text = "/".join(filter(None, (resource, parent.get("namespace", ""), parent.get("name", ""))))
-    return [name(obj), text, age(obj, now)]
+    if parent is None:
+        return [name(obj), NONE]
+    group, namespace = parent.get("group"), parent.get("namespace")
+    resource = f"{parent.get('resource', '')}.{group}" if group else parent.get("resource", "")
+    return [name(obj), "/".join([resource.lower(), *([namespace] if namespace else ()), parent.get("name", "")])]
 
 
 _EVENT = Printer(
@@ -275,7 +281,7 @@ PRINTERS: dict[tuple[str, str], Printer] = {
     ("", "Namespace"): Printer(columns("Name", "Status", "Age"), _namespace),
     ("", "ConfigMap"): Printer(columns("Name", "Data", "Age"), _configmap),
     ("", "Secret"): Printer(columns("Name", "Type", "Data", "Age"), _secret),
-    ("", "ServiceAccount"): Printer(columns("Name", "Secrets", "Age"), _service_account),
+    ("", "ServiceAccount"): Printer(columns("Name", "Age"), _service_account),
     ("", "Event"): _EVENT,
     ("events.k8s.io", "Event"): _EVENT,
     ("", "PersistentVolume"): Printer(
@@ -299,5 +305,5 @@ PRINTERS: dict[tuple[str, str], Printer] = {
     ("networking.k8s.io", "IngressClass"): Printer(columns("Name", "Controller", "Parameters", "Age"), _ingress_class),
     ("networking.k8s.io", "NetworkPolicy"): Printer(columns("Name", "Pod-Selector", "Age"), _network_policy),
     ("networking.k8s.io", "ServiceCIDR"): Printer(columns("Name", "CIDRs", "Age"), _service_cidr),
-    ("networking.k8s.io", "IPAddress"): Printer(columns("Name", "ParentRef", "Age"), _ip_address),
+    ("networking.k8s.io", "IPAddress"): Printer(columns("Name", "ParentRef"), _ip_address),
 }

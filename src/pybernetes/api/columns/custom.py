@@ -3,10 +3,10 @@
 from functools import lru_cache
 from typing import Any
 
-from .. import jsonpath
+from .. import jsonpath, times
 from ..objects import Obj, encode, name_of
 from ..resources import PrinterColumn
-from .cells import since
+from .cells import UNKNOWN, seconds
 from .column import Column, Printer, columns
 
 _NAME = columns("Name")
@@ -33,12 +33,10 @@ def printer(wanted: tuple[PrinterColumn, ...]) -> Printer:
 
 
 def _cell(column: PrinterColumn, obj: Obj, now: float) -> Any:
-    """None where there is nothing: clients print <none>."""
+    """The first value at the path (the others are not shown); None where there is none: clients print <none>."""
     found = jsonpath.find(obj, column.path)
     if not found:
         return None
-    if len(found) > 1 and column.type == "string":
-        return ",".join(_text(one) for one in found)
     value = found[0]
     match column.type:
         case "integer" if isinstance(value, int | float) and not isinstance(value, bool):
@@ -48,11 +46,20 @@ def _cell(column: PrinterColumn, obj: Obj, now: float) -> Any:
         case "boolean" if isinstance(value, bool):
             return value
         case "date" if isinstance(value, str):
-            return since(value, now)
+            return _since(value, now)
         case "string":
             return _text(value)
     return None
 
 
+def _since(text: str, now: float) -> str:
+    try:
+        return times.human(now - seconds(text)) if text else UNKNOWN
+    except ValueError:
+        return "<invalid>"
+
+
 def _text(value: Any) -> str:
+    if value is None:
+        return "<no value>"
     return value if isinstance(value, str) else encode(value).decode()

@@ -55,10 +55,9 @@ class _Summary:
 
     def __init__(self, pod: Obj) -> None:
         self.pod, found = pod, status(pod)
-        self.sidecars = {
-            one.get("name") for one in spec(pod).get("initContainers") or () if one.get("restartPolicy") == "Always"
-        }
-        self.total = len(spec(pod).get("containers") or ()) + len(self.sidecars)
+        sidecars = [one for one in spec(pod).get("initContainers") or () if one.get("restartPolicy") == "Always"]
+        self.sidecars = {one.get("name") for one in sidecars}
+        self.total = len(spec(pod).get("containers") or ()) + len(sidecars)
         self.ready = self.restarts = 0
         self.restarted_at = ""
         self.reason = found.get("reason") or found.get("phase") or ""
@@ -101,7 +100,7 @@ class _Summary:
         for container in status(self.pod).get("initContainerStatuses") or ():
             if container.get("name") in self.sidecars:
                 self._restarted(container)
-        running = False
+        running, failed = False, ""
         for container in reversed(status(self.pod).get("containerStatuses") or []):
             self._restarted(container)
             state = container.get("state") or {}
@@ -110,11 +109,21 @@ class _Summary:
                 self.reason = waiting["reason"]
             elif terminated is not None:
                 self.reason = _ended(terminated)
+                failed = self.reason if count(terminated, "exitCode") else failed
             elif container.get("ready") and state.get("running") is not None:
                 running = True
                 self.ready += 1
-        if self.reason == "Completed" and running:
-            self.reason = "Running" if condition_true(self.pod, "Ready") else "NotReady"
+        if self.reason == "Completed":
+            self._completed(running=running, failed=failed)
+
+    def _completed(self, *, running: bool, failed: str) -> None:
+        """What the first container says is not yet what the pod comes down to."""
+        if running and condition_true(self.pod, "Ready"):
+            self.reason = "Running"
+        elif failed:
+            self.reason = failed
+        elif running:
+            self.reason = "NotReady"
 
     def _deletion(self) -> None:
         if not is_deleting(self.pod):

@@ -1,21 +1,19 @@
-"""Objects as a meta/v1 Table: what `kubectl get` prints.
+"""The columns of each kind and the cells of its objects: what `kubectl get` prints of a meta/v1 Table.
 
 Cells are always those of -o wide: kubectl hides columns by priority.
 Kinds without a printer have their name and their creation time, custom ones their name and age, as in Kubernetes.
 """
 
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 from ..objects import Obj, metadata
 from ..resources import Resource
 from . import cluster, core, custom, pods, workloads
 from .cells import name
-from .column import Column, Printer
+from .column import Cells, Column, Printer
 from .column import columns as of_names
-
-API_VERSION = "meta.k8s.io/v1"
-Include = Literal["None", "Metadata", "Object"]
 
 
 def _name_and_creation(obj: Obj, now: float) -> list[Any]:
@@ -29,6 +27,10 @@ PRINTERS: dict[tuple[str, str], Printer] = {
     **workloads.PRINTERS,
     **cluster.PRINTERS,
 }
+_IN_LISTS: dict[tuple[str, str], Callable[[Iterable[Obj]], Cells]] = {
+    ("storage.k8s.io", "StorageClass"): cluster.storage_classes,
+}
+"""Of kinds whose row depends on the others in its list."""
 
 
 def printer_of(resource: Resource) -> Printer:
@@ -46,41 +48,20 @@ def cells(resource: Resource, obj: Obj, *, now: float) -> list[Any]:
     return printer_of(resource).cells(obj, now)
 
 
-def row(resource: Resource, obj: Obj, *, now: float, include: Include = "Metadata") -> Obj:
-    """A TableRow; `include` says what `object` holds."""
-    found: Obj = {"cells": cells(resource, obj, now=now)}
+def row(resource: Resource, obj: Obj, *, now: float) -> Obj:
+    """A TableRow without its `object`."""
+    return _row(resource, printer_of(resource).cells, obj, now=now)
+
+
+def rows(resource: Resource, objs: Callable[[], Iterable[Obj]], *, now: float) -> Callable[[Obj], Obj]:
+    """What makes the TableRows of a list; `objs` is all that is in it, asked for by the few kinds that need it."""
+    in_list = None if resource.custom else _IN_LISTS.get((resource.group, resource.kind))
+    found = printer_of(resource).cells if in_list is None else in_list(objs())
+    return partial(_row, resource, found, now=now)
+
+
+def _row(resource: Resource, of: Cells, obj: Obj, *, now: float) -> Obj:
+    found: Obj = {"cells": of(obj, now)}
     if (resource.group, resource.kind) == ("", "Pod") and (conditions := pods.conditions(obj)):
         found["conditions"] = conditions
-    found["object"] = _object(resource, obj, include)
     return found
-
-
-def _object(resource: Resource, obj: Obj, include: Include) -> Obj | None:
-    if include == "None":
-        return None
-    if include == "Object":
-        return {"kind": resource.kind, "apiVersion": resource.api_version} | obj
-    return {"kind": "PartialObjectMetadata", "apiVersion": API_VERSION, "metadata": metadata(obj)}
-
-
-def table(
-    resource: Resource,
-    objs: Iterable[Obj],
-    *,
-    now: float,
-    include: Include = "Metadata",
-    list_metadata: Obj | None = None,
-    header: bool = True,
-) -> Obj:
-    """The Table of a list, or of one object (whose revision it then bears). Watches may leave out the header."""
-    found = list(objs)
-    if list_metadata is None:
-        revision = metadata(found[0]).get("resourceVersion") if len(found) == 1 else None
-        list_metadata = {"resourceVersion": revision} if revision else {}
-    return {
-        "kind": "Table",
-        "apiVersion": API_VERSION,
-        "metadata": list_metadata,
-        "columnDefinitions": [column.definition for column in columns_of(resource)] if header else [],
-        "rows": [row(resource, obj, now=now, include=include) for obj in found],
-    }

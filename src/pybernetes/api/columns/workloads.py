@@ -5,6 +5,7 @@ from typing import Any
 from .. import times
 from ..objects import Obj, controller_of, is_deleting
 from .cells import (
+    NIL,
     NONE,
     UNKNOWN,
     UNSET,
@@ -29,6 +30,7 @@ _JOB_STATES = (
     ("", "Terminating"),
     ("Suspended", "Suspended"),
     ("FailureTarget", "FailureTarget"),
+    ("SuccessCriteriaMet", "SuccessCriteriaMet"),
 )
 """Condition and word, the first that holds; "" is deletion."""
 
@@ -170,13 +172,16 @@ def _metric(wanted: Obj, measured: Obj) -> str:
     if field is None:
         return "<unknown type>"
     target = (wanted.get(field) or {}).get("target") or {}
-    current = (measured.get(field) or {}).get("current") or {}
+    found = measured.get(field)
+    current = (found or {}).get("current") or {}
+    missing = UNKNOWN if found is None else NIL
     prefix = f"{(wanted.get(field) or {}).get('name', '')}: " if field in ("resource", "containerResource") else ""
     if "averageValue" in target or field == "pods":
-        average = " (avg)" if field in ("external", "object") else ""
-        return f"{prefix}{current.get('averageValue', UNKNOWN)}/{target.get('averageValue', '0')}{average}"
+        if field in ("external", "object"):
+            return f"{current.get('averageValue', UNKNOWN)}/{target['averageValue']} (avg)"
+        return f"{prefix}{current.get('averageValue', missing)}/{target.get('averageValue', NIL)}"
     if not prefix:
-        return f"{current.get('value', UNKNOWN)}/{target.get('value', '0')}"
+        return f"{current.get('value', missing)}/{target.get('value', NIL)}"
     have, want = current.get("averageUtilization"), target.get("averageUtilization")
     return f"{prefix}{UNKNOWN if have is None else f'{have}%'}/{'<auto>' if want is None else f'{want}%'}"
 
@@ -210,5 +215,5 @@ PRINTERS: dict[tuple[str, str], Printer] = {
     ("autoscaling", "HorizontalPodAutoscaler"): Printer(
         columns("Name", "Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age"), _autoscaler
     ),
-    ("autoscaling", "Scale"): Printer(columns("Name", "Desired#", "Available#", "Age"), _scale),
+    ("autoscaling", "Scale"): Printer(columns("Name!", "Desired#", "Available#", "Age"), _scale),
 }

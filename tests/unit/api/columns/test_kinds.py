@@ -7,7 +7,7 @@ import pytest
 
 from pybernetes.api import columns
 from pybernetes.api.objects import Obj
-from pybernetes.api.resources import RESOURCES, Resource, find_kind
+from pybernetes.api.resources import RESOURCES, PrinterColumn, Resource, find_kind
 
 NOW = 1_000_000_600.0
 AT = "2001-09-09T01:46:40Z"
@@ -179,7 +179,7 @@ CASES: list[tuple[str, str, Obj, list[Any]]] = [
     ("v1", "Namespace", {"status": {"phase": "Active"}}, ["x", "Active", "10m"]),
     ("v1", "ConfigMap", {"data": {"a": "1"}, "binaryData": {"b": ""}}, ["x", 2, "10m"]),
     ("v1", "Secret", {"type": "Opaque", "data": {"a": ""}}, ["x", "Opaque", 1, "10m"]),
-    ("v1", "ServiceAccount", {}, ["x", 0, "10m"]),
+    ("v1", "ServiceAccount", {"secrets": [{"name": "s"}]}, ["x", "10m"]),
     (
         "v1",
         "Node",
@@ -289,7 +289,7 @@ CASES: list[tuple[str, str, Obj, list[Any]]] = [
         "storage.k8s.io/v1",
         "StorageClass",
         {"provisioner": "p", "metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}},
-        ["x (default)", "p", "Delete", "Immediate", False, "10m"],
+        ["x", "p", "Delete", "Immediate", False, "10m"],
     ),
     (
         "rbac.authorization.k8s.io/v1",
@@ -343,7 +343,63 @@ def test_an_object_of_nothing_but_a_name(row: Resource) -> None:
     assert len(cells) == len(definitions)
     names = [one["name"] for one in definitions]
     assert cells[names.index("Name")] == "x"
-    assert [one["format"] for one in definitions if one["name"] == "Name"] == ["name"]
+    assert all(one["description"] for one in definitions)
+
+
+def storage_class(name: str, created: str, *, default: bool) -> Obj:
+    annotations = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
+    return {"metadata": {"name": name, "creationTimestamp": created, "annotations": annotations}, "provisioner": "p"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "names"),
+    [
+        ([("a", AT, False)], ["a"]),
+        ([("a", AT, True), ("b", AT, False)], ["a (default)", "b"]),
+        ([("a", AT, True), ("b", "2001-09-09T01:50:00Z", True)], ["a", "b (default)"]),
+        ([("b", AT, True), ("a", AT, True)], ["b", "a (default)"]),
+    ],
+)
+def test_the_default_class_of_a_list(classes: list[tuple[str, str, bool]], names: list[str]) -> None:
+    """The newest that says so, the first by name of those; none where one object is shown alone."""
+    row = resource("storage.k8s.io/v1", "StorageClass")
+    objs = [storage_class(name, created, default=default) for name, created, default in classes]
+    make = columns.rows(row, lambda: objs, now=NOW)
+    assert [make(obj)["cells"][0] for obj in objs] == names
+
+
+def test_other_lists_are_read_once() -> None:
+    def never() -> list[Obj]:
+        raise AssertionError("rows of namespaces do not depend on each other")
+
+    make = columns.rows(resource("v1", "Namespace"), never, now=NOW)
+    assert make({"metadata": {"name": "x", "creationTimestamp": AT}}) == {"cells": ["x", "", "10m"]}
+
+
+CUSTOM: list[tuple[str, str, Obj, Any]] = [
+    ("string", ".spec.a", {"a": "x"}, "x"),
+    ("string", ".spec.a", {"a": [1, "x"]}, '[1,"x"]'),
+    ("string", ".spec.a", {"a": 3}, "3"),
+    ("string", ".spec.a", {"a": None}, "<no value>"),
+    ("string", ".spec.a[*].b", {"a": [{"b": "1"}, {"b": "2"}]}, "1"),
+    ("string", ".spec.a", {}, None),
+    ("integer", ".spec.a", {"a": 3.9}, 3),
+    ("integer", ".spec.a", {"a": "3"}, None),
+    ("number", ".spec.a", {"a": 1.5}, 1.5),
+    ("boolean", ".spec.a", {"a": False}, False),
+    ("date", ".spec.a", {"a": AT}, "10m"),
+    ("date", ".spec.a", {"a": ""}, "<unknown>"),
+    ("date", ".spec.a", {"a": "spam"}, "<invalid>"),
+    ("date", ".spec.a", {"a": 7}, None),
+]
+
+
+@pytest.mark.parametrize(("type_", "path", "found", "cell"), CUSTOM)
+def test_cells_of_custom_columns(type_: str, path: str, found: Obj, cell: Any) -> None:
+    """The first value at the path, as its type allows; null where there is none."""
+    column = PrinterColumn(name="A", type=type_, path=path)
+    row = replace(resource("v1", "ConfigMap"), group="x.io", kind="Thing", custom=True, columns=(column,))
+    assert columns.cells(row, {"metadata": {"name": "x"}, "spec": found}, now=NOW) == ["x", cell]
 
 
 def test_custom_kinds_have_an_age() -> None:

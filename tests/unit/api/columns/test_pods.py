@@ -149,10 +149,9 @@ def test_wide() -> None:
     assert columns.cells(PODS, pod({}), now=NOW)[5:] == ["<none>"] * 4
 
 
-def test_the_table() -> None:
-    made = columns.table(PODS, [pod({"phase": "Succeeded"})], now=NOW)
-    assert (made["kind"], made["apiVersion"], made["metadata"]) == ("Table", "meta.k8s.io/v1", {"resourceVersion": "7"})
-    assert [(one["name"], one["priority"]) for one in made["columnDefinitions"]] == [
+def test_the_columns() -> None:
+    found = columns.columns_of(PODS)
+    assert [(one.name, one.priority) for one in found] == [
         ("Name", 0),
         ("Ready", 0),
         ("Status", 0),
@@ -163,35 +162,18 @@ def test_the_table() -> None:
         ("Nominated Node", 1),
         ("Readiness Gates", 1),
     ]
-    assert made["columnDefinitions"][0]["format"] == "name"
-    assert all(one["type"] == "string" and one["description"] for one in made["columnDefinitions"])
-    (row,) = made["rows"]
-    assert row["conditions"] == [
-        {
-            "type": "Completed",
-            "status": "True",
-            "reason": "Succeeded",
-            "message": "The pod has completed successfully.",
-        }
-    ]
-    assert row["object"] == {
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": pod({})["metadata"],
+    assert found[0].format == "name"
+    assert all(one.type == "string" and one.description for one in found)
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [("Succeeded", "The pod has completed successfully."), ("Failed", "The pod failed.")],
+)
+def test_rows_of_pods_that_ended_say_so(phase: str, message: str) -> None:
+    row = columns.row(PODS, pod({"phase": phase}), now=NOW)
+    assert row == {
+        "cells": columns.cells(PODS, pod({"phase": phase}), now=NOW),
+        "conditions": [{"type": "Completed", "status": "True", "reason": phase, "message": message}],
     }
-
-
-def test_what_a_row_includes() -> None:
-    obj = pod({"phase": "Running"})
-    assert columns.row(PODS, obj, now=NOW, include="None") == {
-        "cells": columns.cells(PODS, obj, now=NOW),
-        "object": None,
-    }
-    assert columns.row(PODS, obj, now=NOW, include="Object")["object"] == obj
-
-
-def test_a_list_has_the_metadata_of_the_list() -> None:
-    position = {"resourceVersion": "9", "continue": "x", "remainingItemCount": 3}
-    made = columns.table(PODS, [pod({}), pod({})], now=NOW, list_metadata=position, header=False)
-    assert (made["metadata"], made["columnDefinitions"], len(made["rows"])) == (position, [], 2)
-    assert columns.table(PODS, [], now=NOW)["metadata"] == {}
+    assert "conditions" not in columns.row(PODS, pod({"phase": "Running"}), now=NOW)

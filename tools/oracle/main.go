@@ -1,0 +1,118 @@
+// What Kubernetes itself makes of API objects: reads one JSON object a line, writes one JSON answer a line.
+//
+// plain: the object through Kubernetes' types. proto: the same as a protobuf body, in base64. defaulted: with the
+// defaults of its version. table: the meta/v1 Table of the defaulted object, as the API server's printers make it.
+// tools/golden.py runs it to write the golden files of tests/unit/api.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	kjson "k8s.io/apimachinery/pkg/runtime/serializer/json"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	_ "k8s.io/kubernetes/pkg/apis/admissionregistration/install"
+	_ "k8s.io/kubernetes/pkg/apis/flowcontrol/install"
+	_ "k8s.io/kubernetes/pkg/apis/networking/install"
+	_ "k8s.io/kubernetes/pkg/apis/node/install"
+	_ "k8s.io/kubernetes/pkg/apis/storagemigration/install"
+	"k8s.io/kubernetes/pkg/printers"
+	internal "k8s.io/kubernetes/pkg/printers/internalversion"
+	"k8s.io/kubernetes/pkg/printers/storage"
+)
+
+var (
+	scheme = legacyscheme.Scheme
+	texts  = kjson.NewSerializerWithOptions(kjson.DefaultMetaFactory, scheme, scheme, kjson.SerializerOptions{})
+	bodies = protobuf.NewSerializer(scheme, scheme)
+	tables = storage.TableConvertor{TableGenerator: printers.NewTableGenerator().With(internal.AddHandlers)}
+)
+
+// Answer is a line of the output; problem says why something is missing.
+type Answer struct {
+	Plain     json.RawMessage `json:"plain,omitempty"`
+	Proto     string          `json:"proto,omitempty"`
+	Defaulted json.RawMessage `json:"defaulted,omitempty"`
+	Table     *metav1.Table   `json:"table,omitempty"`
+	Problem   string          `json:"problem,omitempty"`
+}
+
+func text(obj runtime.Object, kind schema.GroupVersionKind) (json.RawMessage, error) {
+	obj.GetObjectKind().SetGroupVersionKind(kind)
+	var out bytes.Buffer
+	err := texts.Encode(obj, &out)
+	return json.RawMessage(bytes.TrimSpace(out.Bytes())), err
+}
+
+func answer(line []byte) (said Answer) {
+	defer func() {
+		if found := recover(); found != nil {
+			said.Problem = fmt.Sprint("panic: ", found)
+		}
+	}()
+	obj, kind, err := texts.Decode(line, nil, nil)
+	if err != nil {
+		return Answer{Problem: err.Error()}
+	}
+	if said.Plain, err = text(obj, *kind); err != nil {
+		return Answer{Problem: err.Error()}
+	}
+	var body bytes.Buffer
+	if err = bodies.Encode(obj, &body); err != nil {
+		return Answer{Problem: err.Error()}
+	}
+	said.Proto = base64.StdEncoding.EncodeToString(body.Bytes())
+	scheme.Default(obj)
+	if said.Defaulted, err = text(obj, *kind); err != nil {
+		said.Problem = err.Error()
+		return
+	}
+	if obj, _, err = texts.Decode(said.Defaulted, nil, nil); err != nil {
+		said.Problem = err.Error()
+		return
+	}
+	if said.Table, err = table(obj); err != nil {
+		said.Problem = err.Error()
+	}
+	return
+}
+
+func table(obj runtime.Object) (*metav1.Table, error) {
+	hub, err := scheme.UnsafeConvertToVersion(obj, runtime.InternalGroupVersioner)
+	if err != nil {
+		return nil, err
+	}
+	found, err := tables.ConvertToTable(context.Background(), hub, &metav1.TableOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for at := range found.Rows {
+		found.Rows[at].Object = runtime.RawExtension{}
+	}
+	return found, nil
+}
+
+func main() {
+	in := bufio.NewReaderSize(os.Stdin, 1<<24)
+	out := json.NewEncoder(os.Stdout)
+	for {
+		line, ended := in.ReadBytes('\n')
+		if len(bytes.TrimSpace(line)) > 0 {
+			if err := out.Encode(answer(line)); err != nil {
+				panic(err)
+			}
+		}
+		if ended != nil {
+			return
+		}
+	}
+}
