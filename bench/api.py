@@ -35,6 +35,7 @@ from typing import Any
 
 import uvloop
 
+from machine import machine, pss_mb
 from pybernetes.api.errors import ApiError
 from pybernetes.api.objects import Key, Obj, decode, encode
 from pybernetes.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, PODS, SERVICE_ACCOUNTS
@@ -42,7 +43,6 @@ from pybernetes.app import connect
 from pybernetes.client import Client, kubeconfig
 from pybernetes.local.processes import MALLOC
 from pybernetes.store.sqlite import SqliteStore
-from start import machine, pss_mb
 
 BIN = Path(sys.executable).parent
 CPUS = sorted(os.sched_getaffinity(0))
@@ -488,7 +488,7 @@ def main() -> None:
     if shutil.which("wrk") is None:
         sys.exit("bench/api.py needs wrk: apt-get install wrk")
     os.sched_setaffinity(0, {CLIENT_CPU})
-    print(f"machine: {machine()}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    print(f"machine: {machine()}", file=sys.stderr)
     rates: dict[str, Callable[[Server], None]] = {
         "get_pod_per_s": lambda made: bench_get(made, options.seconds),
         "list_10k_ms": lambda made: uvloop.run(bench_list(made, 15)),

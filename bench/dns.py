@@ -30,6 +30,7 @@ from typing import Any
 import uvloop
 
 import dns_references
+from machine import machine, pss_mb
 from pybernetes.aio.process import collect_seldom
 from pybernetes.api.objects import Obj, encode
 from pybernetes.api.resources import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES
@@ -239,11 +240,6 @@ def cpu_seconds(pid: int) -> float:
     return own + sum(cpu_seconds(int(child)) for child in children)
 
 
-def pss_mb(pid: int) -> float:
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(re.findall(r"^Pss:\s+(\d+) kB", text, re.M)[0]) / 1024
-
-
 # -- the same names for other servers, as a measure of the machine ---
 
 
@@ -368,9 +364,8 @@ def main() -> None:
     if "commit" in parts and os.geteuid():
         sys.exit("bench/dns.py commit needs root")
     import dns_commit  # here, so that the server under test does not weigh what a whole cluster needs
-    import start
 
-    print(f"machine: {start.machine()}; load before: {os.getloadavg()[0]:.2f}", file=sys.stderr)
+    print(f"machine: {machine()}", file=sys.stderr)
     if "load" in parts:
         measure_load(options.seconds)
     if "commit" in parts:

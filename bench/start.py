@@ -16,8 +16,6 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
-import re
 import socket
 import statistics
 import subprocess
@@ -30,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from machine import machine, pss_mb
 from pybernetes.api.objects import Key, Obj, condition_is
 from pybernetes.api.resources import ENDPOINT_SLICES, NODES, SERVICES
 from pybernetes.app import connect
@@ -211,17 +210,6 @@ def http_get(address: str, path: str) -> bytes:
     return b"".join(parts)
 
 
-# -- memory ---
-
-
-def pss_mb(pid: int) -> float:
-    """Of a process and all that it has started."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    own = int(re.findall(r"^Pss:\s+(\d+) kB", text, re.M)[0]) / 1024
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return own + sum(pss_mb(int(child)) for child in children)
-
-
 # -- one endpoint to all nodes ---
 
 
@@ -348,13 +336,6 @@ def wait_all(watchers: list[Watcher], letter: str) -> None:
 
 
 # -- all of it ---
-
-
-def machine() -> str:
-    model = re.findall(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 30
-    python = f"Python {platform.python_version()}"
-    return f"{model[0] if model else '?'}, {os.cpu_count()} CPUs, {memory} GiB, {platform.platform()}, {python}"
 
 
 def main() -> None:

@@ -72,6 +72,8 @@ def assign(previous: Sequence[Backend], wanted: Iterable[Backend]) -> tuple[Back
     the holes, the last ones the rest.
     """
     remaining = shares(list(wanted))
+    if not previous:
+        return tuple([backend for backend, count in remaining.items() for _ in range(count)])
     slots: list[Backend | None] = []
     for backend in previous:
         left = remaining.get(backend, 0)
@@ -139,6 +141,10 @@ class Planner:
     def _ours(self, address: str) -> bool:
         return (":" in address) == (self.version == 6)
 
+    def _of_family(self, backends: Sequence[Backend]) -> list[Backend]:
+        six = self.version == 6
+        return [each for each in backends if (":" in each.address) == six]
+
     def place(self, front: Front, was: Placement | None = None) -> Placement | None:
         """The placement of a front; None when it has no cluster IP in this family."""
         vips = [vip for vip in front.vips if self._ours(vip)]
@@ -157,8 +163,8 @@ class Planner:
         return Placement(
             front=front,
             addresses=tuple(addresses),
-            cluster=assign(was.cluster if was else (), (each for each in cluster if self._ours(each.address))),
-            local=assign(was.local if was else (), (each for each in local if self._ours(each.address))),
+            cluster=assign(was.cluster if was else (), self._of_family(cluster)),
+            local=assign(was.local if was else (), self._of_family(local)),
             sources=self._sources(front, balancers),
         )
 
@@ -320,7 +326,9 @@ class Difference:
                 yield DeleteElements(name, keys)
         for name in ELEMENT_SETS:
             removed, added = self.removed.get(name, {}), self.added.get(name, {})
-            fresh = {key: data for key, data in added.items() if key not in removed or removed[key] != data}
+            fresh = added
+            if removed:
+                fresh = {key: data for key, data in added.items() if key not in removed or removed[key] != data}
             if fresh:
                 yield AddElements(name, fresh)
 

@@ -50,15 +50,23 @@ def choose(candidates: Sequence[Candidate], at: Place) -> Chosen:
     and for this node, each by itself).
     """
     ready = [each for each in candidates if each[0].ready]
-    ending = [each for each in candidates if each[0].serving and each[0].terminating and not each[0].ready]
-    near = _nearest(ready, at) if ready else ending
-    here = [each for each in ready if each[0].node == at.node] or [each for each in ending if each[0].node == at.node]
-    cluster, local = _backends(near, at), _backends(here, at)
-    if len(near) == len(candidates):
-        return Chosen(cluster, local, ())
+    near = _nearest(ready, at) if ready else _ending(candidates)
+    cluster = _backends(near, at)
+    if len(near) == len(candidates):  # all alike, as nearly always
+        return Chosen(cluster, tuple([each for each in cluster if each.local]), ())
+    here = _at(ready, at.node) or _at(_ending(candidates), at.node)
+    local = _backends(here, at)
     taken = {(each.address, each.port) for each in (*cluster, *local)}
     serving = _backends((each for each in candidates if each[0].serving or each[0].ready), at)
     return Chosen(cluster, local, tuple(each for each in serving if (each.address, each.port) not in taken))
+
+
+def _ending(candidates: Sequence[Candidate]) -> list[Candidate]:
+    return [each for each in candidates if each[0].serving and each[0].terminating and not each[0].ready]
+
+
+def _at(candidates: Sequence[Candidate], node: str) -> list[Candidate]:
+    return [each for each in candidates if each[0].node == node]
 
 
 def _nearest(ready: Sequence[Candidate], at: Place) -> Sequence[Candidate]:
@@ -79,11 +87,11 @@ def _hinted(ready: Sequence[Candidate], hints: Callable[[Endpoint], tuple[str, .
 def _backends(chosen: Iterable[Candidate], at: Place) -> tuple[Backend, ...]:
     """Each address and port once; of two that contradict each other, local and the larger weight."""
     found: dict[tuple[str, int], Backend] = {}
-    for endpoint, port in chosen:
-        place = (endpoint.address, port)
-        backend = Backend(endpoint.address, port, endpoint.node == at.node, endpoint.weight)
-        if (other := found.get(place)) is not None:
-            local, weight = backend.local or other.local, max(backend.weight, other.weight)
-            backend = Backend(endpoint.address, port, local, weight)
-        found[place] = backend
+    node = at.node
+    for (address, where, _, _, _, _, _, weight), port in chosen:
+        backend = Backend(address, port, where == node, weight)
+        other = found.setdefault((address, port), backend)
+        if other is not backend:
+            local, weight = backend.local or other.local, max(weight, other.weight)
+            found[address, port] = Backend(address, port, local, weight)
     return tuple(found.values())

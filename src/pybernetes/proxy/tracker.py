@@ -260,7 +260,7 @@ class Tracker:
         """The Services with a health check port."""
         self.touched = asyncio.Event()
         self._touched: set[Key] = set()
-        self._ports: dict[Key, frozenset[ServicePort]] = {}
+        self._ports: dict[Key, tuple[ServicePort, ...]] = {}
         self._triggers: list[datetime] = []
         self._draining = Draining(self._touch)
 
@@ -292,7 +292,7 @@ class Tracker:
         touched, self._touched = self._touched, set()
         self.touched.clear()
         for key in touched:
-            changed |= self._recompute(key)
+            changed.update(self._recompute(key))
         return frozenset(changed)
 
     def take_triggers(self) -> list[datetime]:
@@ -300,28 +300,30 @@ class Tracker:
         taken, self._triggers = self._triggers, []
         return taken
 
-    def _recompute(self, key: Key) -> set[ServicePort]:
+    def _recompute(self, key: Key) -> list[ServicePort]:
+        """The ports of one Service that differ from what they were."""
         service = self.services.get(key)
         slices = self.slices.indexed(BY_SERVICE, str(key)) if service is not None else ()
         found = fronts(service, slices, node=self.node, zone=self.zone) if service is not None else {}
-        for port, front in found.items():
-            found[port] = self._draining.keep(key, port, front, self.desired.get(port))
         check = health_check(service, slices, node=self.node) if service is not None and found else None
         if check is not None:
             self.health[key] = check
         else:
             self.health.pop(key, None)
-        changed = {port for port, front in found.items() if self.desired.get(port) != front}
-        gone = self._ports.get(key, frozenset()) - found.keys()
+        changed: list[ServicePort] = []
+        for port, front in found.items():
+            was = self.desired.get(port)
+            kept = self._draining.keep(key, port, front, was)
+            if kept != was:
+                self.desired[port] = kept
+                changed.append(port)
+        gone = [port for port in self._ports.pop(key, ()) if port not in found]
         for port in gone:
             del self.desired[port]
             self._draining.forget(port)
-        self.desired.update(found)
         if found:
-            self._ports[key] = frozenset(found)
-        else:
-            self._ports.pop(key, None)
-        return changed | gone
+            self._ports[key] = tuple(found)
+        return changed + gone
 
 
 def _time(text: str) -> datetime | None:
