@@ -17,7 +17,7 @@ from pybernetes.api.errors import error_of
 from pybernetes.api.objects import Obj, decode, encode
 from pybernetes.wire import Request, Response, Transport
 
-from .target import Reader, Target, Unresolved, targets
+from .target import Reader, Target, Unresolved, shown, targets
 
 _MOST_TRANSPORTS = 64
 """Places with kept connections; past that the one longest unused is closed."""
@@ -27,12 +27,16 @@ Connect = Callable[[Target], Transport]
 
 
 class CallFailed(Exception):
-    """A webhook that gave no usable answer. The text is what follows `failed calling webhook "x": `."""
+    """A webhook that gave no usable answer. The text is what follows `failed calling webhook "x": ` in admission."""
 
-    def __init__(self, message: str, *, code: int = 503) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, cause: str, *, code: int = 503) -> None:
+        super().__init__(f"failed to call webhook: {cause}")
+        self.cause = cause
         self.code = code
+
+    @property
+    def message(self) -> str:
+        return str(self)
 
 
 def http(target: Target) -> Transport:
@@ -64,21 +68,22 @@ class Caller:
 
         `client` is a WebhookClientConfig. Raises CallFailed.
         """
-        try:
-            places = targets(client, self._reader)
-        except (Unresolved, ValueError) as error:
-            raise CallFailed(f"failed to call webhook: {error}") from error
-        self._rng.shuffle(places)
         body = encode(review)
         seconds = f"{math.ceil(timeout_seconds)}s"
-        shown = f'Post "{places[0].shown}?timeout={seconds}"'
+        post = ""
+        try:
+            post = f'Post "{shown(client)}?timeout={seconds}": '
+            places = targets(client, self._reader)
+        except (Unresolved, ValueError) as error:
+            raise CallFailed(f"{post}{error}") from error
+        self._rng.shuffle(places)
         try:
             async with asyncio.timeout(timeout_seconds):
                 answer = await self._post(places, body, seconds)
         except TimeoutError as error:
-            raise CallFailed(f"failed to call webhook: {shown}: context deadline exceeded") from error
+            raise CallFailed(f"{post}context deadline exceeded") from error
         except ConnectionError as error:
-            raise CallFailed(f"failed to call webhook: {shown}: {reason(error)}") from error
+            raise CallFailed(f"{post}{reason(error)}") from error
         return _read(answer)
 
     async def _post(self, places: list[Target], body: bytes, seconds: str) -> Response:
@@ -131,14 +136,14 @@ def _read(answer: Response) -> Obj:
     assert isinstance(answer.body, bytes)
     if not 200 <= answer.status <= 206:
         text = _server_error(answer.status, answer.body)
-        raise CallFailed(f"failed to call webhook: {text}", code=answer.status)
+        raise CallFailed(text, code=answer.status)
     try:
         found: Any = decode(answer.body)
     except ValueError as error:
-        raise CallFailed(f"failed to call webhook: couldn't get version/kind; json parse error: {error}") from error
+        raise CallFailed(f"couldn't get version/kind; json parse error: {error}") from error
     if not isinstance(found, dict):
         kind = type(found).__name__
-        raise CallFailed(f"failed to call webhook: couldn't get version/kind; json parse error: not an object: {kind}")
+        raise CallFailed(f"couldn't get version/kind; json parse error: not an object: {kind}")
     return found
 
 

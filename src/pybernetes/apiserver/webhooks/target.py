@@ -51,6 +51,23 @@ def targets(client: Obj, reader: Reader) -> list[Target]:
     return _of_service(service, reader, ca)
 
 
+def shown(client: Obj) -> str:
+    """The URL that a clientConfig means, as it stands in errors; it needs nobody behind it. Raises Unresolved."""
+    if client.get("url"):
+        return _of_url(str(client["url"]), b"").shown
+    if not client.get("service"):
+        raise Unresolved("webhook configuration must have either service or URL")
+    return _service(client["service"])[1]
+
+
+def _service(reference: Obj) -> tuple[str, str, str]:
+    """(host:port, URL, path) of a reference to a Service."""
+    port = int(reference.get("port") or _HTTPS)
+    path = "/" + str(reference.get("path") or "").lstrip("/")
+    host = f"{reference['name']}.{reference['namespace']}.svc:{port}"
+    return host, f"https://{host}{path}", path
+
+
 def _of_url(url: str, ca: bytes) -> Target:
     parts = urlsplit(url)
     return Target(
@@ -66,21 +83,11 @@ def _of_url(url: str, ca: bytes) -> Target:
 def _of_service(reference: Obj, reader: Reader, ca: bytes) -> list[Target]:
     """The road is the endpoints' own addresses: a host needs no service proxy for it (as pod proxying)."""
     namespace, name = str(reference["namespace"]), str(reference["name"])
-    port = int(reference.get("port") or _HTTPS)
-    path = "/" + str(reference.get("path") or "").lstrip("/")
-    server_name = f"{name}.{namespace}.svc"
-    host = f"{server_name}:{port}"
+    host, url, path = _service(reference)
+    server_name, _, port = host.rpartition(":")
     return [
-        Target(
-            server=f"https://{address}",
-            path=path,
-            shown=f"https://{host}{path}",
-            host=host,
-            query={},
-            server_name=server_name,
-            ca=ca,
-        )
-        for address in _addresses(reader, namespace, name, port=port)
+        Target(server=f"https://{address}", path=path, shown=url, host=host, query={}, server_name=server_name, ca=ca)
+        for address in _addresses(reader, namespace, name, port=int(port))
     ]
 
 

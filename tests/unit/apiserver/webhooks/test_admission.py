@@ -217,7 +217,10 @@ async def test_should_unconditionally_reject_operations_on_fail_closed_webhook(w
     config = {"service": service, "caBundle": world.hooks.bundle}
     await world.add("/closed", lambda _: {}, clientConfig=config, failurePolicy="Fail")
     code, status = await world.call("POST", MAPS, config_map())
-    why = 'failed calling webhook "closed.example.com": failed to call webhook: service "e2e-test-webhook" not found'
+    post = (
+        'Post "https://e2e-test-webhook.default.svc:443/configmaps?timeout=10s": service "e2e-test-webhook" not found'
+    )
+    why = f'failed calling webhook "closed.example.com": failed to call webhook: {post}'
     assert (code, status["reason"]) == (500, "InternalError")
     assert status["message"] == f"Internal error occurred: {why}"
     assert status["details"] == {"causes": [{"message": why}]}

@@ -41,6 +41,9 @@ async def caller(reader: Any) -> AsyncIterator[Caller]:
     await found.close()
 
 
+POST = 'failed to call webhook: Post "https://hook.hooks.svc:443/?timeout=10s": '
+
+
 async def failure(caller: Caller, client: Obj, *, seconds: float = 10) -> CallFailed:
     with pytest.raises(CallFailed) as caught:
         await caller.call(client, {}, timeout_seconds=seconds)
@@ -75,15 +78,15 @@ async def test_the_port_of_the_reference_chooses_the_endpoint_port(
         reader.service("hook", port=8443, endpoints=[("127.0.0.1", port)])
         assert await caller.call(hooks.of_service("hook", port=8443), {}, timeout_seconds=5) == {"echo": {}}
         missing = await failure(caller, hooks.of_service("hook"))
-    assert missing.message == 'failed to call webhook: no service port 443 found for service "hook"'
+    assert missing.message == POST + 'no service port 443 found for service "hook"'
 
 
 async def test_what_is_not_there_is_named(caller: Caller, hooks: Any, reader: Any) -> None:
     gone = await failure(caller, hooks.of_service("hook"))
-    assert gone.message == 'failed to call webhook: service "hook" not found'
+    assert gone.message == POST + 'service "hook" not found'
     reader.service("hook", port=443, endpoints=[("127.0.0.1", 1)], ready=False)
     empty = await failure(caller, hooks.of_service("hook"))
-    assert empty.message == 'failed to call webhook: no endpoints available for service "hook"'
+    assert empty.message == POST + 'no endpoints available for service "hook"'
 
 
 async def test_a_certificate_of_another_authority_is_refused(
