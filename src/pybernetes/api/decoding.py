@@ -197,14 +197,16 @@ def _bad_base64(text: str) -> int:
     return len(text) - len(text) % 4
 
 
-def conform(obj: Obj, type_: Type, *, version: str = "", kind: str = "") -> list[str]:
+def conform(obj: Any, type_: Type, *, version: str = "", kind: str = "", path: str = "") -> list[str]:
     """Make `obj` what `type_` says, in place; returns what strict decoding would complain of (unknown fields).
+
+    `path` is where it stands in what was sent.
 
     Raises BadRequest for a wrong type: `Deployment in version "v1" cannot be handled as a Deployment: json: ...`.
     """
     walk = _Walk()
     try:
-        walk.value(obj, type_, "")
+        walk.value(obj, type_, path)
         if not walk.first:
             return walk.problems
         text = walk.first

@@ -25,9 +25,10 @@ _PARTIAL = b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","meta
 
 
 def stored(obj: Obj, row: Resource) -> bytes:
-    """The bytes to keep."""
+    """The bytes to keep. A custom resource says itself which version it is in."""
     metadata = {name: value for name, value in obj["metadata"].items() if name != "resourceVersion"}
-    return encode({"apiVersion": row.api_version, "kind": row.kind, "metadata": metadata} | _rest(obj))
+    version = obj["apiVersion"] if row.custom else row.api_version
+    return encode({"apiVersion": version, "kind": row.kind, "metadata": metadata} | _rest(obj))
 
 
 def _rest(obj: Obj) -> Obj:
@@ -44,8 +45,7 @@ def restored(record: Record) -> Obj:
 class Codec:
     """The served forms of the records of one row. `convert` is given for a row stored in another row's version.
 
-    A custom resource's records may each be in another version, as its definition had it when they were written: those
-    that are in this row's are spliced, the others converted.
+    A custom resource's records may each be in another version; they come here through its `conversion.Converter`.
     """
 
     def __init__(self, row: Resource, convert: Convert | None = None) -> None:
@@ -57,28 +57,22 @@ class Codec:
         self._open = self._head + b'"resourceVersion":"%d",'
         self._item = (self._head if row.custom else b'{"metadata":{') + b'"resourceVersion":"%d",'
 
-    def _foreign(self, record: Record) -> bool:
-        """Whether a record must be converted."""
-        if self._convert is None:
-            return False
-        return not (self.row.custom and record.value.startswith(self._head))
-
     def raw(self, record: Record, revision: Revision = 0) -> bytes:
         """The object as JSON; with `revision` that one in place of the record's own (deletions)."""
-        if self._foreign(record):
+        if self._convert is not None:
             return encode(self.obj(record, revision))
         return self._open % (revision or record.revision) + record.value[self._offset :]
 
     def unsaved(self, record: Record) -> bytes:
         """An object that a dry run would have created: it has no revision."""
-        return encode(self.obj(record)) if self._foreign(record) else record.value
+        return record.value if self._convert is None else encode(self.obj(record))
 
     def item(self, record: Record) -> bytes:
         """The object as an item of a list."""
-        if self._foreign(record):
-            obj = self.obj(record)
-            bare = () if self.row.custom else ("apiVersion", "kind")
-            return encode({name: value for name, value in obj.items() if name not in bare})
+        if self._convert is not None:
+            return encode(
+                {name: value for name, value in self.obj(record).items() if name not in ("apiVersion", "kind")}
+            )
         return self._item % record.revision + record.value[self._offset :]
 
     def partial(self, record: Record, revision: Revision = 0) -> bytes:
@@ -91,7 +85,7 @@ class Codec:
         obj = restored(record)
         if revision:
             obj["metadata"]["resourceVersion"] = str(revision)
-        return self._convert(obj) if self._convert is not None and self._foreign(record) else obj
+        return obj if self._convert is None else self._convert(obj)
 
 
 def view_decoder(paths: tuple[str, ...]) -> Callable[[bytes], Obj]:

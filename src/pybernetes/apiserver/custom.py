@@ -7,20 +7,20 @@ establish, finalizer.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pybernetes.api import times
-from pybernetes.api.errors import ApiError, InternalError, NotFound
-from pybernetes.api.kinds.conversion import Conversion
-from pybernetes.api.kinds.custom import Version, versions_of
+from pybernetes.api.errors import ApiError, NotFound
+from pybernetes.api.kinds.custom import CustomStrategy, Version, strategies_of, versions_of
 from pybernetes.api.kinds.definitions import CLEANUP
-from pybernetes.api.objects import Obj, condition, condition_is, decode, is_deleting, metadata, name_of
+from pybernetes.api.objects import Obj, condition, condition_is, decode, encode, is_deleting, metadata, name_of
 from pybernetes.api.resources import CUSTOM_RESOURCE_DEFINITIONS, RESOURCES, Resource
 from pybernetes.api.scheme import Entry
 from pybernetes.store import Record
 
-from .deletion import DeleteOptions
+from .conversion import TIMEOUT_SECONDS, Converter
+from .metrics import ConversionCall
 from .registry import Registry, Write
 from .users import MASTERS, User
 
@@ -42,12 +42,30 @@ class Names(NamedTuple):
     list_kind: str
 
 
+class _Served(NamedTuple):
+    """What is served of a definition. `told` is all that it depends on, as bytes; empty for nothing."""
+
+    crd: Obj
+    strategies: Mapping[str, CustomStrategy] = {}
+    versions: tuple[Version, ...] = ()
+    told: bytes = b""
+
+    @property
+    def rows(self) -> tuple[Resource, ...]:
+        return tuple(version.row for version in self.versions)
+
+
+_NOTHING = _Served({})
+
+
 class CustomResources:
     """Keeps the scheme's custom rows as the definitions say; `run` writes their status and empties deleted ones."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._rows: dict[str, tuple[Resource, ...]] = {}
+        self._rows: dict[str, _Served] = {}
+        self.observe: Callable[[ConversionCall], None] = lambda _: None
+        """Told of every call of a conversion webhook."""
         self._groups: dict[str, str] = {}
         self._accepted: dict[str, Names] = {}
         """The names that definitions have, by definition."""
@@ -59,7 +77,7 @@ class CustomResources:
     def _observe(self, key: str, record: Record | None) -> None:
         name = key.removeprefix(CUSTOM_RESOURCE_DEFINITIONS.prefix)
         if record is None:
-            self._serve(name, ())
+            self._serve(name, _NOTHING)
             self._accepted.pop(name, None)
             group = self._groups.pop(name, "")
             for other in [other for other, theirs in self._groups.items() if theirs == group]:
@@ -74,17 +92,29 @@ class CustomResources:
         self._serve(name, _readable(crd))
         self._look(name)
 
-    def _serve(self, name: str, versions: Sequence[Version]) -> None:
-        """The rows of a definition are these and no others."""
-        before = self._rows.pop(name, ())
-        if versions:
-            self._rows[name] = tuple(version.row for version in versions)
-        elif not before:
+    def _serve(self, name: str, served: "_Served") -> None:
+        """The rows of a definition are these and no others; nothing happens when nothing of them has changed."""
+        before = self._rows.pop(name, _NOTHING)
+        if served.versions:
+            self._rows[name] = served
+        if served.told == before.told:
+            self._rows[name] = before
             return
-        self._registry.scheme.swap(before, [_entry(version) for version in versions])
-        if before and not versions:
-            for prefix in {row.prefix for row in before}:
-                self._registry.cache.shelf(prefix).close()
+        registry = self._registry
+        rows = before.rows
+        for prefix in {row.prefix for row in rows}:
+            registry.converters.pop(prefix, None)
+        for prefix in {row.prefix for row in served.rows}:
+            registry.converters[prefix] = self._converter(served)
+        registry.scheme.swap(rows, [_entry(version) for version in served.versions])
+        for prefix in {row.prefix for row in rows}:
+            registry.cache.shelf(prefix).close()  # what watches have sent may be otherwise now: they begin anew
+
+    def _converter(self, served: _Served) -> Converter:
+        def ask(client: Obj, review: Obj) -> Awaitable[Obj]:
+            return self._registry.caller.call(client, review, timeout_seconds=TIMEOUT_SECONDS)
+
+        return Converter(served.crd, served.strategies, ask=ask, observe=lambda call: self.observe(call))
 
     def _look(self, name: str, *, after: float = 0.0) -> None:
         if after:
@@ -137,66 +167,49 @@ class CustomResources:
     async def _empty(self, crd: Obj) -> None:
         """Delete all objects of a deleted definition, and let it go when there are none left."""
         registry, name = self._registry, name_of(crd)
-        write = Write(user=_SELF, manager="kube-apiserver")
-        rows = self._rows.get(name)
-        if rows:
-            shelf = registry.shelf(rows[0])
-            records = [item.record for item in shelf.scan()]
-            await registry.delete_all(rows[0], records, DeleteOptions(policy="Background"), write=write)
-            if shelf.items:
-                self._look(name, after=_LOOK_SECONDS)
-                return
+        shelf = registry.cache.shelf(prefix_of_objects(crd))
+        for item in shelf.scan():
+            await registry.purge(item.record)
+        if shelf.items:
+            self._look(name, after=_LOOK_SECONDS)
+            return
 
         def edit(current: Obj) -> Obj:
             meta = dict(metadata(current))
             meta["finalizers"] = [one for one in meta.get("finalizers") or () if one != CLEANUP]
             return current | {"metadata": meta}
 
+        write = Write(user=_SELF, manager="kube-apiserver")
         await registry.update(CUSTOM_RESOURCE_DEFINITIONS, name, edit, namespace="", write=write, patch=True)
 
 
-def _readable(crd: Obj) -> tuple[Version, ...]:
-    """The versions of a definition. One that was stored under other rules must not end the server: it is not served."""
+def _readable(crd: Obj) -> _Served:
+    """What to serve of a definition: nothing of one that was stored under other rules, lest it ends the server."""
     try:
-        return tuple(versions_of(crd))
+        strategies = strategies_of(crd)
+        versions = tuple(versions_of(crd, strategies))
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         log.error("custom resource definition cannot be served name=%s error=%r", name_of(crd), error)
-        return ()
+        return _NOTHING
+    if not versions:
+        return _NOTHING
+    told = [crd["spec"], (crd.get("status") or {}).get("acceptedNames"), is_deleting(crd)]
+    return _Served(crd, strategies, versions, encode(told))
+
+
+def prefix_of_objects(crd: Obj) -> str:
+    """Where the objects of a definition are stored, served or not."""
+    return Resource(group=crd["spec"]["group"], plural=crd["spec"]["names"]["plural"], kind="").prefix
 
 
 def _entry(version: Version) -> Entry:
-    row = version.row
     return Entry(
-        row,
+        version.row,
         version.strategy,
         openapi=version.schema,
-        conversion=_by_webhook(row) if version.webhook else _by_name(row),
         conform=version.strategy.conform,
         warning=version.warning,
     )
-
-
-def _by_name(row: Resource) -> Conversion:
-    return Conversion(lambda obj: obj, lambda obj: obj | {"apiVersion": row.api_version})
-
-
-def _by_webhook(row: Resource) -> Conversion:
-    """Not asked yet: what would need it fails as it does where the webhook cannot be reached."""
-
-    def refuse(version: str) -> InternalError:
-        return InternalError(
-            f"conversion webhook for {version}, Kind={row.kind} failed: this server does not call conversion webhooks"
-        )
-
-    def to_storage(obj: Obj) -> Obj:
-        if row.storage.version != row.version:
-            raise refuse(row.api_version)
-        return obj
-
-    def from_storage(obj: Obj) -> Obj:
-        raise refuse(str(obj["apiVersion"]))
-
-    return Conversion(to_storage, from_storage)
 
 
 def _names(crd: Obj) -> Names:

@@ -17,7 +17,7 @@ from pybernetes.store import Record, Revision
 from pybernetes.wire import Request, Response
 
 from .accept import JSON, META, YAML, Media, object_media, wants_pretty
-from .registry import Served
+from .served import Served
 
 _HEADERS = {"content-type": JSON, "cache-control": "no-cache, private"}
 _CHUNK = 500

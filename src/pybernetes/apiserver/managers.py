@@ -11,7 +11,7 @@ from pybernetes.api import patch
 from pybernetes.api.objects import Obj, metadata
 
 if TYPE_CHECKING:
-    from .registry import Served
+    from .served import Served
     from .users import User
 
 _COMPONENT, _ACCOUNT = "system:", "system:serviceaccount:"

@@ -13,6 +13,8 @@ from .held import Held
 from .route import CONNECTING, Route
 
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
+_DOUBLING = tuple(0.001 * 2**power for power in range(15))
+_CONVERSIONS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 45, 60)
 _LABELS = ("verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component")
 _LONG = (_LABELS[0], *_LABELS[2:])
 _SIZES = tuple(10.0**power for power in range(3, 10))
@@ -31,6 +33,16 @@ class WebhookCall(NamedTuple):
     seconds: float
     rejected: bool = False
     failed_open: bool = False
+
+
+class ConversionCall(NamedTuple):
+    """One call of a conversion webhook; `failure` is "" for a good one, else its type."""
+
+    definition: str
+    source: str
+    target: str
+    seconds: float
+    failure: str = ""
 
 
 class Metrics:
@@ -99,6 +111,34 @@ class Metrics:
             ("name", "type"),
             registry=self.registry,
         )
+
+        self._conversions = Histogram(
+            "apiserver_crd_conversion_webhook_duration_seconds",
+            "Seconds that a conversion webhook took, by definition and versions.",
+            ("crd_name", "from_version", "to_version", "succeeded"),
+            buckets=_DOUBLING,
+            registry=self.registry,
+        )
+        self._conversion_calls = Counter(
+            "apiserver_conversion_webhook_request",
+            "Calls of conversion webhooks by how they ended.",
+            ("result", "failure_type"),
+            registry=self.registry,
+        )
+        self._conversion_seconds = Histogram(
+            "apiserver_conversion_webhook_duration_seconds",
+            "Seconds that calls of conversion webhooks took by how they ended.",
+            ("result", "failure_type"),
+            buckets=_CONVERSIONS,
+            registry=self.registry,
+        )
+
+    def conversion(self, asked: ConversionCall) -> None:
+        good = not asked.failure
+        result = "success" if good else "failure"
+        self._conversions.labels(asked.definition, asked.source, asked.target, str(good).lower()).observe(asked.seconds)
+        self._conversion_calls.labels(result, asked.failure).inc()
+        self._conversion_seconds.labels(result, asked.failure).observe(asked.seconds)
 
     def webhook(self, asked: "WebhookCall") -> None:
         rejected = str(asked.rejected).lower()

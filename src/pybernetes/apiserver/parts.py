@@ -25,8 +25,9 @@ from .deletion import delete_options
 from .endpoints.objects import Objects, success, write_of
 from .forms import form_of, respond, respond_one
 from .patching import patched
-from .registry import Registry, Served
+from .registry import Registry
 from .route import Route
+from .served import Served
 
 Handler = Callable[[Request, Route, Served], Awaitable[Response]]
 
@@ -61,7 +62,7 @@ class Parts:
         form, media = form_of(request, served)
         part, row, registry = route.subresource, served.row, self._registry
         if route.verb == "get":
-            return respond_one(form, media, registry.get(row, route.namespace, route.name))
+            return respond_one(form, media, await served.one(registry.get(row, route.namespace, route.name)))
         if route.verb == "patch":
             written = await self._objects.patched(request, route, served, part=part)
             return respond_one(form, media, written.record)
@@ -76,7 +77,7 @@ class Parts:
         registry, row, paths = self._registry, served.row, served.strategy.scale
         record = registry.get(row, route.namespace, route.name)
         if route.verb == "get":
-            return respond(scale_of(served.codec.obj(record), paths))
+            return respond(scale_of(served.codec.obj(await served.one(record)), paths))
         scale_type = registry.scheme.type(row, "scale")
         body = None if route.verb == "patch" else read_object(request, registry.scheme, row, part="scale")
         if media_type(request) == APPLY_PATCH:
@@ -108,7 +109,8 @@ class Parts:
         registry, row = self._registry, served.row
         if not registry.webhooks.wants(row, "scale", "UPDATE"):
             return body
-        old = scale_of(served.codec.obj(registry.get(row, route.namespace, route.name)), served.strategy.scale)
+        record = await served.one(registry.get(row, route.namespace, route.name))
+        old = scale_of(served.codec.obj(record), served.strategy.scale)
         if body is None:
             patch = parse(request.body, "application/json")
             body = patched(copied(old), patch, media_type(request), registry.scheme.type(row, "scale"))

@@ -11,7 +11,8 @@ from pybernetes.wire import Request
 
 from .body import APPLY_PATCH, field_validation, media_type, parse, parse_yaml, report, typed
 from .managers import applied
-from .registry import Registry, Served
+from .registry import Registry
+from .served import Served
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"

@@ -5,6 +5,7 @@ cache. What kinds differ in is in their strategies (api.kinds) and in the admiss
 """
 
 import asyncio
+import contextlib
 import random
 import time
 import uuid
@@ -24,10 +25,8 @@ from pybernetes.api.errors import (
     InternalError,
     Invalid,
     NotFound,
-    TooLarge,
 )
-from pybernetes.api.kinds import Strategy
-from pybernetes.api.objects import Obj, copied, decode, is_deleting, metadata, name_of, uid_of
+from pybernetes.api.objects import Obj, copied, decode, encode, is_deleting, metadata, name_of, uid_of
 from pybernetes.api.resources import EVENTS, SERVICES, Resource
 from pybernetes.api.scheme import Scheme
 from pybernetes.store import Record, Revision, Stale, Store
@@ -37,9 +36,11 @@ from .admission import VALIDATION, Admission, Call, node_restriction
 from .admission.quotas import Quotas
 from .allocate import Allocator
 from .auth.authorize import Authorizer
-from .codec import Codec, stored
+from .codec import restored, stored
+from .conversion import Converter
 from .deletion import DeleteOptions
 from .managers import tracked, worth_tracking
+from .served import Served, checked
 from .users import MASTERS, User
 from .watchcache import Shelf, WatchCache
 from .webhooks import Caller
@@ -50,8 +51,6 @@ _NO_TURN = nullcontext()
 _SELF = User("system:apiserver", (MASTERS,))
 _OTHER_BODY = frozenset({"binding", "scale"})
 """Parts whose body is not the object: who reads it shows it to the webhooks."""
-_MOST_BYTES = 1_572_864
-"""The largest stored object, as etcd's default has it."""
 EVENT_SECONDS = 3600.0
 """Events are deleted so long after their last write."""
 
@@ -81,20 +80,6 @@ class Written(NamedTuple):
     deleted: bool = False
 
 
-class Served:
-    """One row with all that serving it needs."""
-
-    __slots__ = ("codec", "row", "scheme", "strategy")
-
-    def __init__(self, row: Resource, scheme: Scheme) -> None:
-        self.row = row
-        self.scheme = scheme
-        self.strategy: Strategy = scheme.strategy(row)
-        elsewhere = row.custom or row.stored_as is not None
-        convert = (lambda obj: scheme.from_storage(obj, row)) if elsewhere else None
-        self.codec = Codec(row, convert)
-
-
 class Registry:
     """`now` is POSIX time."""
 
@@ -119,6 +104,8 @@ class Registry:
         self._admission = admission
         self._validation = validation
         self._rng = rng or random.Random()
+        self.converters: dict[str, Converter] = {}
+        """By storage prefix, of custom resources."""
         self._served: dict[tuple[str, str, str], Served] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.caller = Caller(self)
@@ -131,7 +118,9 @@ class Registry:
         key = (row.group, row.version, row.plural)
         found = self._served.get(key)
         if found is None:
-            found = self._served[key] = Served(row, self.scheme)
+            found = self._served[key] = Served(
+                row, self.scheme, self.converters.get(row.prefix) if row.custom else None
+            )
         return found
 
     def shelf(self, row: Resource) -> Shelf:
@@ -145,12 +134,12 @@ class Registry:
         return item.record if item else None
 
     def read(self, row: Resource, namespace: str, name: str) -> Obj | None:
-        """The object, from memory."""
+        """The object of a built-in kind, from memory."""
         record = self.find(row, namespace, name)
         return self.served(row).codec.obj(record) if record else None
 
     def select(self, row: Resource, namespace: str = "") -> list[Obj]:
-        """All objects, from memory."""
+        """All objects of a built-in kind, from memory."""
         codec = self.served(row).codec
         return [codec.obj(item.record) for item in self.shelf(row).scan(namespace)]
 
@@ -160,6 +149,10 @@ class Registry:
         if record is None:
             raise NotFound.of(row.plural, name, group=row.group)
         return record
+
+    async def in_version(self, obj: Obj, row: Resource, other: Resource) -> Obj:
+        """An object of one row as another row of the same storage shows it. Raises ConversionFailed."""
+        return await self.served(row).in_version(obj, other)
 
     # writing
 
@@ -192,16 +185,16 @@ class Registry:
             raise AlreadyExists.of(row.plural, name_of(obj), group=row.group)
         try:
             await self._ready(served, obj, None, write, key=key)
-            value = _checked(stored(self.scheme.to_storage(obj, row), row.storage))
+            value = await served.kept(obj)
             if write.dry_run:
-                return Written(Record(key, value, 0, 0), created=True)
+                return Written(await served.one(Record(key, value, 0, 0)), created=True)
             ttl = EVENT_SECONDS if row.storage is EVENTS else None
             record = await self._seen(await self._store.create(key, value, ttl=ttl))
         except Stale:
             raise AlreadyExists.of(row.plural, name_of(obj), group=row.group) from None
         finally:
             self._settle(row, key)
-        return Written(record, created=True)
+        return Written(await served.written(record), created=True)
 
     async def update(
         self,
@@ -240,20 +233,24 @@ class Registry:
         self, served: Served, record: Record, edit: Edit, write: Write, *, part: str, patch: bool
     ) -> Written:
         row, codec = served.row, served.codec
-        old = codec.obj(record)
-        new = edit(codec.obj(record))
+        seen = await served.one(record)
+        old = codec.obj(seen)
+        new = edit(codec.obj(seen))
         self._match(row, new, old, required=not patch and not served.strategy.unconditional_update)
         expected = metadata(new).get("resourceVersion")
         try:
             await self._ready(served, new, old, write, key=record.key, part=part)
             if deletion.finished(new) and not write.dry_run:
-                return await self._remove(record)
+                gone = await self._remove(record)
+                return gone._replace(record=gone.record._replace(value=seen.value))
             new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
-            if new == old:
+            if new == old and served.unchanged(record, seen):
                 return Written(record)
-            value = _checked(stored(self.scheme.to_storage(new, row), row.storage))
+            value = await served.kept(new)
+            if new == old and decode(value) == decode(record.value):
+                return Written(seen)
             if write.dry_run:
-                return Written(record._replace(value=value))
+                return Written(await served.one(record._replace(value=value)))
             written = await self._seen(await self._store.update(record.key, value, expect=record.revision))
         except Stale:
             if expected and not patch:
@@ -261,7 +258,7 @@ class Registry:
             raise
         finally:
             self._settle(row, record.key)
-        return Written(written)
+        return Written(await served.written(written))
 
     async def write_status(self, row: Resource, name: str, edit: Edit, *, namespace: str) -> Written:
         """A status that the server itself keeps."""
@@ -372,7 +369,7 @@ class Registry:
     async def delete(
         self, row: Resource, name: str, options: DeleteOptions, *, namespace: str, write: Write
     ) -> Written:
-        """Raises NotFound, Conflict."""
+        """Raises NotFound, Conflict. The record of a custom resource comes as it is stored."""
         served = self.served(row)
         key = row.key(namespace, name)
         for _ in range(_TRIES):
@@ -387,9 +384,12 @@ class Registry:
         raise Conflict.of(row.plural, name, group=row.group)
 
     async def _delete(self, served: Served, record: Record, options: DeleteOptions, write: Write) -> Written:
-        row, obj = served.row, served.codec.obj(record)
+        row = served.row
+        obj = old = restored(record) if row.custom else served.codec.obj(record)
         deletion.check(obj, options, row)
-        call = self._call(row, write, new=None, old=obj)
+        if row.custom and self.webhooks.wants(row, "", "DELETE"):  # else a dead conversion webhook keeps nothing alive
+            old = served.codec.obj(await served.one(record))
+        call = self._call(row, write, new=None, old=old)
         call.dry_run = write.dry_run or options.dry_run
         await self._admit(call)
         await self._approve(call)
@@ -401,8 +401,19 @@ class Registry:
             return Written(record, deleted=act == "remove")
         if act == "remove":
             return await self._remove(record)
-        value = _checked(stored(self.scheme.to_storage(marked, row), row.storage))
+        value = checked(stored(marked, row.storage)) if row.custom else await served.kept(marked)
         return Written(await self._seen(await self._store.update(record.key, value, expect=record.revision)))
+
+    async def purge(self, record: Record) -> None:
+        """Delete a custom resource whose definition goes: nobody is asked, but its finalizers hold it."""
+        options = DeleteOptions(policy="Background")
+        act, marked = deletion.plan(restored(record), options, grace_seconds=0, now=self.now())
+        with contextlib.suppress(Stale):  # who comes by again sees what it is now
+            if act == "remove":
+                await self._remove(record)
+            elif act == "mark":
+                del marked["metadata"]["resourceVersion"]
+                await self._seen(await self._store.update(record.key, encode(marked), expect=record.revision))
 
     async def _remove(self, record: Record) -> Written:
         return Written(await self._seen(await self._store.delete(record.key, expect=record.revision)), deleted=True)
@@ -418,7 +429,7 @@ class Registry:
         """Delete these; what is gone already, or changes so often that it cannot be, is left out."""
         gone = []
         for record in records:
-            obj = self.served(row).codec.obj(record)
+            obj = restored(record)
             namespace, name = metadata(obj).get("namespace", ""), name_of(obj)
             only = DeleteOptions(
                 grace_seconds=options.grace_seconds, policy=options.policy, uid=uid_of(obj), dry_run=options.dry_run
@@ -457,12 +468,6 @@ def _exhausted(error: AlreadyExists) -> AlreadyExists:
 
 def _elsewhere() -> ApiError:
     return BadRequest("the namespace of the provided object does not match the namespace sent on the request")
-
-
-def _checked(value: bytes) -> bytes:
-    if len(value) > _MOST_BYTES:
-        raise TooLarge("etcdserver: request is too large")
-    return value
 
 
 def still_creatable(obj: Obj | None) -> bool:

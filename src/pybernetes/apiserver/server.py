@@ -121,6 +121,7 @@ class ApiServer:
         self.gate = Gate()
         self.audit_log, self.auditor = _auditor(self.config)
         self.registry.webhooks.observe = self.metrics.webhook
+        self.custom.observe = self.metrics.conversion
         self.kubelets = Kubelets(self.registry, connect or self._connect)
         self._ready = asyncio.Event()
         self._draining = False

@@ -1,10 +1,11 @@
 """The body of a watch: initial events, changes, bookmarks, until its time is up, the peer leaves or it lags."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from pybernetes.aio.fanout import Overflow
+from pybernetes.api.errors import ApiError
 from pybernetes.api.objects import Obj, encode
 from pybernetes.api.resources import Resource
 from pybernetes.store import Record, Revision
@@ -15,6 +16,18 @@ from .watchcache import Event, Item, Kind, Shelf, WatchCache, Watcher
 BOOKMARK_SECONDS = 60.0
 _CHUNK = 500
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+Shown = Callable[[Sequence[Record]], Awaitable[Sequence[Record]]]
+"""Records as the row of the watch has them. Raises ApiError."""
+
+
+class Seen(NamedTuple):
+    """An event and its objects as the watch sees them."""
+
+    event: Event
+    now: Item | None
+    was: Item | None
 
 
 class Form(Protocol):
@@ -38,7 +51,7 @@ def encoded(kind: str, body: bytes) -> bytes:
     return b'{"type":"%s","object":%s}\n' % (kind.encode(), body)
 
 
-def translate(event: Event, matches: Callable[[Item], bool] | None) -> Kind | None:
+def translate(event: Event | Seen, matches: Callable[[Item], bool] | None) -> Kind | None:
     """The type of an event as a watch with a selector sees it; None when it does not."""
     if matches is None:
         if event.now is None:
@@ -61,16 +74,21 @@ class WatchBody:
         *,
         selection: Selection,
         form: Form,
+        shown: Shown | None = None,
         after: Revision | None,
         until: float,
         bookmarks: bool = False,
         mark_initial: bool = False,
     ) -> None:
-        """`after` None sends what is there first. Raises Compacted. `until` is loop time."""
+        """`after` None sends what is there first; `shown` is given where records are not served as they are stored.
+
+        `until` is loop time. Raises Compacted.
+        """
         self._cache = cache
         self._shelf = shelf
         self._namespace = selection.namespace
         self._form = form
+        self._shown = shown
         self._matches = selection.matches if selection else None
         self._until = until
         self._bookmarks = bookmarks
@@ -79,7 +97,7 @@ class WatchBody:
         self._watcher: Watcher = shelf.watch(self._namespace, after=cache.revision if after is None else after)
         if after is None:
             found = shelf.scan(self._namespace)
-            self._initial = [item for item in found if self._matches is None or self._matches(item)]
+            self._initial = self._chosen(found) if shown is None else list(found)
             self._initial.reverse()
         self._first_mark = cache.revision if mark_initial else None
         self._loop = asyncio.get_running_loop()
@@ -94,40 +112,70 @@ class WatchBody:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._initial:
-            return self._initial_chunk()
-        if self._first_mark is not None:
-            revision, self._first_mark = self._first_mark, None
-            self._shelf.sent += 1
-            return self._bookmark(revision, annotations={INITIAL_EVENTS_END: "true"})
         try:
+            while self._initial:
+                if chunk := await self._initial_chunk():
+                    return chunk
+            if self._first_mark is not None:
+                revision, self._first_mark = self._first_mark, None
+                self._shelf.sent += 1
+                return self._bookmark(revision, annotations={INITIAL_EVENTS_END: "true"})
             while not self._done:
-                chunk = self._changes(await anext(self._watcher))
-                if chunk:
+                if chunk := await self._changes(await anext(self._watcher)):
                     return chunk
         except (Overflow, StopAsyncIteration):
             pass  # too slow, or the server stops: the peer comes back with the last revision it saw
+        except ApiError as error:  # an object that cannot be shown: the peer is told, and lists again
+            self._initial, self._first_mark = [], None
+            await self.aclose()
+            return encoded("ERROR", encode(error.status))
         await self.aclose()
         raise StopAsyncIteration
 
-    def _initial_chunk(self) -> bytes:
-        lines = []
-        for _ in range(min(_CHUNK, len(self._initial))):
-            record = self._initial.pop().record
-            lines.append(encoded("ADDED", self._form.line(record, record.revision)))
+    def _chosen(self, items: Sequence[Item]) -> list[Item]:
+        return list(items) if self._matches is None else [item for item in items if self._matches(item)]
+
+    async def _initial_chunk(self) -> bytes:
+        items = [self._initial.pop() for _ in range(min(_CHUNK, len(self._initial)))]
+        if self._shown is not None:
+            items = self._chosen(await self._views(items, self._shown))
+        lines = [encoded("ADDED", self._form.line(item.record, item.record.revision)) for item in items]
         self._shelf.sent += len(lines)
         return b"".join(lines)
 
-    def _changes(self, batch: Sequence[Event | None]) -> bytes:
-        lines = [
-            self._line(event, kind)
-            for event in batch
-            if event is not None and (kind := translate(event, self._matches)) is not None
+    @staticmethod
+    async def _views(items: Sequence[Item], shown: Shown) -> list[Item]:
+        records = await shown([item.record for item in items])
+        pairs = zip(items, records, strict=True)
+        return [item if item.record is record else Item(record) for item, record in pairs]
+
+    async def _seen(self, events: Sequence[Event]) -> Sequence[Event | Seen]:
+        """Events with their objects as they are shown; of those that are encoded already they are not needed."""
+        if self._shown is None:
+            return events
+        items: list[Item] = []
+        for event in events:
+            if self._matches is not None:
+                items += [item for item in (event.was, event.now) if item is not None]
+            elif not self._known(event):
+                items += [item for item in (event.now or event.was,) if item is not None]
+        views = {id(item): view for item, view in zip(items, await self._views(items, self._shown), strict=True)}
+        return [
+            Seen(event, *(item and views.get(id(item), item) for item in (event.now, event.was))) for event in events
         ]
+
+    def _known(self, event: Event) -> bool:
+        kind = translate(event, None)
+        return kind is not None and bool(self._form.name) and (kind, self._form.name) in event.lines
+
+    async def _changes(self, batch: Sequence[Event | None]) -> bytes:
+        reached = self._cache.revision  # all up to here is in this batch or was in one before
+        events = await self._seen([event for event in batch if event is not None])
+        lines = [self._line(one, kind) for one in events if (kind := translate(one, self._matches)) is not None]
         if batch[-1] is None:
             self._done = self._loop.time() >= self._until
-            if self._bookmarks:  # everything up to the cache's revision was in this batch or one before
-                lines.append(self._bookmark(self._cache.revision))
+            if self._bookmarks:
+                lines.append(self._bookmark(reached))
             if not self._done:
                 self._timer = self._arm()
         elif None in batch:
@@ -135,11 +183,12 @@ class WatchBody:
         self._shelf.sent += len(lines)
         return b"".join(lines)
 
-    def _line(self, event: Event, kind: Kind) -> bytes:
+    def _line(self, seen: Event | Seen, kind: Kind) -> bytes:
+        event = seen.event if isinstance(seen, Seen) else seen
         key = (kind, self._form.name)
         line = event.lines.get(key) if key[1] else None
         if line is None:
-            item = event.was if kind == "DELETED" else event.now
+            item = seen.was if kind == "DELETED" else seen.now
             assert item is not None
             line = encoded(kind, self._form.line(item.record, event.revision))
             if key[1]:

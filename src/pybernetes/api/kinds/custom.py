@@ -1,6 +1,6 @@
 """Custom resources: the rows that a CustomResourceDefinition adds, and the behaviour of their objects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from ..resources import WRITABLE, PrinterColumn, Resource, Subresource
 from ..schema import OBJECT_META, Type, type_of
 from ..structural.rules import has_rules
 from ..structural.walk import MISSING
+from . import embedded
 from .strategy import Problems, ScalePaths, Strategy
 
 _TEXT = Type("string")
@@ -31,6 +32,10 @@ class CustomStrategy(Strategy):
         return has_rules(self.schema)
 
     @cached_property
+    def _has_embedded(self) -> bool:
+        return structural.has_embedded(self.schema)
+
+    @cached_property
     def _frame(self) -> Type:
         """What every object has: of the rest the schema speaks."""
         fields = {"apiVersion": _TEXT, "kind": _TEXT, "metadata": type_of(OBJECT_META)}
@@ -39,10 +44,26 @@ class CustomStrategy(Strategy):
     def conform(self, obj: Obj, *, version: str, kind: str) -> list[str]:
         """Make a decoded body fit, in place; unknown fields are returned. Raises BadRequest for bad metadata."""
         problems = decoding.conform(obj, self._frame, version=version, kind=kind)
-        return problems + [f'unknown field "{path}"' for path in structural.prune(obj, self.schema, root=True)]
+        problems += [f'unknown field "{path}"' for path in structural.prune(obj, self.schema, root=True)]
+        structural.drop_nulls(obj, self.schema)
+        if self._has_embedded:
+            problems += structural.fit_metadata(obj, self.schema)
+        return problems
 
     def default(self, obj: Obj) -> None:
         structural.apply_defaults(obj, self.schema)
+
+    def restore(self, obj: Obj) -> None:
+        """Make an object from the store what the schema says today, in place: it was written under an older one."""
+        self.trim(obj)
+        structural.apply_defaults(obj, self.schema)
+
+    def trim(self, obj: Obj) -> None:
+        """Take away what the schema does not name."""
+        structural.prune(obj, self.schema, root=True)
+        structural.drop_nulls(obj, self.schema)
+        if self._has_embedded:
+            structural.fit_metadata(obj, self.schema, stored=True)
 
     def reset_status(self, new: Obj) -> None:
         new.pop("status", None)
@@ -57,6 +78,8 @@ class CustomStrategy(Strategy):
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         before: Any = MISSING if old is None else old
         found = list(structural.problems(new, self.schema, old=before, root=True))
+        if self._has_embedded:
+            found += embedded.problems(new, self.schema)
         yield from found
         if self._has_rules and not found:
             yield from structural.broken_rules(_named(new), self.schema, old=_named(before), root=True)
@@ -78,11 +101,23 @@ class Version(NamedTuple):
     schema: Obj
     warning: str = ""
     """What a client of a deprecated version is told."""
-    webhook: bool = False
-    """Its objects are converted by a webhook, not by name alone."""
 
 
-def versions_of(crd: Obj) -> Iterator[Version]:
+def strategies_of(crd: Obj) -> dict[str, CustomStrategy]:
+    """Of all versions by their names, served or not: objects may be stored in any of them."""
+    return {version["name"]: _strategy(version) for version in crd["spec"]["versions"]}
+
+
+def _strategy(version: Obj) -> CustomStrategy:
+    parts = version.get("subresources") or {}
+    return CustomStrategy(_schema(version), status="status" in parts, scale=_scale(parts.get("scale")))
+
+
+def _schema(version: Obj) -> Obj:
+    return (version.get("schema") or {}).get("openAPIV3Schema") or {}
+
+
+def versions_of(crd: Obj, strategies: Mapping[str, CustomStrategy]) -> Iterator[Version]:
     """The served versions of an established CustomResourceDefinition; nothing for one that is not."""
     if not condition_is(crd, "Established"):
         return
@@ -92,11 +127,7 @@ def versions_of(crd: Obj) -> Iterator[Version]:
     for version in spec["versions"]:
         if version.get("served"):
             row = storage if version is stored else _row(crd, version, storage)
-            schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
-            parts = version.get("subresources") or {}
-            strategy = CustomStrategy(schema, status="status" in parts, scale=_scale(parts.get("scale")))
-            webhook = (spec.get("conversion") or {}).get("strategy") == "Webhook"
-            yield Version(row, strategy, schema, _warning(crd, version), webhook)
+            yield Version(row, strategies[version["name"]], _schema(version), _warning(crd, version))
 
 
 def _row(crd: Obj, version: Obj, storage: Resource | None) -> Resource:

@@ -52,9 +52,8 @@ def keep(new: Obj, old: Obj, fields: Iterable[str]) -> None:
             metadata.pop(field, None)
 
 
-def validate(new: Obj, old: Obj | None, *, name_rule: Rule) -> Problems:
+def validate(new: Obj, old: Obj | None, *, name_rule: Rule, path: str = "metadata") -> Problems:
     metadata: Obj = new.get("metadata") or {}
-    path = "metadata"
     yield from _name(metadata, path, name_rule)
     yield from labels(metadata.get("labels"), f"{path}.labels")
     yield from annotations(metadata.get("annotations"), f"{path}.annotations")

@@ -4,9 +4,19 @@ Pure functions over plain OpenAPI dicts, in Kubernetes' order: prune, default, c
 """
 
 from .check import problems
-from .default import apply_defaults
+from .default import apply_defaults, drop_nulls
 from .definition import schema_problems
+from .embedded import fit_metadata, has_embedded
 from .prune import prune
 from .rules import broken_rules
 
-__all__ = ["apply_defaults", "broken_rules", "problems", "prune", "schema_problems"]
+__all__ = [
+    "apply_defaults",
+    "broken_rules",
+    "drop_nulls",
+    "fit_metadata",
+    "has_embedded",
+    "problems",
+    "prune",
+    "schema_problems",
+]

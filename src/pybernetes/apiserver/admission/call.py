@@ -24,6 +24,10 @@ class Reader(Protocol):
 
     def select(self, row: Resource, namespace: str = "") -> list[Obj]: ...
 
+    async def in_version(self, obj: Obj, row: Resource, other: Resource) -> Obj:
+        """An object of one row as another row of the same storage shows it."""
+        ...
+
 
 @dataclass(slots=True, kw_only=True)
 class Call:

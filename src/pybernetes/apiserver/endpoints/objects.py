@@ -13,12 +13,14 @@ from pybernetes.store import Compacted, Record, Revision
 from pybernetes.wire import Request, Response
 
 from ..body import check_options, read_object, read_options
+from ..codec import restored
 from ..deletion import DeleteOptions, delete_options
 from ..forms import Position, form_of, respond, respond_list, respond_one
 from ..options import ListOptions, Selection, list_options, revision
 from ..patching import patch_edit
-from ..registry import Registry, Served, Write, Written
+from ..registry import Registry, Write, Written
 from ..route import Route
+from ..served import Served
 from ..users import user_of
 from ..watch import WatchBody, encoded
 from ..watchcache import Item
@@ -53,16 +55,17 @@ class Objects:
         await self._at_least(revision(request.param("resourceVersion")) if request.query else None)
         record = self._registry.get(served.row, route.namespace, route.name)
         form, media = form_of(request, served)
-        return respond_one(form, media, record)
+        return respond_one(form, media, await served.one(record))
 
     async def _list(self, request: Request, route: Route, served: Served) -> Response:
         options = list_options(request, served.row, namespace=route.namespace, watch=False)
         form, media = form_of(request, served)
-        records, position = await self.listed(served.row, options)
+        records, position = await self.listed(served, options)
         return respond_list(form, media, records, position)
 
-    async def listed(self, row: Resource, options: ListOptions) -> tuple[Sequence[Record], Position]:
+    async def listed(self, served: Served, options: ListOptions) -> tuple[Sequence[Record], Position]:
         """The records a list asks for, and where it stands."""
+        row = served.row
         after, at = "", None
         if options.continues:
             at, after = _unpacked(options.continues, row)
@@ -70,7 +73,10 @@ class Objects:
             at = options.revision
         now = await self._at_least(None if at is not None else options.revision)
         items = await self._items(row, options, after=after, at=at, now=now)
-        return self._page(row, options, items, at if at else now)
+        if options.selection and served.converter is not None:  # selectors look at what is shown
+            items = await shown_items(served, items)
+        records, position = self._page(row, options, items, at if at else now)
+        return await served.shown(records), position
 
     async def _items(
         self, row: Resource, options: ListOptions, *, after: str, at: Revision | None, now: Revision
@@ -142,6 +148,7 @@ class Objects:
                 self._registry.shelf(served.row),
                 selection=options.selection,
                 form=form,
+                shown=served.shown if served.converter is not None else None,
                 after=None if initial else wanted,
                 until=loop.time() + seconds,
                 bookmarks=options.bookmarks,
@@ -203,9 +210,8 @@ class Objects:
         )
         form, media = form_of(request, served)
         if not written.deleted or served.row in _ANSWERS_OBJECT:
-            return respond_one(form, media, written.record)
-        obj = served.codec.obj(written.record)
-        details: Obj = {"name": route.name, "kind": served.row.plural, "uid": uid_of(obj)}
+            return respond_one(form, media, await served.one(written.record))
+        details: Obj = {"name": route.name, "kind": served.row.plural, "uid": uid_of(restored(written.record))}
         if served.row.group:
             details["group"] = served.row.group
         return respond(success(details), media=media.type, pretty=media.pretty)
@@ -214,9 +220,15 @@ class Objects:
         options = options_of(request)
         chosen = list_options(request, served.row, namespace=route.namespace, watch=False)
         form, media = form_of(request, served)
-        records, position = await self.listed(served.row, chosen)
+        records, position = await self.listed(served, chosen)
         gone = await self._registry.delete_all(served.row, records, options, write=write_of(request))
-        return respond_list(form, media, gone, position)
+        return respond_list(form, media, await served.shown(gone), position)
+
+
+async def shown_items(served: Served, items: Sequence[Item]) -> list[Item]:
+    """Items as the row shows them: the very same where that is how they are stored."""
+    records = await served.shown([item.record for item in items])
+    return [item if item.record is record else Item(record) for item, record in zip(items, records, strict=True)]
 
 
 def success(details: Obj | None = None, *, code: int = 0) -> Obj:

@@ -60,7 +60,7 @@ class Webhooks:
         anew: list[Invocation] = []
         changed = False
         for index, wanted in enumerate(self.mutators(call.row, call.part, call.operation)):
-            if not self._selected(call, wanted):
+            if not await self._selected(call, wanted):
                 continue
             if await self._mutated(call, wanted, f"round_0_index_{index}"):
                 changed = True
@@ -74,32 +74,32 @@ class Webhooks:
         if encode(call.new) != before:
             anew = [*anew, *earlier]
         for index, wanted in enumerate(anew):
-            if self._selected(call, wanted):
+            if await self._selected(call, wanted):
                 await self._mutated(call, wanted, f"round_1_index_{index}")
 
     async def _mutated(self, call: Call, wanted: Invocation, where: str) -> bool:
         """Whether the webhook changed the object."""
         hook = wanted.hook
         said = await self._ask(call, wanted, where, mutating=True)
-        changed = said is not None and bool(said.operations) and self._patched(call, wanted, said)
+        changed = said is not None and bool(said.operations) and await self._patched(call, wanted, said)
         note = {"configuration": hook.configuration, "webhook": hook.name, "mutated": changed}
         call.annotations[f"mutation.webhook.admission.k8s.io/{where}"] = encode(note).decode()
         return changed
 
-    def _patched(self, call: Call, wanted: Invocation, said: Verdict) -> bool:
+    async def _patched(self, call: Call, wanted: Invocation, said: Verdict) -> bool:
         if call.new is None:
             raise internal(
                 f'admission webhook "{wanted.hook.name}" attempted to modify the object, '
                 "which is not supported for this operation"
             )
-        shown = self._as(call.new, call, wanted.row)
+        shown = await self._as(call.new, call, wanted.row)
         try:
             new = copied(patch.json_patch(shown, said.operations))
         except ApiError as error:
             raise internal(str(error.__cause__ or error)) from error
         if not isinstance(new, dict) or not isinstance(new.get("metadata", {}), dict):
             raise internal(f'admission webhook "{wanted.hook.name}" left no object')
-        new = self._back(new, call, wanted.row)
+        new = await self._back(new, call, wanted.row)
         if not call.part:
             self._fit(call, new, wanted.hook)
         if new == call.new:
@@ -119,20 +119,22 @@ class Webhooks:
             raise BadRequest("the name of the object does not match the name on the URL")
         self._scheme.strategy(call.row).default(new)
 
-    def _as(self, obj: Obj, call: Call, row: Resource) -> Obj:
+    async def _as(self, obj: Obj, call: Call, row: Resource) -> Obj:
         """An object of the request in the version a webhook wants."""
         if row == call.row or call.part not in ("", "status"):
             return obj
-        return self._scheme.from_storage(self._scheme.to_storage(obj, call.row), row)
+        return await call.registry.in_version(obj, call.row, row)
 
-    def _back(self, obj: Obj, call: Call, row: Resource) -> Obj:
+    async def _back(self, obj: Obj, call: Call, row: Resource) -> Obj:
         if row == call.row or call.part not in ("", "status"):
             return obj
-        return self._scheme.from_storage(self._scheme.to_storage(obj, row), call.row)
+        return await call.registry.in_version(obj, row, call.row)
 
     async def validate(self, call: Call) -> None:
         """Ask all validating webhooks at once. Raises the ApiError of the first in order that said no."""
-        wanted = [one for one in self.validators(call.row, call.part, call.operation) if self._selected(call, one)]
+        wanted = [
+            one for one in self.validators(call.row, call.part, call.operation) if await self._selected(call, one)
+        ]
         if not wanted:
             return
         async with asyncio.TaskGroup() as group:
@@ -177,7 +179,7 @@ class Webhooks:
     async def _said(self, call: Call, wanted: Invocation, where: str, *, mutating: bool) -> Verdict | None:
         """Raises InternalError for a failed call that may not fail."""
         hook, uid = wanted.hook, str(uuid.uuid4())
-        asked = self._review(call, wanted, uid)
+        asked = await self._review(call, wanted, uid)
         try:
             answer = await self._caller.call(hook.client, asked, timeout_seconds=hook.timeout_seconds)
             return verdict(answer, uid=uid, version=hook.version, mutating=mutating)
@@ -191,12 +193,12 @@ class Webhooks:
         call.annotations[f"failed-open.{kind}.webhook.admission.k8s.io/{where}"] = hook.name
         return None
 
-    def _review(self, call: Call, wanted: Invocation, uid: str) -> Obj:
-        new = self._as(call.new, call, wanted.row) if call.new is not None else None
-        old = self._as(call.old, call, wanted.row) if call.old is not None else None
+    async def _review(self, call: Call, wanted: Invocation, uid: str) -> Obj:
+        new = await self._as(call.new, call, wanted.row) if call.new is not None else None
+        old = await self._as(call.old, call, wanted.row) if call.old is not None else None
         return review(call, wanted, new=new, old=old, uid=uid)
 
-    def _selected(self, call: Call, wanted: Invocation) -> bool:
+    async def _selected(self, call: Call, wanted: Invocation) -> bool:
         """The selectors and conditions. Raises NotFound for a namespace that is not there, Forbidden."""
         hook = wanted.hook
         if not (self._in_namespace(call, hook.namespaces) and _has_labels(call, hook.objects)):
@@ -204,7 +206,7 @@ class Webhooks:
         if not hook.conditions:
             return True
         try:
-            return met(hook, self._review(call, wanted, "")["request"])
+            return met(hook, (await self._review(call, wanted, ""))["request"])
         except Undecided as error:
             raise call.forbidden(str(error)) from error
 
