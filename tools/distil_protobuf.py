@@ -1,4 +1,4 @@
-"""Distils src/pybernetes/api/proto/table.json from the Go modules k8s.io/api and k8s.io/apimachinery.
+"""Distils src/pybernetes/api/proto/table.json from the Go modules in which Kubernetes' types are.
 
     python tools/distil_protobuf.py v0.37.1
 
@@ -8,7 +8,7 @@ sentence of either.
 
 The table: {"kinds": {apiVersion: {kind: message}}, "messages": {message: {name: "number type [flags]"}}}.
 A name that starts with ^ is embedded into its parent. Flags: ? leave a zero out, [] repeated, {} map of string to type.
-A message of one field "*" is a named list: its value is the field's.
+A message of one field "*" is a named list: its value is the field's. Fields without a JSON name bear that of the proto.
 """
 
 import json
@@ -27,8 +27,11 @@ STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.M | re.S)
 TAGGED = re.compile(r"^\s*(?:\w+\s+)?(\*?)[\w.\[\]*]*\s*`(.*)`", re.M)
 SCALARS = {"string", "bytes", "bool", "int32", "int64", "double", "uint32", "uint64"}
 META = "meta.v1"
+MODULES = ("api", "apimachinery", "apiextensions-apiserver", "kube-aggregator")
+UNIONS = frozenset(f"apiextensions.v1.JSONSchemaPropsOr{other}" for other in ("Array", "Bool", "StringArray"))
+"""Messages whose fields have no JSON names: proto/message.py knows which one is the value."""
 LEAVES = {
-    *("api.resource.Quantity", "meta.v1.FieldsV1", "meta.v1.MicroTime", "meta.v1.Time"),
+    *("api.resource.Quantity", "apiextensions.v1.JSON", "meta.v1.FieldsV1", "meta.v1.MicroTime", "meta.v1.Time"),
     *("pkg.runtime.RawExtension", "util.intstr.IntOrString"),
 }
 """Written by hand in proto/leaves.py: their JSON is no map of their fields."""
@@ -42,13 +45,16 @@ ANYWHERE = (
     "WatchEvent",
 )
 
+NAMELESS = "?"
+"""Starts the key of a field that has no JSON name."""
+
 Tag = tuple[str, bool, bool]
 """JSON name ("" is embedded), whether it is a pointer, whether a zero is left out."""
 
 
 def fetch(version: str) -> list[Path]:
-    """The folders of the two modules in Go's module cache."""
-    modules = (f"k8s.io/api@{version}", f"k8s.io/apimachinery@{version}")
+    """The folders of the modules in Go's module cache."""
+    modules = [f"k8s.io/{module}@{version}" for module in MODULES]
     with tempfile.TemporaryDirectory() as folder:
         run = {"cwd": folder, "check": True, "capture_output": True, "text": True}
         subprocess.run(["go", "mod", "init", "distil"], **run)
@@ -88,22 +94,22 @@ def messages(proto: Path) -> dict[str, dict[str, str]]:
     result = {}
     for name, body in MESSAGE.findall(text):
         fields: dict[str, str] = {}
-        for label, type_, _, number in FIELD.findall(body):
+        for label, type_, plain, number in FIELD.findall(body):
             if type_ not in SCALARS:
                 assert "." in type_ or type_ in local, (proto, type_)
-                owner, _, plain = type_.lstrip(".").rpartition(".")
-                type_ = f"{short(owner or home)}.{plain}"
-            key, flags = field(structs.get(name), int(number), label)
+                owner, _, inner = type_.lstrip(".").rpartition(".")
+                type_ = f"{short(owner or home)}.{inner}"
+            key, flags = field(structs.get(name), int(number), label=label, plain=plain)
             fields[key] = " ".join(filter(None, (number, type_, flags)))
         result[f"{short(home)}.{name}"] = fields
     return result
 
 
-def field(struct: dict[int, Tag] | None, number: int, label: str) -> tuple[str, str]:
+def field(struct: dict[int, Tag] | None, number: int, *, label: str, plain: str) -> tuple[str, str]:
     """The key and the flags of a field."""
     if struct is None:
         return "*", "[]"
-    name, pointer, drops = struct.get(number, (f"?{number}", False, False))
+    name, pointer, drops = struct.get(number, (f"{NAMELESS}{plain}", False, False))
     flags = {"repeated": "[]", "optional": ""}.get(label, "{}")
     if not name:
         return f"^{number}", flags
@@ -138,15 +144,19 @@ def main(version: str) -> None:
         for proto in sorted(module.rglob("generated.proto")):
             every |= messages(proto)
             release = proto.parent.name
-            if STABLE.match(release) and "testapigroup" not in proto.parts and module.name.startswith("api@"):
+            if (
+                STABLE.match(release)
+                and "testapigroup" not in proto.parts
+                and not module.name.startswith("apimachinery@")
+            ):
                 name, found = kinds(proto.parent, release)
                 served[name] = {kind: f"{proto.parent.parent.name}.{release}.{kind}" for kind in found}
     served[""] = {kind: f"{META}.{kind}" for kind in ANYWHERE}
     roots = {message for group in served.values() for message in group.values()}
     wanted: dict[str, Any] = {"version": version, "kinds": served, "messages": reachable(every, roots)}
     missing = roots - wanted["messages"].keys()
-    odd = [name for name, fields in wanted["messages"].items() if any(key[0] == "?" for key in fields)]
-    print(f"{len(wanted['messages'])} messages; no message: {sorted(missing)}; no tag: {odd}")
+    nameless = {name for name, fields in wanted["messages"].items() if any(key[0] == NAMELESS for key in fields)}
+    print(f"{len(wanted['messages'])} messages; no message: {sorted(missing)}; no tag: {sorted(nameless - UNIONS)}")
     for group in served.values():
         for kind in [kind for kind, message in group.items() if message in missing]:
             del group[kind]

@@ -1,7 +1,7 @@
 // What Kubernetes itself makes of API objects: reads one JSON object a line, writes one JSON answer a line.
 //
-// plain: the object through Kubernetes' types. proto: the same as a protobuf body, in base64. defaulted: with the
-// defaults of its version. table: the meta/v1 Table of the defaulted object, as the API server's printers make it.
+// proto: the object as a protobuf body, in base64. back: what Kubernetes reads from that body. defaulted: the object with
+// the defaults of its version. table: the meta/v1 Table of the defaulted object, as the API server's printers make it.
 // tools/golden.py runs it to write the golden files of tests/unit/api.
 package main
 
@@ -14,11 +14,13 @@ import (
 	"fmt"
 	"os"
 
+	extensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/install"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "k8s.io/apimachinery/pkg/runtime/serializer/json"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
+	aggregation "k8s.io/kube-aggregator/pkg/apis/apiregistration/install"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	_ "k8s.io/kubernetes/pkg/apis/admissionregistration/install"
 	_ "k8s.io/kubernetes/pkg/apis/flowcontrol/install"
@@ -39,8 +41,8 @@ var (
 
 // Answer is a line of the output; problem says why something is missing.
 type Answer struct {
-	Plain     json.RawMessage `json:"plain,omitempty"`
 	Proto     string          `json:"proto,omitempty"`
+	Back      json.RawMessage `json:"back,omitempty"`
 	Defaulted json.RawMessage `json:"defaulted,omitempty"`
 	Table     *metav1.Table   `json:"table,omitempty"`
 	Problem   string          `json:"problem,omitempty"`
@@ -63,14 +65,19 @@ func answer(line []byte) (said Answer) {
 	if err != nil {
 		return Answer{Problem: err.Error()}
 	}
-	if said.Plain, err = text(obj, *kind); err != nil {
-		return Answer{Problem: err.Error()}
-	}
+	obj.GetObjectKind().SetGroupVersionKind(*kind)
 	var body bytes.Buffer
 	if err = bodies.Encode(obj, &body); err != nil {
 		return Answer{Problem: err.Error()}
 	}
 	said.Proto = base64.StdEncoding.EncodeToString(body.Bytes())
+	back, _, err := bodies.Decode(body.Bytes(), nil, nil)
+	if err != nil {
+		return Answer{Problem: err.Error()}
+	}
+	if said.Back, err = text(back, *kind); err != nil {
+		return Answer{Problem: err.Error()}
+	}
 	scheme.Default(obj)
 	if said.Defaulted, err = text(obj, *kind); err != nil {
 		said.Problem = err.Error()
@@ -102,6 +109,8 @@ func table(obj runtime.Object) (*metav1.Table, error) {
 }
 
 func main() {
+	extensions.Install(scheme)
+	aggregation.Install(scheme)
 	in := bufio.NewReaderSize(os.Stdin, 1<<24)
 	out := json.NewEncoder(os.Stdout)
 	for {

@@ -226,13 +226,11 @@ def read_options(request: Request) -> Obj:
     if not request.body:
         return {}
     media = media_type(request)
-    if media == PROTOBUF:
-        return _protobuf(request.body)
-    if media != JSON and media not in _YAML:
+    if media != PROTOBUF and media != JSON and media not in _YAML:
         raise UnsupportedMediaType(
             f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
         )
-    found = parse(request.body, media)
+    found = _protobuf(request.body) if media == PROTOBUF else parse(request.body, media)
     if found is None:
         return {}
     if not isinstance(found, dict):

@@ -26,6 +26,8 @@ def decode(body: bytes, *, api_version: str = "", kind: str = "") -> Obj:
         raise BadRequest("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
     try:
         return _object(body[len(MAGIC) :], api_version=api_version, kind=kind)
+    except RecursionError as error:
+        raise BadRequest("unable to decode the protobuf body: it is nested too deeply") from error
     except Malformed as error:
         raise BadRequest(f"unable to decode the protobuf body: {error}") from error
 

@@ -4,12 +4,13 @@ Each reads the value of one field; None is Go's JSON null, which objects leave o
 """
 
 import base64
+import struct
 from collections.abc import Callable
 from typing import Any
 
 from .. import times
 from ..objects import decode
-from .wire import BYTES, VARINT, Malformed, Value, fields, signed
+from .wire import BYTES, FIXED64, VARINT, Malformed, Value, fields, signed
 
 Leaf = Callable[[Value], Any]
 
@@ -25,6 +26,13 @@ def text(value: Value) -> str:
 def _number(value: Value) -> int:
     assert isinstance(value, int)
     return signed(value)
+
+
+def _double(value: Value) -> float | int:
+    """Whole numbers lose their point, as in Go's JSON."""
+    assert isinstance(value, int)
+    (found,) = struct.unpack("<d", value.to_bytes(8, "little"))
+    return int(found) if abs(found) < 1e15 and found.is_integer() else float(found)
 
 
 def _int32(value: Value) -> int:
@@ -81,7 +89,7 @@ def _micro_time(value: Value) -> str | None:
 
 
 def _json(value: Value) -> Any:
-    """FieldsV1 and RawExtension: raw JSON in field 1."""
+    """FieldsV1, RawExtension and JSON: raw JSON in field 1."""
     raw = _parts(value).get(1, b"")
     if not raw:
         return None
@@ -91,7 +99,9 @@ def _json(value: Value) -> Any:
         raise Malformed(f"an embedded object is not JSON: {error}") from error
 
 
-WIRE_TYPES = {"string": BYTES, "bytes": BYTES, "bool": VARINT, "int32": VARINT, "int64": VARINT}
+WIRE_TYPES = {
+    "string": BYTES, "bytes": BYTES, "bool": VARINT, "int32": VARINT, "int64": VARINT, "double": FIXED64,
+}  # fmt: skip
 """Of the scalars; every other type has the wire type of messages."""
 
 LEAVES: dict[str, Leaf] = {
@@ -100,6 +110,8 @@ LEAVES: dict[str, Leaf] = {
     "bool": bool,
     "int32": _int32,
     "int64": _number,
+    "double": _double,
+    "apiextensions.v1.JSON": _json,
     "api.resource.Quantity": _quantity,
     "util.intstr.IntOrString": _int_or_string,
     "meta.v1.Time": _time,

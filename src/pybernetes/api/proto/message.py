@@ -1,7 +1,8 @@
 """Messages into plain objects, driven by the table that tools/distil_protobuf.py wrote; each compiled at its first use.
 
 What comes out is what the same Go client would have sent as JSON: zeros of `omitempty` fields are left out, those of
-pointers and of plain fields stay, embedded structs are flattened, an empty Time is absent.
+pointers and of plain fields stay, embedded structs are flattened, an empty Time is absent. (One difference: structs
+that are no pointers are left out when empty. To the server they are the same, it fills them in.)
 """
 
 from collections.abc import Callable, Mapping
@@ -30,6 +31,14 @@ class Field(NamedTuple):
     read: Callable[[Value], Any]
     shape: str
     """"" one value, "?" one that is left out when zero, "[]" a list, "{}" a map, "^" embedded."""
+
+
+UNIONS: dict[str, Callable[[Obj], Any]] = {
+    "apiextensions.v1.JSONSchemaPropsOrArray": lambda found: found.get("?jSONSchemas") or found.get("?schema"),
+    "apiextensions.v1.JSONSchemaPropsOrBool": lambda found: found.get("?schema", found.get("?allows", False)),
+    "apiextensions.v1.JSONSchemaPropsOrStringArray": lambda found: found.get("?property") or found.get("?schema"),
+}
+"""The value of messages that are one of several things in JSON."""
 
 
 @cache
@@ -78,6 +87,8 @@ def decode_message(message: str, data: bytes) -> Any:
             result.setdefault(field.name, []).extend(field.read(one) for one in packed(value))
             continue
         _store(result, field, value)
+    if message in UNIONS:
+        return UNIONS[message](result)
     return result if "*" not in (field.name for field in known.values()) else result.get("*", [])
 
 

@@ -5,6 +5,7 @@ The bodies are those of `kubectl create ...` (and `drain --disable-eviction`), t
 
 import base64
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,47 @@ def test_raw_json() -> None:
     assert (revision["data"], revision["revision"]) == ({"spec": 1}, 7)
 
 
+def schema_of(properties: bytes) -> Any:
+    version = text(1, "v1") + text(4, text(1, properties))
+    body = envelope("apiextensions.k8s.io/v1", "CustomResourceDefinition", text(2, text(7, version)))
+    return proto.decode(body)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+
+STRING = text(5, "string")
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        (text(24, text(1, STRING)), {"items": {"type": "string"}}),
+        (text(24, text(2, STRING) + text(2, STRING)), {"items": [{"type": "string"}] * 2}),
+        (text(30, number(1, 0)), {"additionalProperties": False}),
+        (text(30, number(1, 1)), {"additionalProperties": True}),
+        (text(30, number(1, 1) + text(2, STRING)), {"additionalProperties": {"type": "string"}}),
+        (text(32, text(1, "a") + text(2, text(2, "b"))), {"dependencies": {"a": ["b"]}}),
+        (text(32, text(1, "a") + text(2, text(1, STRING))), {"dependencies": {"a": {"type": "string"}}}),
+        (text(8, text(1, b"null")), {}),
+        (text(8, text(1, b"false")), {"default": False}),
+        (text(20, text(1, b"1")) + text(20, text(1, b"null")), {"enum": [1, None]}),
+        (b"\x49" + struct.pack("<d", 1.5), {"maximum": 1.5}),
+        (b"\x59" + struct.pack("<d", -2.0), {"minimum": -2}),
+        (text(3, "#/x"), {"$ref": "#/x"}),
+        (number(38, 0), {"x-kubernetes-preserve-unknown-fields": False}),
+    ],
+)
+def test_schemas_of_custom_resources(message: bytes, found: Any) -> None:
+    """Their messages stand for values of several types."""
+    assert schema_of(message) == found
+
+
+def test_what_is_nested_too_deeply_is_a_bad_request() -> None:
+    message = b""
+    for _ in range(20_000):
+        message = text(28, message)
+    with pytest.raises(BadRequest, match="nested too deeply"):
+        schema_of(message)
+
+
 def test_named_lists_in_maps() -> None:
     extra = text(5, text(1, "k") + text(2, text(1, "v1") + text(1, "v2")))
     review = proto.decode(envelope("authorization.k8s.io/v1", "SubjectAccessReview", text(2, text(3, "u") + extra)))
@@ -285,12 +327,12 @@ def test_nonsense_is_a_bad_request(sent: bytes) -> None:
         proto.decode(sent)
 
 
-def test_every_built_in_kind_of_the_two_modules_is_there() -> None:
-    elsewhere = {"apiextensions.k8s.io", "apiregistration.k8s.io"}
+def test_every_built_in_kind_and_its_list_is_there() -> None:
     missing = [
-        (row.api_version, row.kind)
+        (row.api_version, kind)
         for row in RESOURCES
-        if row.group not in elsewhere and row.kind not in table().kinds.get(row.api_version, {})
+        for kind in (row.kind, *([row.list_kind] if "list" in row.verbs else []))
+        if kind not in table().kinds.get(row.api_version, {})
     ]
     assert missing == []
 
