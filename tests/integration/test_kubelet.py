@@ -54,8 +54,8 @@ class Story:
         self.client = client
         self.config = KubeletConfig(
             node_name="node-1",
-            node_address=ADDRESS,
-            pod_range="10.199.7.0/24",
+            node_addresses=(ADDRESS,),
+            pod_ranges=("10.199.7.0/24",),
             cluster_dns="10.96.0.10",
             state_directory=str(directory / "state"),
             run_directory=str(directory / "run"),

@@ -76,7 +76,7 @@ SIX = Addresses(
 FAMILIES = (FOUR, SIX)
 
 DNS = 10
-"""The number of the service address that every node answers itself."""
+"""The number of the service address that a node answers itself while it claims it, which none does here."""
 
 
 def node_of(host: str) -> str:

@@ -252,7 +252,6 @@ def _answers(paths: dict[str, str], answers: Answers) -> None:
                 answers.add(pod, paths[pod], at.hosts[pod], port, socket.SOCK_DGRAM)
         for node in NODES:
             for kind in KINDS:
-                answers.add("node", paths[node], at.service(DNS), 53, kind)
                 if at is SIX:
                     for port in LOOPBACK_PORTS:
                         answers.add("node", paths[node], at.hosts["loopback"], port, kind)

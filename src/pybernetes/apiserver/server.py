@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pybernetes.aio.supervise import Fatal
-from pybernetes.api import openapi, resources
+from pybernetes.api import openapi, ranges, resources
 from pybernetes.api.objects import Obj, encode
 from pybernetes.api.scheme import Scheme
 from pybernetes.store import Store, Unavailable
@@ -77,7 +77,7 @@ class ApiServerConfig:
 
     @property
     def service_ranges(self) -> Sequence[str]:
-        return [one.strip() for one in self.service_range.split(",")]
+        return ranges.split(self.service_range)
 
     @property
     def url(self) -> str:

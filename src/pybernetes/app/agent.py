@@ -1,6 +1,5 @@
 """Composition of one node: kubelet, service proxy and cluster DNS in one process, each with its own identity."""
 
-from ipaddress import ip_network
 from pathlib import Path
 
 from prometheus_client import REGISTRY
@@ -8,9 +7,11 @@ from prometheus_client import REGISTRY
 from pybernetes.aio.logs import setup_logging
 from pybernetes.aio.process import run_forever
 from pybernetes.aio.supervise import supervise
+from pybernetes.api import ranges
 from pybernetes.client import Client
-from pybernetes.dns import Dns, DnsConfig
+from pybernetes.dns import Claim, Dns, DnsConfig
 from pybernetes.kubelet import Kubelet, KubeletConfig
+from pybernetes.netlink.nft import KernelNftables
 from pybernetes.proxy import Proxy, ProxyConfig
 from pybernetes.wire.serve import Server
 
@@ -38,9 +39,13 @@ async def serve(config: AgentConfig) -> None:
         "proxy": proxy.synced.is_set,
         "dns": dns.ready.is_set,
     }
-    health = Server(node_health(proxy, checks), listen=[(config.node_address, config.health_port)])
+    claim = Claim(dns_addresses(config), ready=dns.ready, nft=KernelNftables())
+    health = Server(
+        node_health(proxy, checks),
+        listen=[(address, config.health_port) for address in ranges.split(config.node_address)],
+    )
     try:
-        await supervise(health, kubelet, proxy, dns)
+        await supervise(health, kubelet, proxy, dns, claim)
     finally:
         for client in clients.values():
             await client.close()
@@ -52,17 +57,17 @@ def client_of(config: AgentConfig, part: str) -> Client:
     return connect.client(path, user_agent=f"pybernetes-{part}", timeout_seconds=REQUEST_SECONDS)
 
 
-def dns_address(config: AgentConfig) -> str:
-    return config.dns_address or str(ip_network(config.service_range)[10])
+def dns_addresses(config: AgentConfig) -> tuple[str, ...]:
+    return ranges.split(config.dns_address) or ranges.nth(config.service_range, 10)
 
 
 def kubelet_config(config: AgentConfig) -> KubeletConfig:
     identities = Path(config.identities)
     return KubeletConfig(
         node_name=config.node_name,
-        node_address=config.node_address,
-        pod_range=config.pod_range,
-        cluster_dns=dns_address(config),
+        node_addresses=ranges.split(config.node_address),
+        pod_ranges=ranges.split(config.pod_range),
+        cluster_dns=dns_addresses(config),
         cluster_domain=config.cluster_domain,
         state_directory=config.state_directory,
         run_directory=config.run_directory,
@@ -78,20 +83,20 @@ def kubelet_config(config: AgentConfig) -> KubeletConfig:
 def proxy_config(config: AgentConfig) -> ProxyConfig:
     return ProxyConfig(
         node_name=config.node_name,
-        node_addresses=(config.node_address,),
+        node_addresses=ranges.split(config.node_address),
         node_port_addresses=config.node_port_addresses,
         localhost_node_ports=config.localhost_node_ports,
         cluster_cidr=config.cluster_pod_range,
         service_range=config.service_range,
-        local_addresses=(dns_address(config),),
+        local_addresses=dns_addresses(config),
     )
 
 
 def dns_config(config: AgentConfig) -> DnsConfig:
     return DnsConfig(
         node_name=config.node_name,
-        listen=(dns_address(config), config.node_address),
+        listen=(*dns_addresses(config), *ranges.split(config.node_address)),
         cluster_domain=config.cluster_domain,
-        reverse_ranges=(config.cluster_pod_range, config.service_range),
+        reverse_ranges=(*ranges.split(config.cluster_pod_range), *ranges.split(config.service_range)),
         upstreams=config.dns_upstreams,
     )

@@ -1,6 +1,7 @@
 """Configuration of the two processes: one frozen value each; the YAML file and the flags are derived from it.
 
-Addresses are strings; ranges are CIDR; times are seconds.
+Addresses are strings; ranges are CIDR, one of each IP family separated by a comma, the primary one first; times are
+seconds.
 """
 
 from collections.abc import Mapping
@@ -62,7 +63,7 @@ class ServerConfig(Config, frozen=True, kw_only=True):
     service_range: str = "10.96.0.0/16"
     node_ports: str = "30000-32767"
     dns_address: str = ""
-    """Cluster DNS ("" for the tenth of the service range)."""
+    """Cluster DNS, one of each family ("" for the tenth of each service range)."""
     node_grace_seconds: float = 40.0
     """A node whose lease is older than this is NotReady."""
     kubeconfig: str = ""
@@ -103,7 +104,7 @@ class ControllerManagerConfig(ComponentConfig, frozen=True, kw_only=True):
     pod_range: str = "10.244.0.0/16"
     service_range: str = "10.96.0.0/16"
     dns_address: str = ""
-    """Cluster DNS ("" for the tenth of the service range)."""
+    """Cluster DNS, one of each family ("" for the tenth of each service range)."""
     node_grace_seconds: float = 40.0
     """A node whose lease is older than this is NotReady."""
 
@@ -134,7 +135,7 @@ class ServiceProxyConfig(ProxyingConfig, frozen=True, kw_only=True):
     node_name: str = ""
     """The node's name in the cluster ("" for this machine's host name)."""
     node_address: str = ""
-    """The node's own address ("" for those in the status of its Node)."""
+    """The node's own address of each family ("" for those in the status of its Node)."""
     cluster_pod_range: str = "10.244.0.0/16"
     service_range: str = "10.96.0.0/16"
     health: str = "0.0.0.0:10256"
@@ -150,17 +151,18 @@ class AgentConfig(ProxyingConfig, frozen=True, kw_only=True):
 
     node_name: str
     node_address: str
+    """One of each family."""
     identities: str
     """Directory with kubelet.kubeconfig, proxy.kubeconfig, dns.kubeconfig, kubelet-server.crt and .key, ca.crt."""
     state_directory: str = "/var/lib/pybernetes/agent"
     run_directory: str = "/run/pybernetes/agent"
     pod_range: str = ""
-    """This node's pod range ("" for the one the cluster gives it)."""
+    """This node's pod range of each family ("" for the one the cluster gives it)."""
     cluster_pod_range: str = "10.244.0.0/16"
     service_range: str = "10.96.0.0/16"
     cluster_domain: str = "cluster.local"
     dns_address: str = ""
-    """Cluster DNS ("" for the tenth of the service range)."""
+    """Cluster DNS, one of each family ("" for the tenth of each service range)."""
     dns_upstreams: tuple[str, ...] | None = None
     """Where names outside the cluster are asked (absent: the nameservers of /etc/resolv.conf)."""
     kubelet_port: int = 10250

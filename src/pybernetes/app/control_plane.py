@@ -6,12 +6,12 @@ Alone they elect a leader by Lease (kube-system/kube-controller-manager, kube-sc
 import platform
 import uuid
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_network
 from typing import Protocol
 
 from pybernetes.aio.logs import setup_logging
 from pybernetes.aio.process import run_forever
 from pybernetes.aio.supervise import Fatal, supervise
+from pybernetes.api import ranges
 from pybernetes.api.objects import Key
 from pybernetes.client import BadKubeconfig, Client, kubeconfig
 from pybernetes.control.lease import LeaderElection, LostLease
@@ -39,7 +39,7 @@ def controllers(
         server=server,
         root_ca=root_ca,
         authority=authority,
-        dns_address=config.dns_address or str(ip_network(config.service_range)[10]),
+        dns_address=config.dns_address or ",".join(ranges.nth(config.service_range, 10)),
         node_grace_seconds=config.node_grace_seconds,
     )
     return Controllers(client, settings)

@@ -4,11 +4,12 @@ Names and groups are Kubernetes' (docs: PKI certificates and requirements); RBAC
 """
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from pybernetes.api import ranges
 from pybernetes.client import kubeconfig
 from pybernetes.pki import Authority, Pair
 
@@ -46,7 +47,7 @@ def server_identities(config: ServerConfig, *, url: str) -> ServerIdentities:
         service = f"kubernetes.default.svc.{config.cluster_domain}"
         labels = service.split(".")
         names += [".".join(labels[:count]) for count in range(1, 4)] + [service]
-        addresses.append(first_address(config.service_range))
+        addresses += ranges.nth(config.service_range, 1)  # the `kubernetes` Service's
         serving = authority.issue(
             "apiserver", user="kube-apiserver", dns=names, addresses=addresses, server=True, client=False
         )
@@ -73,7 +74,9 @@ def server_identities(config: ServerConfig, *, url: str) -> ServerIdentities:
         )
 
 
-def node_identities(authority: Authority, directory: Path, *, node: str, address: str, url: str, cluster: str) -> None:
+def node_identities(
+    authority: Authority, directory: Path, *, node: str, addresses: Sequence[str], url: str, cluster: str
+) -> None:
     """What an agent needs in its identities directory: one kubeconfig a component, and the kubelet's serving pair."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     users = {
@@ -90,7 +93,7 @@ def node_identities(authority: Authority, directory: Path, *, node: str, address
         user=f"system:node:{node}",
         groups=["system:nodes"],
         dns=[node],
-        addresses=[address, "127.0.0.1"],
+        addresses=[*addresses, "127.0.0.1"],
         server=True,
         client=False,
         directory=directory,
@@ -108,13 +111,6 @@ def _write_kubeconfig(path: Path, *, ca: str, pair: Pair, url: str, name: str, u
         user=user,
     )
     kubeconfig.write(path, config)
-
-
-def first_address(service_range: str) -> str:
-    """The cluster IP of the `kubernetes` Service: the first of the service range."""
-    from ipaddress import ip_network
-
-    return str(ip_network(service_range)[1])
 
 
 def _split(hosts: set[str]) -> tuple[list[str], list[str]]:

@@ -5,6 +5,7 @@ The HTTP client and the cryptography are imported where they are used, beside th
 
 from pathlib import Path
 
+from pybernetes.api import ranges
 from pybernetes.client import Client, kubeconfig
 from pybernetes.local import Layout, Node, python_command
 from pybernetes.wire import Request, Transport
@@ -31,8 +32,8 @@ class LocalHooks:
                     authority,
                     Path(agent.identities),
                     node=node.name,
-                    address=node.address,
-                    url=f"https://{layout.gateway}:6443",
+                    addresses=node.addresses,
+                    url=f"https://{layout.server_address}",
                     cluster=layout.name,
                 )
                 _write(Path(node.state) / "agent.yaml", agent.dump())
@@ -57,7 +58,8 @@ class LocalHooks:
     async def agent_ready(self, layout: Layout, node: Node) -> bool:
         from pybernetes.wire.send import HttpTransport
 
-        return await _answers(HttpTransport(f"http://{node.address}:{agent_config(layout, node).health_port}"))
+        health = ranges.host_port(node.address, agent_config(layout, node).health_port)
+        return await _answers(HttpTransport(f"http://{health}"))
 
     def end_containers(self, layout: Layout, node: Node) -> None:
         from pybernetes.kubelet import remove_everything
@@ -81,12 +83,12 @@ async def _answers(transport: Transport) -> bool:
 def server_config(layout: Layout) -> ServerConfig:
     return ServerConfig(
         state_directory=f"{layout.state}/server",
-        listen=(f"127.0.0.1:{layout.api_port}", f"{layout.gateway}:6443"),
-        advertise=f"{layout.gateway}:6443",
+        listen=(f"127.0.0.1:{layout.api_port}", layout.server_address),
+        advertise=layout.server_address,
         cluster_name=layout.name,
         pod_range=layout.pod_range,
         service_range=layout.service_range,
-        dns_address=layout.dns_address,
+        dns_address=",".join(layout.dns_addresses),
         node_grace_seconds=layout.node_grace_seconds,
         kubeconfig=layout.kubeconfig,
     )
@@ -95,14 +97,14 @@ def server_config(layout: Layout) -> ServerConfig:
 def agent_config(layout: Layout, node: Node) -> AgentConfig:
     return AgentConfig(
         node_name=node.name,
-        node_address=node.address,
+        node_address=",".join(node.addresses),
         identities=f"{node.state}/pki",
         state_directory=f"{node.state}/pods",
         run_directory=node.run,
-        pod_range=node.pod_range,
+        pod_range=",".join(node.pod_ranges),
         cluster_pod_range=layout.pod_range,
         service_range=layout.service_range,
-        dns_address=layout.dns_address,
+        dns_address=",".join(layout.dns_addresses),
         lease_seconds=layout.heartbeat_seconds,
     )
 

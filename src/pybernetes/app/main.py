@@ -30,9 +30,26 @@ def main() -> None:
 @main.command()
 @NAME
 @click.option("--nodes", "size", default=3, show_default=True, help="How many nodes.")
-@click.option("--pod-range", help="Addresses of pods, a /16 or wider.  [default: 10.244.0.0/16 or the next free]")
-@click.option("--service-range", help="Addresses of Services.  [default: 10.96.0.0/16 or the next free]")
-@click.option("--node-range", help="Addresses of nodes.  [default: 172.30.0.0/24 or the next free]")
+@click.option(
+    "--ip-family",
+    type=click.Choice(["ipv4", "ipv6", "dual"]),
+    default="ipv4",
+    show_default=True,
+    help="Which addresses nodes, pods and Services have; dual is both, IPv4 first.",
+)
+@click.option(
+    "--pod-range",
+    help="Addresses of pods, a /16 or wider (IPv6: /56); of both families separated by a comma."
+    "  [default: 10.244.0.0/16, fd00:10:244::/56, or the next free]",
+)
+@click.option(
+    "--service-range",
+    help="Addresses of Services.  [default: 10.96.0.0/16, fd00:10:96::/112, or the next free]",
+)
+@click.option(
+    "--node-range",
+    help="Addresses of nodes.  [default: 172.30.0.0/24, fd00:172:30:0::/64, or the next free]",
+)
 @click.option("--api-port", type=int, help="Port of the API server on loopback.  [default: 6443 or the next free]")
 @click.option("--heartbeat", "heartbeat_seconds", default=2.0, show_default=True, help="Seconds between node leases.")
 @click.option(
@@ -94,13 +111,13 @@ def _undo(cluster: Any, progress: Any) -> None:
 
 def usage(layout: Any) -> str:
     """What `up` prints at the end."""
-    nodes = ", ".join(f"{node.name} {node.address}" for node in layout.nodes())
+    nodes = ", ".join(f"{node.name} {','.join(node.addresses)}" for node in layout.nodes())
     other = "" if layout.name == "pybernetes" else f" --name {layout.name}"
     return f"""
 Cluster {layout.name!r} is up.
   API server   {layout.server_url}
   nodes        {nodes}
-  pods         {layout.pod_range}    Services {layout.service_range}    DNS {layout.dns_address}
+  pods         {layout.pod_range}    Services {layout.service_range}    DNS {",".join(layout.dns_addresses)}
   logs         {layout.logs}
 
 Use it:   export KUBECONFIG={layout.kubeconfig}

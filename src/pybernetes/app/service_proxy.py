@@ -9,6 +9,7 @@ from prometheus_client import generate_latest
 from pybernetes.aio.logs import setup_logging
 from pybernetes.aio.process import run_forever
 from pybernetes.aio.supervise import Fatal, supervise
+from pybernetes.api import ranges
 from pybernetes.client import BadKubeconfig, Client
 from pybernetes.proxy import PRIMARY, Proxy, ProxyConfig, cleanup
 from pybernetes.wire import Handler, Request, Response
@@ -57,7 +58,7 @@ async def serve(config: ServiceProxyConfig, client: Client) -> None:
 def proxy_config(config: ServiceProxyConfig) -> ProxyConfig:
     return ProxyConfig(
         node_name=config.node_name or platform.node().lower(),
-        node_addresses=(config.node_address,) if config.node_address else (),
+        node_addresses=ranges.split(config.node_address),
         node_port_addresses=config.node_port_addresses or (PRIMARY,),
         localhost_node_ports=config.localhost_node_ports,
         cluster_cidr=config.cluster_pod_range,

@@ -4,8 +4,9 @@ Every node answers at the cluster DNS address itself; the Endpoints are the node
 written as Endpoints of a Service without selector, so the mirroring controller makes the EndpointSlices.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from pybernetes.api import ranges
 from pybernetes.api.errors import AlreadyExists
 from pybernetes.api.objects import Key, Obj, condition_is, name_of
 from pybernetes.api.resources import ENDPOINTS, SERVICES
@@ -23,7 +24,7 @@ class ClusterDnsController:
 
     def __init__(self, shared: Shared) -> None:
         self.client = shared.client
-        self.address = shared.config.dns_address
+        self.addresses = ranges.split(shared.config.dns_address)
         fields = f"metadata.name={KEY.name}"
         self.services = shared.informers.of(SERVICES, namespace=KEY.namespace, fields=fields)
         self.endpoints = shared.informers.of(ENDPOINTS, namespace=KEY.namespace, fields=fields)
@@ -40,7 +41,7 @@ class ClusterDnsController:
     async def reconcile(self, key: Key) -> Again | None:
         try:
             if self.services.cache.get(key) is None:
-                await self.client.create(SERVICES, wanted_service(self.address))
+                await self.client.create(SERVICES, wanted_service(self.addresses))
             subsets = wanted_subsets(self.nodes.cache.select())
             held = self.endpoints.cache.get(key)
             if held is None:
@@ -57,9 +58,12 @@ def cluster_dns(shared: Shared) -> ClusterDnsController | None:
     return ClusterDnsController(shared) if shared.config.dns_address else None
 
 
-def wanted_service(address: str) -> Obj:
-    spec = {"clusterIP": address, "ports": [port | {"targetPort": 53} for port in _PORTS]}
-    return _named("Service") | {"spec": spec}
+def wanted_service(addresses: Sequence[str]) -> Obj:
+    """At the addresses of cluster DNS, of one family or both."""
+    ports = [port | {"targetPort": 53} for port in _PORTS]
+    policy = "RequireDualStack" if len(addresses) > 1 else "SingleStack"
+    families = {"clusterIP": addresses[0], "clusterIPs": list(addresses), "ipFamilyPolicy": policy}
+    return _named("Service") | {"spec": families | {"ports": ports}}
 
 
 def wanted_subsets(nodes: Iterable[Obj]) -> list[Obj]:

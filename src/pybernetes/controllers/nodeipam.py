@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Iterable, Iterator
 
+from pybernetes.api import ranges
 from pybernetes.api.objects import Key, Obj, is_deleting, uid_of
 from pybernetes.api.resources import NODES
 from pybernetes.control import Again, Controller
@@ -45,7 +46,7 @@ def free_range(cluster: Network, mask: int, used: Iterable[Network]) -> Network 
 
 def clusters_of(config: ControllersConfig) -> Iterator[tuple[Network, int]]:
     """Each cluster range with the mask of a node's share. Raises ValueError."""
-    for text in filter(None, (part.strip() for part in config.cluster_cidr.split(","))):
+    for text in ranges.split(config.cluster_cidr):
         network = ipaddress.ip_network(text)
         yield network, config.node_mask if network.version == 4 else config.node_mask_v6
 

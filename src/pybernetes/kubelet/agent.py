@@ -16,6 +16,7 @@ from pybernetes.api.objects import Key, Obj, key_of, uid_of
 from pybernetes.api.resources import PODS, SERVICES
 from pybernetes.client import Client, Delta, Informer
 from pybernetes.control import EventSink, Recorder
+from pybernetes.netlink.sysctl import forwarding
 
 from .config import KubeletConfig
 from .endpoints import KubeletServer
@@ -109,16 +110,16 @@ class Kubelet:
         self.config.run.mkdir(parents=True, exist_ok=True)
 
     async def _make_network(self) -> PodNetwork:
-        pod_range = self.config.pod_range or self.node.pod_range
-        while not pod_range:
-            self._problem_text = "no pod range: neither configured nor given to the node (spec.podCIDR)"
+        pod_ranges = self.config.pod_ranges or self.node.pod_ranges
+        while not pod_ranges:
+            self._problem_text = "no pod range: neither configured nor given to the node (spec.podCIDRs)"
             self.node.nudge()
             await asyncio.sleep(_POD_RANGE_POLL_SECONDS)
-            pod_range = self.node.pod_range
-        RoutedNetwork.prepare()
+            pod_ranges = self.node.pod_ranges
+        forwarding(pod_ranges)
         return RoutedNetwork(
-            pod_range=pod_range,
-            node_address=self.config.node_address,
+            pod_ranges=pod_ranges,
+            node_addresses=self.config.node_addresses,
             directory=self.config.run / "netns",
             records=self.config.state / "addresses",
         )
@@ -151,7 +152,8 @@ class Kubelet:
 
         config = self.config
         tls = TlsFiles(config.certificate, config.key, config.client_ca)
-        await Server(self.handler, listen=[(config.listen, config.port)], tls=tls).run()
+        everywhere = sorted({"::" if ":" in address else "0.0.0.0" for address in config.node_addresses})
+        await Server(self.handler, listen=[(each, config.port) for each in everywhere], tls=tls).run()
 
     # Pods
 

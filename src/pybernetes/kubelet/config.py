@@ -8,16 +8,17 @@ from pathlib import Path
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeletConfig:
     node_name: str
-    node_address: str
-    pod_range: str = ""
-    """This node's pod range; "" waits for spec.podCIDR of the Node."""
-    cluster_dns: str = ""
+    node_addresses: tuple[str, ...]
+    """One of each IP family, the primary one first."""
+    pod_ranges: tuple[str, ...] = ()
+    """This node's pod ranges, one of each family; () waits for spec.podCIDRs of the Node."""
+    cluster_dns: tuple[str, ...] = ()
+    """The nameservers of pods, in order."""
     cluster_domain: str = "cluster.local"
     state_directory: str = "/var/lib/pybernetes/agent"
     """Records of containers, volumes, logs: lost with them are the pods."""
     run_directory: str = "/run/pybernetes/agent"
     """Network namespaces."""
-    listen: str = "0.0.0.0"
     port: int = 10250
     certificate: str = ""
     """PEM of the serving certificate; without one the kubelet's server is not started."""

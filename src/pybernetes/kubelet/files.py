@@ -32,14 +32,14 @@ def hostname(pod: Obj, *, node_name: str) -> str:
     return str(spec.get("hostnameOverride") or spec.get("hostname") or name_of(pod))[:63].rstrip("-.")
 
 
-def hosts(pod: Obj, *, address: str, node_name: str, domain: str) -> str:
+def hosts(pod: Obj, *, addresses: Sequence[str], node_name: str, domain: str) -> str:
     """The hosts file with the pod's own entry and hostAliases."""
     short = hostname(pod, node_name=node_name)
     text = _HOSTS
-    if address and not pod["spec"].get("hostNetwork"):
+    if not pod["spec"].get("hostNetwork"):
         subdomain = pod["spec"].get("subdomain")
         full = f"{short}.{subdomain}.{namespace_of(pod)}.svc.{domain}" if subdomain else ""
-        text += f"{address}\t{full}\t{short}\n" if full else f"{address}\t{short}\n"
+        text += "".join(f"{address}\t{full}\t{short}\n" if full else f"{address}\t{short}\n" for address in addresses)
     aliases = pod["spec"].get("hostAliases") or ()
     if aliases:
         text += "\n# Entries added by HostAliases.\n"
@@ -65,7 +65,7 @@ def parse_resolv(text: str) -> Dns:
     return Dns(tuple(nameservers), tuple(word for word in searches if word != "."), tuple(options))
 
 
-def dns(pod: Obj, *, node: Dns, cluster_dns: str, domain: str) -> Dns:
+def dns(pod: Obj, *, node: Dns, cluster_dns: Sequence[str], domain: str) -> Dns:
     """By dnsPolicy, with dnsConfig merged over it."""
     spec = pod["spec"]
     policy = spec.get("dnsPolicy") or "ClusterFirst"
@@ -77,7 +77,7 @@ def dns(pod: Obj, *, node: Dns, cluster_dns: str, domain: str) -> Dns:
         base = node
     else:
         cluster = (f"{namespace_of(pod)}.svc.{domain}", f"svc.{domain}", domain)
-        base = Dns((cluster_dns,), (*cluster, *node.searches), ("ndots:5",))
+        base = Dns(tuple(cluster_dns), (*cluster, *node.searches), ("ndots:5",))
     config = spec.get("dnsConfig") or {}
     return Dns(
         _distinct([*base.nameservers, *(config.get("nameservers") or ())])[:MAX_NAMESERVERS],

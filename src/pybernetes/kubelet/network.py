@@ -2,38 +2,42 @@
 
     pod: eth0 POD_IP/32, default via 169.254.1.1      node: veth 169.254.1.1/32, route POD_IP/32 dev veth
 
-Neighbours are written at both ends, so the first packet needs no question. Every step may be repeated.
+IPv6 is the same with /128 and the gateway fe80::1; a pod has one address of each family that the node has pod ranges
+of. Neighbours are written at both ends, so the first packet needs no question. Every step may be repeated.
 """
 
 import asyncio
 import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pybernetes.netlink import namespaces, sysctl
+from pybernetes.api import ranges
+from pybernetes.netlink import namespaces
 from pybernetes.netlink.links import Links, Neighbour
 
 from .addresses import AddressPool
 
 log = logging.getLogger(__name__)
 
-GATEWAY = "169.254.1.1"
+GATEWAYS = {4: "169.254.1.1", 6: "fe80::1"}
+_BITS = {4: 32, 6: 128}
 
 
 class PodNetwork(Protocol):
     """What the worker needs of the network."""
 
-    def address(self, uid: str) -> str:
-        """The pod's address, "" before set-up."""
+    def addresses(self, uid: str) -> tuple[str, ...]:
+        """The pod's addresses, one of each family, the primary one first; () before set-up."""
         ...
 
     def path(self, uid: str) -> str:
         """The file of the pod's network namespace."""
         ...
 
-    async def set_up(self, uid: str) -> str:
-        """Make the namespace and its link if they are not there; returns the address."""
+    async def set_up(self, uid: str) -> tuple[str, ...]:
+        """Make the namespace and its link if they are not there; returns the addresses. Raises Exhausted, OSError."""
         ...
 
     def ready(self, uid: str) -> bool:
@@ -50,36 +54,41 @@ class PodNetwork(Protocol):
 class RoutedNetwork:
     """Pods of one node, whose own network namespace is the caller's."""
 
-    def __init__(self, *, pod_range: str, node_address: str, directory: Path, records: Path) -> None:
-        self.pool = AddressPool(records, pod_range)
-        self.node_address = node_address
+    def __init__(
+        self, *, pod_ranges: Sequence[str], node_addresses: Sequence[str], directory: Path, records: Path
+    ) -> None:
+        """`pod_ranges` are one of each family; `node_addresses` have one of each of these families."""
+        self.pools = [AddressPool(records / f"ipv{ranges.version(each)}", each) for each in pod_ranges]
+        self.sources = {ranges.version(each): each for each in node_addresses}
         self.directory = directory
         self._one_by_one = asyncio.Lock()
 
-    def address(self, uid: str) -> str:
-        return self.pool.of(uid)
+    def addresses(self, uid: str) -> tuple[str, ...]:
+        found = tuple(pool.of(uid) for pool in self.pools)
+        return found if all(found) else ()
 
     def path(self, uid: str) -> str:
         return str(self.directory / uid)
 
     def ready(self, uid: str) -> bool:
-        return bool(self.pool.of(uid)) and namespaces.exists(self.path(uid))
+        return bool(self.addresses(uid)) and namespaces.exists(self.path(uid))
 
     def known(self) -> set[str]:
-        return self.pool.owners
+        return set().union(*(pool.owners for pool in self.pools))
 
-    async def set_up(self, uid: str) -> str:
-        address = self.pool.take(uid)
+    async def set_up(self, uid: str) -> tuple[str, ...]:
+        addresses = tuple(pool.take(uid) for pool in self.pools)
         async with self._one_by_one:
-            await asyncio.to_thread(self._build, uid, address)
-        return address
+            await asyncio.to_thread(self._build, uid, addresses)
+        return addresses
 
     async def tear_down(self, uid: str) -> None:
         async with self._one_by_one:
             await asyncio.to_thread(self._remove, uid)
-        self.pool.release(uid)
+        for pool in self.pools:
+            pool.release(uid)
 
-    def _build(self, uid: str, address: str) -> None:
+    def _build(self, uid: str, addresses: Sequence[str]) -> None:
         path, name = self.path(uid), link_name(uid)
         host_mac, pod_mac = _mac(uid, 0), _mac(uid, 1)
         with Links() as node:
@@ -92,23 +101,30 @@ class RoutedNetwork:
                     node.add_veth(name, "eth0", peer_namespace=path, mac=host_mac, peer_mac=pod_mac)
                 pod.up("lo")
                 pod.up("eth0")
-                pod.add_address("eth0", f"{address}/32")
-                pod.set_neighbour(Neighbour(link="eth0", address=GATEWAY, mac=host_mac))
-                pod.add_route("default", via=GATEWAY, link="eth0", onlink=True)
+                for address in addresses:
+                    _pod_end(pod, address, host_mac)
             node.up(name)
-            node.add_address(name, f"{GATEWAY}/32")
-            node.set_neighbour(Neighbour(link=name, address=address, mac=pod_mac))
-            node.add_route(f"{address}/32", link=name, scope="link", source=self.node_address)
+            for address in addresses:
+                self._node_end(node, name, address, pod_mac)
+
+    def _node_end(self, node: Links, name: str, address: str, pod_mac: str) -> None:
+        version = ranges.version(address)
+        node.add_address(name, f"{GATEWAYS[version]}/{_BITS[version]}")
+        node.set_neighbour(Neighbour(link=name, address=address, mac=pod_mac))
+        node.add_route(f"{address}/{_BITS[version]}", link=name, source=self.sources[version])
 
     def _remove(self, uid: str) -> None:
         with Links() as node:
             node.delete(link_name(uid), missing_ok=True)
         namespaces.delete(self.path(uid))
 
-    @staticmethod
-    def prepare() -> None:
-        """Let this node forward."""
-        sysctl.write("net.ipv4.ip_forward", 1)
+
+def _pod_end(pod: Links, address: str, host_mac: str) -> None:
+    version = ranges.version(address)
+    gateway = GATEWAYS[version]
+    pod.add_address("eth0", f"{address}/{_BITS[version]}")
+    pod.set_neighbour(Neighbour(link="eth0", address=gateway, mac=host_mac))
+    pod.add_route({4: "default", 6: "::/0"}[version], via=gateway, link="eth0", onlink=True)
 
 
 def link_name(uid: str) -> str:
@@ -126,25 +142,25 @@ class FakeNetwork:
     """In memory; addresses of 10.244.0.0/24 in turn."""
 
     def __init__(self) -> None:
-        self.addresses: dict[str, str] = {}
+        self.given: dict[str, str] = {}
         self.fail = ""
 
-    def address(self, uid: str) -> str:
-        return self.addresses.get(uid, "")
+    def addresses(self, uid: str) -> tuple[str, ...]:
+        return (self.given[uid],) if uid in self.given else ()
 
     def path(self, uid: str) -> str:
         return f"/fake/{uid}"
 
     def ready(self, uid: str) -> bool:
-        return uid in self.addresses
+        return uid in self.given
 
     def known(self) -> set[str]:
-        return set(self.addresses)
+        return set(self.given)
 
-    async def set_up(self, uid: str) -> str:
+    async def set_up(self, uid: str) -> tuple[str, ...]:
         if self.fail:
             raise OSError(self.fail)
-        return self.addresses.setdefault(uid, f"10.244.0.{len(self.addresses) + 2}")
+        return (self.given.setdefault(uid, f"10.244.0.{len(self.given) + 2}"),)
 
     async def tear_down(self, uid: str) -> None:
-        self.addresses.pop(uid, None)
+        self.given.pop(uid, None)

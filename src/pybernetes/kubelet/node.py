@@ -57,9 +57,9 @@ class NodeKeeper:
         return self.capacity
 
     @property
-    def pod_range(self) -> str:
-        """spec.podCIDR, "" until somebody has given one."""
-        return str((self.node.get("spec") or {}).get("podCIDR") or "")
+    def pod_ranges(self) -> tuple[str, ...]:
+        """spec.podCIDRs, () until somebody has given them."""
+        return tuple((self.node.get("spec") or {}).get("podCIDRs") or ())
 
     def nudge(self) -> None:
         """Write the status now if it differs."""
@@ -159,8 +159,8 @@ class NodeKeeper:
 def node_object(config: KubeletConfig) -> Obj:
     """The Node as it is registered."""
     spec: Obj = {}
-    if config.pod_range:
-        spec = {"podCIDR": config.pod_range, "podCIDRs": [config.pod_range]}
+    if config.pod_ranges:
+        spec = {"podCIDR": config.pod_ranges[0], "podCIDRs": list(config.pod_ranges)}
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -210,7 +210,7 @@ def node_status(node: Obj, config: KubeletConfig, capacity: Mapping[str, str], *
     """The parts of the status that the kubelet owns."""
     return {
         "addresses": [
-            {"type": "InternalIP", "address": config.node_address},
+            *({"type": "InternalIP", "address": address} for address in config.node_addresses),
             {"type": "Hostname", "address": config.node_name},
         ],
         "capacity": dict(capacity),

@@ -33,8 +33,8 @@ class Facts:
     ready: frozenset[str] = frozenset()
     """Ids of containers whose readiness probe says so (or that have none)."""
     sandbox: bool = False
-    address: str = ""
-    node_address: str = ""
+    addresses: Sequence[str] = ()
+    node_addresses: Sequence[str] = ()
     messages: Mapping[str, str] = field(default_factory=dict)
     """Termination messages by container id."""
     reason: str = ""
@@ -67,14 +67,16 @@ def pod_status(pod: Obj, facts: Facts, *, now: float) -> Obj:
     status: Obj = {
         "phase": phase,
         "conditions": _conditions(pod, facts, [*main, *restartable], initialized, phase, now),
-        "hostIP": facts.node_address,
-        "hostIPs": [{"ip": facts.node_address}],
+        "hostIP": next(iter(facts.node_addresses), ""),
+        "hostIPs": [{"ip": address} for address in facts.node_addresses],
         "startTime": old.get("startTime") or times.stamp(now),
         "containerStatuses": main,
     }
-    address = facts.address or (old.get("podIP", "") if ended or is_deleting(pod) else "")
-    if address:
-        status |= {"podIP": address, "podIPs": [{"ip": address}]}
+    addresses = [{"ip": address} for address in facts.addresses]
+    if not addresses and (ended or is_deleting(pod)):
+        addresses = old.get("podIPs") or []
+    if addresses:
+        status |= {"podIP": addresses[0]["ip"], "podIPs": addresses}
     if sidecars:
         status["initContainerStatuses"] = sidecars
     if facts.reason:

@@ -331,7 +331,9 @@ class PodWorker:
         etc.mkdir(parents=True, exist_ok=True)
         node = files.parse_resolv(_read_text(Path(config.resolv_conf)))
         settings = files.dns(self.pod, node=node, cluster_dns=config.cluster_dns, domain=config.cluster_domain)
-        hosts = files.hosts(self.pod, address=self._address(), node_name=config.node_name, domain=config.cluster_domain)
+        hosts = files.hosts(
+            self.pod, addresses=self._addresses(), node_name=config.node_name, domain=config.cluster_domain
+        )
         if host:
             hosts = f"# Kubernetes-managed hosts file (host network).\n{_read_text(Path('/etc/hosts'))}"
         name = files.hostname(self.pod, node_name=config.node_name)
@@ -344,9 +346,14 @@ class PodWorker:
         return self.tools.references.get(Reference(kind, namespace_of(self.pod), name))
 
     def _address(self) -> str:
+        """Of the primary family, "" before there is a network."""
+        return next(iter(self._addresses()), "")
+
+    def _addresses(self) -> tuple[str, ...]:
+        """One of each family, () before there is a network."""
         if self.pod["spec"].get("hostNetwork"):
-            return self.tools.config.node_address
-        return self.tools.network.address(self.uid)
+            return self.tools.config.node_addresses
+        return self.tools.network.addresses(self.uid)
 
     # Containers
 
@@ -496,7 +503,7 @@ class PodWorker:
             await self._write()
         if delete:
             await tools.runtime.remove(self.uid)
-        if tools.network.address(self.uid):
+        if tools.network.addresses(self.uid):
             await tools.network.tear_down(self.uid)
         tools.references.need(self.uid, frozenset())
         self._memory.sandbox, self._memory.released = False, True
@@ -520,8 +527,8 @@ class PodWorker:
             started=frozenset(self._health.started),
             ready=frozenset(self._health.ready),
             sandbox=memory.sandbox,
-            address=self._address(),
-            node_address=config.node_address,
+            addresses=self._addresses(),
+            node_addresses=config.node_addresses,
             messages=memory.messages,
             final=final,
             **self._pod_reason(),

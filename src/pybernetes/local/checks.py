@@ -3,16 +3,16 @@
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pybernetes.netlink import namespaces
+from pybernetes.netlink import namespaces, sysctl
 from pybernetes.netlink.links import Links
 from pybernetes.netlink.nft import AddChain, AddTable, Hook, KernelNftables, Transaction
 
 
-def missing(run_root: Path) -> list[str]:
-    """What is missing, one sentence each with what to do; empty when all is there."""
+def missing(run_root: Path, *, versions: Sequence[int] = (4,)) -> list[str]:
+    """What a cluster of those IP versions lacks here, one sentence each with what to do; empty when all is there."""
     if sys.platform != "linux":
         return [f"pybernetes up needs Linux network namespaces; this is {sys.platform}"]
     if os.geteuid() != 0:
@@ -24,9 +24,19 @@ def missing(run_root: Path) -> list[str]:
     except OSError as error:
         return [f"no network namespace can be made ({error}): root needs CAP_SYS_ADMIN, and mounts must be allowed"]
     try:
-        return [text for check in (_links, _nftables) if (text := check(str(probe)))]
+        found = [check(str(probe)) for check in (_links, _nftables)]
+        return [text for text in (*found, _ipv6() if 6 in versions else "") if text]
     finally:
         namespaces.delete(str(probe))
+
+
+def _ipv6() -> str:
+    """On the host, whose routes lead to the nodes."""
+    try:
+        off = sysctl.read("net.ipv6.conf.all.disable_ipv6") != "0"
+    except FileNotFoundError:
+        return "this kernel has no IPv6: choose --ip-family ipv4"
+    return "IPv6 is off: sysctl net.ipv6.conf.all.disable_ipv6=0, or choose --ip-family ipv4" if off else ""
 
 
 def _links(namespace: str) -> str:

@@ -22,7 +22,7 @@ from pybernetes.api.resources import NODES
 from pybernetes.client import Client
 
 from . import checks, network
-from .layout import SLOTS, Layout, Node, Wanted, conflicts, layout_at, problems
+from .layout import SLOTS, VERSIONS, Layout, Node, Wanted, conflicts, layout_at, problems
 from .processes import Processes, Record, inhabitants, stop
 
 
@@ -169,7 +169,7 @@ def all_layouts(state_root: str) -> list[Layout]:
 
 def check_machine(wanted: Wanted) -> None:
     """Raises CannotStart with all that is wrong with the wishes, or missing on this machine."""
-    if wrong := problems(wanted) or checks.missing(Path(wanted.run_root)):
+    if wrong := problems(wanted) or checks.missing(Path(wanted.run_root), versions=VERSIONS[wanted.ip_family]):
         raise CannotStart("\n".join(wrong))
 
 

@@ -5,6 +5,7 @@
 
 The bridge lives in a namespace of its own: the host's firewall (Docker's, say) never sees frames between nodes.
 The host first gets `unreachable` routes for all ranges: a packet without a better route never leaves the machine.
+With IPv6, or both families, each address, range and route has its twin.
 Every call may be repeated; `remove` also cleans up after a half-done `build`.
 """
 
@@ -12,8 +13,10 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-from pybernetes.netlink import namespaces, sysctl
+from pybernetes.api import ranges
+from pybernetes.netlink import namespaces
 from pybernetes.netlink.links import Links
+from pybernetes.netlink.sysctl import forwarding
 
 from .layout import Layout, Node
 
@@ -59,7 +62,8 @@ def _switch(layout: Layout) -> None:
             host.add_veth(layout.host_link, HOST_PORT, peer_namespace=layout.switch)
         switch.set_master(HOST_PORT, BRIDGE)
         switch.up(HOST_PORT)
-        host.add_address(layout.host_link, f"{layout.gateway}/{layout.prefix_length}")
+        for address in layout.gateways:
+            host.add_address(layout.host_link, layout.with_prefix(address))
         host.up(layout.host_link)
 
 
@@ -71,24 +75,33 @@ def _node(layout: Layout, node: Node) -> None:
         if switch.find(node.name) is None:
             switch.add_veth(node.name, "eth0", peer_namespace=node.namespace, master=BRIDGE)
         switch.up(node.name)
-        inside.add_address("eth0", f"{node.address}/{layout.prefix_length}")
+        for address in node.addresses:
+            inside.add_address("eth0", layout.with_prefix(address))
         inside.up("eth0")
-        inside.add_address("lo", f"{layout.dns_address}/32")
-        for destination in (layout.pod_range, layout.service_range):
+        for destination in (*ranges.split(layout.pod_range), *ranges.split(layout.service_range)):
             inside.add_route(destination, kind="unreachable", metric=BARRIER_METRIC)
         # A ClusterIP needs a route before the kernel's output hook translates it; the way itself is never taken.
-        inside.add_route(layout.service_range, via=layout.gateway)
+        for services, gateway in zip(ranges.split(layout.service_range), layout.gateways, strict=True):
+            inside.add_route(services, via=gateway)
         for other in layout.nodes():
             if other.name != node.name:
-                inside.add_route(other.pod_range, via=other.address)
-    sysctl.write("net.ipv4.ip_forward", "1", namespace=node.namespace)
+                _pod_routes(inside, other)
+    forwarding(node.pod_ranges, namespace=node.namespace)
+
+
+def _pod_routes(links: Links, node: Node) -> None:
+    """To the pods of a node, by its addresses."""
+    for pods, address in zip(node.pod_ranges, node.addresses, strict=True):
+        links.add_route(pods, via=address)
 
 
 def _host_routes(layout: Layout) -> None:
     with Links() as host:
         for node in layout.nodes():
-            host.add_route(node.pod_range, via=node.address)
-        host.add_route(layout.service_range, hops=[node.address for node in layout.nodes()])
+            _pod_routes(host, node)
+        hops = zip(*(node.addresses for node in layout.nodes()), strict=True)
+        for services, addresses in zip(ranges.split(layout.service_range), hops, strict=True):
+            host.add_route(services, hops=addresses)
 
 
 def isolate(layout: Layout, node: Node) -> None:

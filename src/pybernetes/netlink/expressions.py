@@ -290,6 +290,30 @@ class Masquerade(Expression):
         return number(1, self.flags)
 
 
+@dataclass(frozen=True, slots=True)
+class BoundSocket(Expression):
+    """Go on if a socket of this namespace would take the packet; load 1 if it is bound to no address, else 0.
+
+    In prerouting and input only. A kernel without CONFIG_NFT_SOCKET refuses it with ENOENT.
+    """
+
+    name: ClassVar[str] = "socket"
+    register: int
+
+    def body(self) -> bytes:
+        return number(1, 2) + _register(2, self.register)
+
+
+@dataclass(frozen=True, slots=True)
+class Notrack(Expression):
+    """Keep the packet out of connection tracking, and with it out of translation; before priority -200 only."""
+
+    name: ClassVar[str] = "notrack"
+
+    def body(self) -> bytes:
+        return b""
+
+
 _PORT_UNREACHABLE = {2: 3, 10: 4}
 
 

@@ -5,7 +5,8 @@ Keys are dotted ("net.ipv4.ip_forward") or, where a part holds a dot (a link "et
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_interface
 
 from pybernetes.netlink.namespaces import run_in
 
@@ -28,6 +29,13 @@ def write_all(values: Mapping[str, str | int], *, namespace: str | None = None) 
             _write(key, str(value))
 
     run_in(namespace, apply)
+
+
+def forwarding(ranges: Iterable[str], *, namespace: str | None = None) -> None:
+    """Let a namespace forward packets of the IP versions that these CIDRs (or addresses) have."""
+    versions = sorted({ip_interface(text).version for text in ranges})
+    keys = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+    write_all({keys[version]: 1 for version in versions}, namespace=namespace)
 
 
 def _path(key: str) -> str:

@@ -24,7 +24,9 @@ class ProxyConfig:
     service_range: str = "10.96.0.0/16"
     """Cluster IPs: one that no Service has is refused."""
     local_addresses: tuple[str, ...] = ()
-    """Addresses of the service range that this node answers by itself (cluster DNS): neither translated nor refused."""
+    """Addresses of the service range that this node answers by itself while it can, and keeps out of translation then
+    (cluster DNS): what comes here is led to endpoints on other nodes.
+    """
     namespace: str | None = None
     """The path of the network namespace to work in, None for the process's own."""
     min_sync_seconds: float = 0.05

@@ -72,7 +72,8 @@ class Ranges:
     """What the table has to know of the cluster's addresses, in one family.
 
     `services`: unknown ones are refused. `pods`: they keep their address towards a cluster IP; all others are
-    masqueraded. `ours`: addresses of the service range that this node answers itself (cluster DNS), left alone.
+    masqueraded. `ours`: addresses of the service range that this node answers itself while it can (cluster DNS): their
+    packets come here only when it cannot, so they are led to other nodes.
     `loopback`: where node ports are open to the node itself; the packets then leave with an address of loopback, which
     takes the sysctl route_localnet.
     """
@@ -136,7 +137,6 @@ class Layout:
         return (
             Set(name="cluster-ips", key=(address,), interval=True),
             Set(name="pod-cidrs", key=(address,), interval=True),
-            Set(name="our-ips", key=(address,)),
             Set(name="hairpin", key=(address, address)),
             Set(name="services", key=front, data=VERDICT),
             Set(name="firewall", key=front, data=VERDICT),
@@ -174,9 +174,7 @@ class Layout:
         return {each.set: frozenset(each.elements) for each in self._fixed_elements()}
 
     def _fixed_elements(self) -> list[AddElements]:
-        ours = {ip_network(address).network_address.packed: None for address in self.ranges.ours}
-        found = [*self._range("cluster-ips", self.ranges.services), *self._range("pod-cidrs", self.ranges.pods)]
-        return [*found, AddElements("our-ips", ours)] if ours else found
+        return [*self._range("cluster-ips", self.ranges.services), *self._range("pod-cidrs", self.ranges.pods)]
 
     def fixed_chains(self) -> dict[str, int]:
         """The chains of the skeleton and how many rules each has."""
@@ -201,7 +199,6 @@ class Layout:
         """Every new connection passes here, from outside and from this node itself."""
         source, destination = self._source(0), self._destination(0)
         return (
-            (destination, Lookup("our-ips", 0), Decide(RETURN)),
             (destination, Lookup("cluster-ips", 0), source, Lookup("pod-cidrs", 0, inverted=True), *_mark()),
             (*self._front(0), VerdictLookup("services", 0)),
         )
@@ -232,7 +229,6 @@ class Layout:
         """What was not translated and yet goes to a service is refused, at once and audibly."""
         destination = self._destination(0)
         return (
-            (destination, Lookup("our-ips", 0), Decide(RETURN)),
             (*self._front(0), VerdictLookup("no-endpoints", 0)),
             (destination, Lookup("cluster-ips", 0), Decide(REJECT)),
         )

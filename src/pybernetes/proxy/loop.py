@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from ipaddress import ip_interface, ip_network
 from typing import NamedTuple
 
 from pybernetes.aio.backoff import Backoff
+from pybernetes.api import ranges
 from pybernetes.api.objects import Key
 from pybernetes.api.resources import ENDPOINT_SLICES, NODES, SERVICES
 from pybernetes.client import Client, Delta, Informer
@@ -241,23 +241,17 @@ def planners(config: ProxyConfig) -> list[Planner]:
     return [
         Planner(Layout(family, _ranges(config, version)), node_addresses=config.node_addresses)
         for family, version in ((IP, 4), (IP6, 6))
-        if _of(config.service_range, version)
+        if ranges.of_version(config.service_range, version)
     ]
 
 
 def _ranges(config: ProxyConfig, version: int) -> Ranges:
-    ours = tuple(each for each in config.local_addresses if ip_interface(each).version == version)
     return Ranges(
-        services=_of(config.service_range, version),
-        pods=_of(config.cluster_cidr, version),
-        ours=ours,
+        services=ranges.of_version(config.service_range, version),
+        pods=ranges.of_version(config.cluster_cidr, version),
+        ours=tuple(each for each in config.local_addresses if ranges.version(each) == version),
         loopback=(LOOPBACK,) if config.localhost_node_ports and version == 4 else (),
     )
-
-
-def _of(ranges: str, version: int) -> tuple[str, ...]:
-    parts = (part.strip() for part in ranges.split(","))
-    return tuple(part for part in parts if part and ip_network(part).version == version)
 
 
 async def cleanup(config: ProxyConfig) -> None:

@@ -10,7 +10,7 @@ import socket
 import struct
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -65,6 +65,12 @@ class Placement:
     local: tuple[Backend, ...] = ()
     sources: tuple[str, ...] = ()
     """The ranges that may call the load balancer's addresses, () for all."""
+
+
+def _elsewhere(front: Front) -> Front:
+    """Only its endpoints on other nodes."""
+    backends = tuple(backend for backend in front.backends if not backend.local)
+    return replace(front, backends=backends, local_backends=())
 
 
 def assign(previous: Sequence[Backend], wanted: Iterable[Backend]) -> tuple[Backend, ...]:
@@ -129,7 +135,7 @@ class Planner:
         self.version = 4 if layout.family == IP else 6
         self.node_addresses: tuple[str, ...] = ()
         self.open_at(node_addresses)
-        self._left_alone = frozenset(layout.ranges.ours)
+        self._answered_here = frozenset(layout.ranges.ours)
         self._family = socket.AF_INET if layout.family == IP else socket.AF_INET6
 
     def open_at(self, node_addresses: Sequence[str]) -> bool:
@@ -150,6 +156,8 @@ class Planner:
         vips = [vip for vip in front.vips if self._ours(vip)]
         if not vips:
             return None
+        if not self._answered_here.isdisjoint(vips):
+            front = _elsewhere(front)
         addresses = [Address(vips[0], front.port, external=False)]
         addresses += [Address(other, front.port, external=True) for other in front.externals if self._ours(other)]
         balancers = [each for each in front.balancers if self._ours(each)]
@@ -203,7 +211,7 @@ class Planner:
             return found, classes
         for address in placement.addresses:
             key = self.key(address, protocol)
-            if key in denied or address.address in self._left_alone:
+            if key in denied:
                 continue
             if address.external:
                 found["targets"][key] = home
@@ -266,7 +274,7 @@ class Planner:
         front = placement.front
         everybody = (*front.backends, *front.local_backends, *front.resting)
         backends = frozenset(Backend(each.address, each.port) for each in everybody if self._ours(each.address))
-        return {each: backends for each in placement.addresses if each.address not in self._left_alone}
+        return dict.fromkeys(placement.addresses, backends)
 
     def stale(self, was: Placement | None, now: Placement | None) -> Iterator[Match]:
         """The tracked connections that a change leaves wrong: those of protocols that would never notice by themselves.

@@ -12,12 +12,18 @@ def node(name, address, ready="True"):
 
 
 def test_the_service_has_the_address_and_both_protocols():
-    service = wanted_service("10.96.0.10")
-    assert service["spec"]["clusterIP"] == "10.96.0.10"
+    service = wanted_service(["10.96.0.10"])
+    assert (service["spec"]["clusterIP"], service["spec"]["ipFamilyPolicy"]) == ("10.96.0.10", "SingleStack")
     assert [(p["name"], p["protocol"], p["port"]) for p in service["spec"]["ports"]] == [
         ("dns", "UDP", 53),
         ("dns-tcp", "TCP", 53),
     ]
+
+
+def test_the_service_has_the_addresses_of_both_families():
+    spec = wanted_service(["10.96.0.10", "fd00:10:96::a"])["spec"]
+    assert spec["clusterIPs"] == ["10.96.0.10", "fd00:10:96::a"]
+    assert spec["ipFamilyPolicy"] == "RequireDualStack"
 
 
 def test_ready_nodes_are_addresses_and_others_are_not_ready():

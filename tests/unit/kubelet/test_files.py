@@ -7,7 +7,7 @@ HOST = parse_resolv("# x\nnameserver 192.0.2.53\nsearch example.com .\noptions t
 
 
 def settings(**spec):
-    return dns(pod(**spec), node=HOST, cluster_dns="10.96.0.10", domain="cluster.local")
+    return dns(pod(**spec), node=HOST, cluster_dns=("10.96.0.10",), domain="cluster.local")
 
 
 def test_cluster_first():
@@ -44,12 +44,13 @@ def test_options_of_the_config_replace():
 def test_hosts_file():
     text = hosts(
         pod(hostname="web-0", subdomain="web", hostAliases=[{"ip": "192.0.2.9", "hostnames": ["a", "b"]}]),
-        address="10.244.0.2",
+        addresses=("10.244.0.2", "fd00:10:244::2"),
         node_name="n",
         domain="cluster.local",
     )
     assert "127.0.0.1\tlocalhost\n" in text
-    assert "10.244.0.2\tweb-0.web.default.svc.cluster.local\tweb-0\n" in text
+    for address in ("10.244.0.2", "fd00:10:244::2"):
+        assert f"\n{address}\tweb-0.web.default.svc.cluster.local\tweb-0\n" in text
     assert text.endswith("# Entries added by HostAliases.\n192.0.2.9\ta\tb\n")
 
 

@@ -125,7 +125,7 @@ async def test_a_job_like_pod_succeeds_and_keeps_its_containers(node):
     node.runtime.exits_at_once["once"] = 0
     node.put(pod("p", container(command=["once"]), restartPolicy="Never"))
     await node.api.until(lambda: node.status().get("phase") == "Succeeded")
-    await node.api.until(lambda: not node.network.addresses)
+    await node.api.until(lambda: not node.network.given)
     assert [state.phase for state in node.runtime.states.values()] == [Phase.EXITED]
 
 
@@ -145,7 +145,7 @@ async def test_deletion_is_graceful_and_then_complete(node):
     )
     await node.api.until(lambda: not node.exists())
     assert not node.runtime.states
-    assert not node.network.addresses
+    assert not node.network.given
     assert not (node.config.state / "pods" / "uid-p").exists()
     assert ("Killing", "Stopping container web") in node.events()
     (asked,) = node.api.asked("DELETE", "/pods/p")

@@ -8,7 +8,7 @@ NOW = 1_800_000_000.0
 
 
 def status(the_pod, *containers, **facts):
-    facts = {"sandbox": True, "address": "10.244.0.2", "node_address": "192.0.2.1"} | facts
+    facts = {"sandbox": True, "addresses": ["10.244.0.2"], "node_addresses": ["192.0.2.1"]} | facts
     return pod_status(the_pod, Facts(containers=containers, **facts), now=NOW)
 
 
@@ -17,7 +17,7 @@ def conditions(found):
 
 
 def test_a_new_pod_is_pending_and_its_container_is_creating():
-    found = status(pod(), sandbox=False, address="")
+    found = status(pod(), sandbox=False, addresses=())
     assert found["phase"] == "Pending"
     assert found["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
     assert conditions(found) == {
@@ -111,3 +111,10 @@ def test_transition_times_move_with_the_status_only():
 def test_the_difference_is_empty_for_the_same():
     assert difference({"a": 1, "b": []}, {"a": 1, "c": ""}) == {}
     assert difference({"a": 1, "b": 2}, {"a": 3}) == {"a": 3, "b": None}
+
+
+def test_a_pod_of_both_families_and_its_node():
+    found = status(pod(), addresses=["10.244.0.2", "fd00:10:244::2"], node_addresses=["192.0.2.1", "2001:db8::1"])
+    assert (found["podIP"], found["hostIP"]) == ("10.244.0.2", "192.0.2.1")
+    assert found["podIPs"] == [{"ip": "10.244.0.2"}, {"ip": "fd00:10:244::2"}]
+    assert found["hostIPs"] == [{"ip": "192.0.2.1"}, {"ip": "2001:db8::1"}]
