@@ -16,6 +16,7 @@ from typing import NamedTuple
 from pybernetes.api.kinds.custom import CustomStrategy
 from pybernetes.api.objects import Obj, copied, decode, encode, name_of
 from pybernetes.api.resources import Resource
+from pybernetes.api.schema import Type
 from pybernetes.store import Record, Revision
 
 from .metrics import ConversionCall
@@ -90,10 +91,15 @@ class Converter:
             return [known or next(fresh) for known in done]
         return [known for known in done if known is not None]
 
-    async def convert(self, obj: Obj, row: Resource) -> Obj:
-        """An object of any version in the row's. Raises ConversionFailed."""
-        (found,) = await self._converted([obj], row.api_version)
+    async def convert(self, obj: Obj, version: str) -> Obj:
+        """An object of any version in the API version named. Raises ConversionFailed."""
+        (found,) = await self._converted([obj], version)
         return found
+
+    def type(self, version: str) -> Type | None:
+        """Of the objects of a version, served or not; None when there is no such version."""
+        strategy = self._strategies.get(version)
+        return None if strategy is None else strategy.type
 
     def note(self, record: Record, row: Resource) -> None:
         """What was just written in the row's version is as it would be read."""

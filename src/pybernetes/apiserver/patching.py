@@ -10,7 +10,7 @@ from pybernetes.api.schema import Type
 from pybernetes.wire import Request
 
 from .body import APPLY_PATCH, field_validation, media_type, parse, parse_yaml, report, typed
-from .managers import applied
+from .managers import Versions, applied
 from .registry import Registry
 from .served import Served
 
@@ -20,9 +20,13 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 
 class Patch(NamedTuple):
-    """`absent` makes the object when there is none (apply only); `apply` says the managed fields are dealt with."""
+    """`absent` makes the object when there is none (apply only); `apply` says the managed fields are dealt with.
+
+    `versions` are those that `edit` may ask for.
+    """
 
     edit: Callable[[Obj], Obj]
+    versions: Versions
     absent: Callable[[], Obj] | None = None
     apply: bool = False
 
@@ -47,7 +51,7 @@ def patch_edit(
         new = patched(old, parse(request.body, "application/json"), media, type_)
         return conformed(request, registry, served, new)
 
-    return Patch(edit)
+    return Patch(edit, Versions(served))
 
 
 def patched(old: Obj, body: Any, media: str, type_: Type) -> Obj:
@@ -82,6 +86,7 @@ def _apply(request: Request, registry: Registry, served: Served, *, name: str, n
         problem = FieldError.required("fieldManager", "is required for apply patch")
         raise Invalid.of("PatchOptions", "", [problem], group="meta.k8s.io")
     force = request.flag("force")
+    versions = Versions(served)
 
     def body() -> Obj:
         wanted = parse_yaml(request.body)
@@ -95,7 +100,7 @@ def _apply(request: Request, registry: Registry, served: Served, *, name: str, n
         return wanted
 
     def edit(old: Obj | None) -> Obj:
-        return applied(old, body(), served, manager=manager, force=force, part=part, now=registry.now())
+        return applied(old, body(), versions, manager=manager, force=force, part=part, now=registry.now())
 
     def absent() -> Obj:
         uid = metadata(body()).get("uid")
@@ -104,4 +109,4 @@ def _apply(request: Request, registry: Registry, served: Served, *, name: str, n
             raise Conflict.of(row.plural, name, group=row.group, why=why)
         return edit(None)
 
-    return Patch(edit, None if part else absent, apply=True)
+    return Patch(edit, versions, None if part else absent, apply=True)

@@ -39,7 +39,7 @@ from .auth.authorize import Authorizer
 from .codec import restored, stored
 from .conversion import Converter
 from .deletion import DeleteOptions
-from .managers import tracked, worth_tracking
+from .managers import Versions, tracked, worth_tracking
 from .served import Served, checked
 from .users import MASTERS, User
 from .watchcache import Shelf, WatchCache
@@ -184,7 +184,7 @@ class Registry:
         if name_of(obj) and self.find(row, namespace, name_of(obj)) is not None:
             raise AlreadyExists.of(row.plural, name_of(obj), group=row.group)
         try:
-            await self._ready(served, obj, None, write, key=key)
+            await self._ready(Versions(served), obj, None, write, key=key)
             value = await served.kept(obj)
             if write.dry_run:
                 return Written(await served.one(Record(key, value, 0, 0)), created=True)
@@ -207,6 +207,7 @@ class Registry:
         part: str = "",
         patch: bool = False,
         absent: Callable[[], Obj] | None = None,
+        versions: Versions | None = None,
     ) -> Written:
         """Read, edit, write, again while others write too; `absent` makes what is not there.
 
@@ -223,23 +224,25 @@ class Registry:
                 return await self.create(row, absent(), namespace=namespace, write=write)
             try:
                 async with self._turn(row, key):
-                    return await self._update(served, item.record, edit, write, part=part, patch=patch)
+                    known = versions or Versions(served)
+                    return await self._update(known, item.record, edit, write, part=part, patch=patch)
             except Stale as error:
                 if attempt == _TRIES * 2 - 1:
                     raise Conflict.of(row.plural, name, group=row.group) from error
         raise InternalError("unreachable")
 
     async def _update(
-        self, served: Served, record: Record, edit: Edit, write: Write, *, part: str, patch: bool
+        self, versions: Versions, record: Record, edit: Edit, write: Write, *, part: str, patch: bool
     ) -> Written:
+        served = versions.served
         row, codec = served.row, served.codec
         seen = await served.one(record)
         old = codec.obj(seen)
-        new = edit(codec.obj(seen))
+        new = await versions.settle(lambda: edit(codec.obj(seen)))
         self._match(row, new, old, required=not patch and not served.strategy.unconditional_update)
         expected = metadata(new).get("resourceVersion")
         try:
-            await self._ready(served, new, old, write, key=record.key, part=part)
+            await self._ready(versions, new, old, write, key=record.key, part=part)
             if deletion.finished(new) and not write.dry_run:
                 gone = await self._remove(record)
                 return gone._replace(record=gone.record._replace(value=seen.value))
@@ -293,10 +296,10 @@ class Registry:
             raise Conflict.of(row.plural, name, group=row.group, why=why)
 
     async def _ready(
-        self, served: Served, new: Obj, old: Obj | None, write: Write, *, key: str, part: str = ""
+        self, versions: Versions, new: Obj, old: Obj | None, write: Write, *, key: str, part: str = ""
     ) -> None:
         """Make an object what is stored, in place. Raises what is wrong with it."""
-        row, strategy = served.row, served.strategy
+        row, strategy = versions.served.row, versions.served.strategy
         strategy.default(new)
         call = self._call(row, write, new=new, old=old, part=part)
         if old is None:
@@ -311,11 +314,18 @@ class Registry:
         if row is SERVICES and not part:
             self.allocator.claim(key, new, old)
         if not write.apply and worth_tracking(old, write.user):
-            tracked(new, old, served, manager=write.manager, part=part, now=self.now())
+            await self._track(new, old, versions, write, part=part)
         problems = list(strategy.validate(new, old, part=part))
         if problems:
             raise Invalid.of(row.kind, name_of(new), problems, group=row.group)
         await self._approve(call)
+
+    async def _track(self, new: Obj, old: Obj | None, versions: Versions, write: Write, *, part: str) -> None:
+        """Enter what was changed into the managed fields."""
+        now = self.now()
+        found = await versions.settle(lambda: tracked(new, old, versions, manager=write.manager, part=part, now=now))
+        new["metadata"].pop("managedFields", None)
+        new["metadata"] |= {name: value for name, value in found.items() if value}
 
     def _call(self, row: Resource, write: Write, *, new: Obj | None, old: Obj | None, part: str = "") -> Call:
         return Call(

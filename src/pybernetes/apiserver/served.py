@@ -43,13 +43,18 @@ class Served:
         storage = self.row.storage
         if self.converter is None:
             return checked(stored(self.scheme.to_storage(obj, self.row), storage))
-        return checked(stored(await self.converter.convert(obj, storage), storage))
+        return checked(stored(await self.converter.convert(obj, storage.api_version), storage))
 
     async def in_version(self, obj: Obj, row: Resource) -> Obj:
         """An object of this row as another row of the same storage shows it."""
         if self.converter is not None:
-            return await self.converter.convert(obj, row)
+            return await self.converter.convert(obj, row.api_version)
         return self.scheme.from_storage(self.scheme.to_storage(obj, self.row), row)
+
+    def sibling(self, api_version: str) -> Resource | None:
+        """The row of the same kind and storage in another version of the group."""
+        found = self.scheme.find_kind(api_version, self.row.kind)
+        return found if found is not None and found.storage == self.row.storage else None
 
     async def written(self, record: Record) -> Record:
         """A record just written from an object of the row, as it is answered."""

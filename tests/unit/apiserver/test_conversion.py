@@ -12,6 +12,7 @@ from .test_watching import watching
 
 NAME = "trees.example.com"
 MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
 
 
 def schema(**fields: Obj) -> Obj:
@@ -197,3 +198,22 @@ async def test_what_was_kept_is_bounded(server: ApiServer, call: Call, monkeypat
     converter = server.registry.converters["/registry/example.com/trees/"]
     assert converter._bytes == sum(kept.size for kept in converter._kept.values()) <= 3000
     assert decode(encode(found))["kind"] == "TreeList"
+
+
+async def test_managers_of_the_two_versions_of_a_scaler(call: Call) -> None:
+    def scaler(version: str, **spec: Any) -> Obj:
+        kind = {"apiVersion": f"autoscaling/{version}", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "s"}}
+        target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}
+        return kind | {"spec": {"scaleTargetRef": target, "maxReplicas": 3} | spec}
+
+    async def applied(obj: Obj, manager: str) -> tuple[int, Obj]:
+        path = f"/apis/{obj['apiVersion']}/namespaces/default/horizontalpodautoscalers/s"
+        found: tuple[int, Obj] = await call("PATCH", f"{path}?fieldManager={manager}", obj, APPLY)
+        return found
+
+    assert (await applied(scaler("v1", targetCPUUtilizationPercentage=50), "first"))[0] == 201
+    target = {"type": "Utilization", "averageUtilization": 60}
+    metrics = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    code, answer = await applied(scaler("v2", metrics=metrics), "second")
+    assert code == 409
+    assert [one["field"] for one in answer["details"]["causes"]] == [".spec.targetCPUUtilizationPercentage"]

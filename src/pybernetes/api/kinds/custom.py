@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .. import decoding, structural
 from ..objects import Obj, condition_is, is_deleting, metadata
 from ..resources import WRITABLE, PrinterColumn, Resource, Subresource
-from ..schema import OBJECT_META, Type, type_of
+from ..schema import OBJECT_META, Type, of_openapi, type_of
 from ..structural.rules import has_rules
 from ..structural.walk import MISSING
 from . import embedded
@@ -26,6 +26,11 @@ class CustomStrategy(Strategy):
         self.schema = schema
         self.status = status
         self.scale = scale or Strategy.scale
+
+    @cached_property
+    def type(self) -> Type:
+        """For patches: what lists and maps merge by."""
+        return of_openapi(self.schema, root=True)
 
     @cached_property
     def _has_rules(self) -> bool:

@@ -9,8 +9,10 @@ from .json_patch import json_diff, json_patch
 from .merge import merge_diff, merge_patch
 from .strategic import strategic_merge
 from .strategic_diff import strategic_diff
+from .versions import View
 
 __all__ = [
+    "View",
     "apply",
     "json_diff",
     "json_patch",

@@ -1,10 +1,8 @@
 """Server-side apply and the tracking of ordinary writes (KEP-555): who owns which field of an object.
 
-Sources: sigs.k8s.io/structured-merge-diff (merge/update.go) and k8s.io/apimachinery/pkg/util/managedfields. Entries in
-another version of the same group are taken as if they were in this one: paths are compared as they stand.
+Sources: sigs.k8s.io/structured-merge-diff (merge/update.go) and k8s.io/apimachinery/pkg/util/managedfields.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadRequest, Conflict
@@ -17,20 +15,11 @@ from .equal import same
 from .fields import EMPTY, Fields, Path, Untyped, beneath, fields_of, shown, with_named_parents, without
 from .limits import bounded
 from .managers import NEVER_OWNED, Entry, Manager, Managers
+from .versions import Change, Translate, Writing
 
 BEFORE_FIRST_APPLY = "before-first-apply"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 KUBECTL = "kubectl"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Write:
-    """What the steps of one write need to know."""
-
-    api_version: str
-    time: float
-    type_: Type | None
-    reset: tuple[Path, ...]
 
 
 @bounded
@@ -44,14 +33,17 @@ def track(
     type_: Type | None,
     subresource: str = "",
     reset: tuple[Path, ...] | None = None,
+    translate: Translate | None = None,
 ) -> Obj:
     """The new object with metadata.managedFields after an ordinary write (create, update, any patch but apply).
 
     The manager takes every field it added or changed; others lose what it changed or removed. Both objects must be
     defaulted alike, or the writer would own defaults. `reset` are paths that this write cannot set; by default status
-    for the main resource, and spec and metadata for its status. Neither object is edited.
+    for the main resource, and spec and metadata for its status. `translate` is for managers in other versions of the
+    group; without it their fields are taken as they stand. Neither object is edited.
     """
-    write = _Write(api_version=api_version, time=time, type_=type_, reset=_reset(reset, subresource, type_))
+    paths = _reset(reset, subresource, type_)
+    write = Writing(api_version=api_version, time=time, type_=type_, reset=paths, translate=translate)
     who = Manager.updater(manager, api_version=api_version, subresource=subresource)
     before = entries.of_write(old, new, subresource=subresource)
     return entries.written(new, _after_update(before, _bare(old or _empty(new)), _bare(new), who=who, write=write))
@@ -69,6 +61,7 @@ def apply(
     force: bool = False,
     subresource: str = "",
     reset: tuple[Path, ...] | None = None,
+    translate: Translate | None = None,
 ) -> Obj:
     """The object after `manager` applies `config`, with metadata.managedFields; `live` None creates it.
 
@@ -77,7 +70,8 @@ def apply(
     configuration that does not fit its type. The result is not defaulted; nothing handed in is edited.
     """
     _check(config, api_version)
-    write = _Write(api_version=api_version, time=time, type_=type_, reset=_reset(reset, subresource, type_))
+    paths = _reset(reset, subresource, type_)
+    write = Writing(api_version=api_version, time=time, type_=type_, reset=paths, translate=translate)
     who = Manager.applier(manager, subresource)
     before = _managers_before(live, write)
     body = _bare(live or _empty(config))
@@ -124,7 +118,7 @@ def _empty(obj: Obj) -> Obj:
     return empty | {field: {} for field in ("metadata", "spec", "status") if isinstance(obj.get(field), dict)}
 
 
-def _managers_before(live: Obj | None, write: _Write) -> Managers:
+def _managers_before(live: Obj | None, write: Writing) -> Managers:
     """The entries of the live object; one that has none was written by somebody before its first apply."""
     found = entries.read(live or {}) or {}
     if found or not live:
@@ -133,21 +127,24 @@ def _managers_before(live: Obj | None, write: _Write) -> Managers:
     return _after_update({}, _empty(live), _bare(live), who=who, write=write)
 
 
-def _after_update(before: Managers, old: Obj, new: Obj, *, who: Manager, write: _Write) -> Managers:
-    change = Comparison(old, new, write.type_, ignored=write.reset)
+def _after_update(before: Managers, old: Obj, new: Obj, *, who: Manager, write: Writing) -> Managers:
+    change = Change(old, new, write)
     after = _lose(before, change)
-    taken = change.taken - NEVER_OWNED
+    taken = change.own.taken - NEVER_OWNED
     if taken:
         mine = after[who].fields if who in after else EMPTY
         after[who] = Entry(mine | taken, write.api_version, write.time)
     return after
 
 
-def _lose(managers: Managers, change: Comparison, *, besides: Manager | None = None) -> Managers:
+def _lose(managers: Managers, change: Change, *, besides: Manager | None = None) -> Managers:
     """Everybody but one loses what was changed or removed."""
     after: Managers = {}
     for manager, entry in managers.items():
-        left = entry.fields if manager == besides else entry.fields - change.taken - change.removed
+        left = entry.fields
+        if manager != besides:
+            seen = change.seen(entry.api_version)
+            left = left - seen.taken - seen.removed if seen is not None else EMPTY
         if left:
             after[manager] = entry._replace(fields=left)
     return after
@@ -189,7 +186,7 @@ def _conflict_text(pairs: list[tuple[Manager, str]]) -> str:
 
 
 def _applied(
-    live: Obj, config: Obj, before: Managers, *, who: Manager, write: _Write, force: bool
+    live: Obj, config: Obj, before: Managers, *, who: Manager, write: Writing, force: bool
 ) -> tuple[Obj, Managers]:
     wanted = _wanted(config, write)
     merged: Obj = combined(live, config, write.type_)
@@ -197,21 +194,19 @@ def _applied(
     mine = wanted - beneath(wanted, write.reset)
     now = before | {who: Entry(mine, write.api_version, was.time if was else write.time)}
     if was is not None and was.fields:
-        merged = _pruned(merged, was.fields, entries.owned(now), write.type_)
-    change = Comparison(live, merged, write.type_, ignored=write.reset)
-    if not force:
-        others = ((manager, entry.fields & change.taken) for manager, entry in now.items() if manager != who)
-        if conflicts := {manager: fields for manager, fields in others if fields}:
-            raise _Conflicts(conflicts)
+        merged = _pruned(merged, was, now, write)
+    change = Change(live, merged, write)
+    if not force and (conflicts := _conflicts(now, change, who)):
+        raise _Conflicts(conflicts)
     after = _lose(now, change, besides=who)
     if left := mine - NEVER_OWNED:
-        after[who] = Entry(left, write.api_version, write.time if change or was is None else was.time)
+        after[who] = Entry(left, write.api_version, write.time if change.own or was is None else was.time)
     else:
         after.pop(who, None)
     return merged, after
 
 
-def _wanted(config: Obj, write: _Write) -> Fields:
+def _wanted(config: Obj, write: Writing) -> Fields:
     """The fields of the configuration. Raises BadRequest."""
     try:
         return fields_of(config, write.type_, strict=True)
@@ -222,18 +217,43 @@ def _wanted(config: Obj, write: _Write) -> Fields:
         raise BadRequest(f"failed to create typed patch object ({where}): {error}") from error
 
 
-def _pruned(merged: Obj, last: Fields, owned: Fields, type_: Type | None) -> Obj:
+def _conflicts(managers: Managers, change: Change, who: Manager) -> dict[Manager, Fields]:
+    """What others own of it, each in the terms of its version."""
+    found = {}
+    for manager, entry in managers.items():
+        seen = change.seen(entry.api_version) if manager != who else None
+        if seen is not None and (fields := entry.fields & seen.taken):
+            found[manager] = fields
+    return found
+
+
+def _pruned(merged: Obj, was: Entry, managers: Managers, write: Writing) -> Obj:
     """Without what was applied last time, is not applied now and is owned by nobody."""
-    last, owned = with_named_parents(last, type_), with_named_parents(owned, type_)
-    every = with_named_parents(fields_of(merged, type_), type_)
-    rest = with_named_parents(fields_of(without(merged, last, type_), type_), type_)
-    kept = without(merged, every - (rest | owned), type_)
-    left = with_named_parents(fields_of(kept, type_), type_)
-    pruned: Obj = without(merged, (every - left) & last, type_)
-    return pruned
+    seen = write.view(merged, was.api_version)
+    if seen is None:
+        return merged
+    last = with_named_parents(was.fields, seen.type_)
+    pruned: Obj = without(seen.obj, last, seen.type_)
+    whole, body = seen.obj, seen.obj
+    for api_version, fields in entries.owned(managers, first=was.api_version).items():
+        all_of, left_of = write.view(whole, api_version), write.view(pruned, api_version)
+        if all_of is None or left_of is None:
+            continue
+        type_ = all_of.type_
+        kept = _members(left_of.obj, type_) | with_named_parents(fields, type_)
+        whole, pruned = all_of.obj, without(all_of.obj, _members(all_of.obj, type_) - kept, type_)
+    back = write.view(pruned, was.api_version)
+    assert back is not None  # it was there just now
+    gone = (_members(body, seen.type_) - _members(back.obj, seen.type_)) & last
+    found = write.view(without(body, gone, seen.type_), write.api_version)
+    return merged if found is None else found.obj
 
 
-def _client_side(live: Obj, write: _Write) -> Fields:
+def _members(obj: Obj, type_: Type | None) -> Fields:
+    return with_named_parents(fields_of(obj, type_), type_)
+
+
+def _client_side(live: Obj, write: Writing) -> Fields:
     """The fields that client-side apply set and nobody changed since: kubectl takes these over without a conflict."""
     try:
         applied: Any = decode(annotations_of(live).get(LAST_APPLIED, ""))

@@ -147,6 +147,9 @@ def capped(managers: Managers) -> Managers:
     return kept
 
 
-def owned(managers: Managers) -> Fields:
-    """What anybody owns."""
-    return frozenset().union(*(entry.fields for entry in managers.values()))
+def owned(managers: Managers, *, first: str) -> dict[str, Fields]:
+    """What anybody owns, by version; the one named comes first."""
+    found: dict[str, Fields] = {first: frozenset()}
+    for entry in managers.values():
+        found[entry.api_version] = found.get(entry.api_version, frozenset()) | entry.fields
+    return found

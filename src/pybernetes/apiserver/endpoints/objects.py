@@ -201,6 +201,7 @@ class Objects:
             part=part,
             patch=True,
             absent=patch.absent,
+            versions=patch.versions,
         )
 
     async def _delete(self, request: Request, route: Route, served: Served) -> Response:

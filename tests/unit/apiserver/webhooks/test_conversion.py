@@ -456,3 +456,69 @@ async def test_a_record_in_a_version_that_is_gone_is_an_error(world: World) -> N
     code, answer = await world.call("GET", f"{V2}/a")
     text = "request to convert CR from an invalid group/version: stable.example.com/v1"
     assert (code, answer["message"]) == (500, text)
+
+
+def owners(obj: Obj) -> dict[tuple[str, str], Obj]:
+    """The fields of spec by manager and version."""
+    entries = obj["metadata"]["managedFields"]
+    return {(one["manager"], one["apiVersion"][-2:]): one["fieldsV1"].get("f:spec", {}) for one in entries}
+
+
+async def applied(world: World, obj: Obj, manager: str, *, force: bool = False) -> tuple[int, Obj]:
+    path = V1 if obj["apiVersion"].endswith("/v1") else V2
+    query = f"fieldManager={manager}&force={str(force).lower()}"
+    found: tuple[int, Obj] = await world.call("PATCH", f"{path}/{obj['metadata']['name']}?{query}", obj, APPLY)
+    return found
+
+
+async def test_managers_of_several_versions_meet_in_the_version_of_each(world: World) -> None:
+    assert (await applied(world, one(), "first"))[0] == 201
+    code, answer = await applied(world, two(host="other"), "second")
+    assert code == 409
+    assert answer["details"]["causes"] == [
+        {"reason": "FieldManagerConflict", "message": 'conflict with "first"', "field": ".spec.hostPort"}
+    ]
+    code, both = await applied(world, two(), "second")
+    assert (code, both["spec"]) == (200, two()["spec"])
+    shared = {("first", "v1"): {"f:hostPort": {}}, ("second", "v2"): {"f:host": {}, "f:port": {}}}
+    assert owners(both) == shared
+    assert owners((await world.call("GET", f"{V1}/a"))[1]) == shared
+    code, mine = await applied(world, two(host="other"), "second", force=True)
+    assert (code, mine["spec"]["host"]) == (200, "other")
+    assert owners(mine) == {("second", "v2"): {"f:host": {}, "f:port": {}}}
+    assert (await world.stored())["spec"] == {"hostPort": "other:8080"}
+
+
+async def test_an_applier_that_changes_its_version_still_gives_up_what_it_leaves_out(world: World) -> None:
+    await applied(world, one(replicas=2), "first")
+    code, found = await applied(world, two(), "first")
+    assert (code, found["spec"]) == (200, two()["spec"])
+    assert owners(found) == {("first", "v2"): {"f:host": {}, "f:port": {}}}
+    await applied(world, two(replicas=3), "first")
+    await applied(world, one(replicas=3), "second")
+    code, found = await applied(world, one(), "first")
+    assert (code, found["spec"]) == (200, one(replicas=3)["spec"])  # the second still wants it
+
+
+async def test_an_update_takes_the_fields_that_it_changes_in_any_version(world: World) -> None:
+    await applied(world, one(replicas=2), "first")
+    code, found = await world.call("PATCH", f"{V2}/a?fieldManager=editor", {"spec": {"host": "h"}}, MERGE)
+    assert code == 200
+    assert owners(found) == {("first", "v1"): {"f:replicas": {}}, ("editor", "v2"): {"f:host": {}}}
+    code, found = await world.call("PATCH", f"{V1}/a?fieldManager=other", {"spec": {"hostPort": "h:9"}}, MERGE)
+    assert owners(found)["editor", "v2"] == {"f:host": {}}
+    assert owners(found)["other", "v1"] == {"f:hostPort": {}}
+
+
+async def test_managers_of_a_version_that_is_no_more_are_forgotten(world: World) -> None:
+    await applied(world, one(), "first")
+    await world.store("v2")
+    _, found = await world.call("GET", f"{V2}/a")
+    await world.call("PUT", f"{V2}/a", found)
+    patch = {"status": {"storedVersions": ["v2"]}}
+    assert (await world.call("PATCH", f"{CRDS}/{NAME}/status", patch, MERGE))[0] == 200
+    _, crd = await world.call("GET", f"{CRDS}/{NAME}")
+    crd["spec"]["versions"] = [v2(storage=True)]
+    assert (await world.call("PUT", f"{CRDS}/{NAME}", crd))[0] == 200
+    code, found = await applied(world, two(host="h"), "second")
+    assert (code, owners(found)) == (200, {("second", "v2"): {"f:host": {}, "f:port": {}}})
