@@ -210,6 +210,50 @@ def test_elements_of_the_wrong_shape(nft: Nftables) -> None:
     assert caught.value.errno == errno.ENOENT
 
 
+def test_pieces_are_all_elements_and_let_others_work_in_between(nft: Nftables) -> None:
+    elements = {port_key(struct.pack(">I", 0x0A600000 + n), 80): port_data(A, 1 + n) for n in range(2_000)}
+    run(nft, AddTable(), AddSet(PORTS), AddElements("ports", elements))
+    found: dict[bytes, object] = {}
+    sizes = []
+    for number, piece in enumerate(nft.pieces(IP, TABLE, "ports")):
+        sizes.append(len(piece))
+        found |= piece
+        if number < 3:
+            run(nft, AddElements("ports", {port_key(B, 1 + number): port_data(C, 1)}))
+            assert nft.elements(IP, TABLE, "ports").keys() > elements.keys()
+    assert max(sizes) < 1_500
+    assert {key: found.get(key) for key in elements} == elements
+    assert found.keys() - elements.keys() <= {port_key(B, 1 + number) for number in range(3)}
+    pieces = nft.pieces(IP, TABLE, "none")
+    with pytest.raises(OSError, match="none") as caught:
+        next(pieces)
+    assert caught.value.errno == errno.ENOENT
+
+
+def test_a_reading_may_be_given_up(nft: Nftables) -> None:
+    elements = {port_key(struct.pack(">I", 0x0A600000 + n), 80): port_data(A, 1 + n) for n in range(2_000)}
+    run(nft, AddTable(), AddSet(PORTS), AddElements("ports", elements))
+    pieces = nft.pieces(IP, TABLE, "ports")
+    next(pieces)
+    del pieces
+    assert nft.elements(IP, TABLE, "ports") == elements
+
+
+def test_single_elements_are_looked_up(nft: Nftables) -> None:
+    key, other = port_key(A, 80), port_key(B, 80)
+    run(nft, AddTable(), AddSet(PORTS), AddSet(ADDRESSES), AddSet(CHAINS))
+    run(nft, AddElements("ports", {key: port_data(B, 8080)}), AddElements("addresses", {A: None, B: None}))
+    run(nft, AddElements("chains", {B: DROP}))
+    assert nft.lookup(IP, TABLE, "ports", [other, key]) == {key: port_data(B, 8080)}
+    assert nft.lookup(IP, TABLE, "addresses", [C, B]) == {B: None}
+    assert nft.lookup(IP, TABLE, "chains", [B, A]) == {B: DROP}
+    assert nft.lookup(IP, TABLE, "chains", []) == {}
+    for table, name in ((TABLE, "none"), ("none", "ports")):
+        with pytest.raises(OSError, match="none") as caught:
+            nft.lookup(IP, table, name, [A])
+        assert caught.value.errno == errno.ENOENT
+
+
 def test_a_refused_transaction_leaves_nothing(nft: Nftables) -> None:
     run(nft, AddTable(), AddSet(ADDRESSES), AddElements("addresses", {A: None}))
     code = refused(

@@ -9,20 +9,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from pybernetes.netlink.conntrack import Match
 from pybernetes.netlink.fake import FakeNftables
 from pybernetes.netlink.nft import IP, DeleteTable, Transaction
 from pybernetes.proxy.dataplane import NftDataplane
-from pybernetes.proxy.layout import TABLE, Layout, Ranges
-from pybernetes.proxy.model import Backend, Desired, Front, ServicePort
-from pybernetes.proxy.plan import Planner
+from pybernetes.proxy.layout import TABLE
+from pybernetes.proxy.model import Backend, Desired, Front
+from support.proxy_fuzz import NODE, SERVICES, dataplane, front, key
 from support.tracer import Packet, Tracer
 
 CHANGES = int(os.environ.get("PYBERNETES_FUZZ_CHANGES", "600"))
-SERVICES = 12
-NODE = "172.30.0.11"
-POD, OUTSIDE = "10.244.9.9", "172.30.0.99"
-LAYOUT = Layout(IP, Ranges(services=("10.96.0.0/16",), pods=("10.244.0.0/16",)))
+POD = "10.244.9.9"
 
 
 class Killed(BaseException):
@@ -40,40 +36,6 @@ class Mortal(FakeNftables):
             raise Killed
         self.countdown -= self.countdown > 0
         super().commit(transaction)
-
-
-class Connections:
-    def delete(self, match: Match) -> None:
-        return
-
-    def close(self) -> None:
-        return
-
-
-def dataplane(nft: FakeNftables) -> NftDataplane:
-    return NftDataplane(nft, Connections(), [Planner(LAYOUT, node_addresses=(NODE,))])
-
-
-def front(rng: random.Random, number: int) -> Front:
-    """Any Service port; addresses and node ports may be claimed by two."""
-    backends = tuple(
-        Backend(f"10.244.{1 + n % 2}.{n}", 8080, n % 2 == 0) for n in rng.sample(range(2, 10), rng.randrange(6))
-    )
-    return Front(
-        vips=(f"10.96.0.{20 + rng.choice((number, number, number, 0))}",),
-        port=80,
-        protocol=rng.choice(("TCP", "UDP")),
-        node_port=rng.choice((0, 30080, 30080 + number)),
-        backends=backends,
-        local_backends=tuple(each for each in backends if each.local),
-        internal_local=rng.random() < 0.2,
-        external_local=rng.random() < 0.2,
-        affinity_seconds=rng.choice((0, 0, 60)),
-    )
-
-
-def key(number: int) -> ServicePort:
-    return ServicePort("default", f"s{number}", "", "TCP")
 
 
 def homes(desired: Desired) -> Iterator[tuple[Front, str]]:

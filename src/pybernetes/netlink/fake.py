@@ -6,7 +6,7 @@ rule positions, expiry of elements by time (a tracer that changes dynamic sets s
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pybernetes.netlink.expressions import (
@@ -41,6 +41,9 @@ from pybernetes.netlink.nft import (
     Transaction,
     describe,
 )
+
+PIECE = 3
+"""So many elements come at a time: few, that tests meet what happens between two pieces."""
 
 
 @dataclass(slots=True)
@@ -112,6 +115,17 @@ class FakeNftables:
         if found is None or name not in found.sets:
             raise OSError(errno.ENOENT, f"list elements of {table} {name}: {os.strerror(errno.ENOENT)}")
         return dict(found.sets[name].content)
+
+    def pieces(self, family: int, table: str, name: str) -> Iterator[Mapping[bytes, Data]]:
+        keys = list(self.elements(family, table, name))
+        for start in range(0, len(keys), PIECE):
+            found = self.tables.get((family, table))
+            now = found.sets[name].content if found else {}
+            yield {key: now[key] for key in keys[start : start + PIECE] if key in now}
+
+    def lookup(self, family: int, table: str, name: str, keys: Iterable[bytes]) -> Mapping[bytes, Data]:
+        found = self.elements(family, table, name)
+        return {key: found[key] for key in keys if key in found}
 
     def close(self) -> None:
         return

@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 from pybernetes.netlink.message import (
     ACK,
@@ -74,19 +74,34 @@ class Netlink:
         raise OSError(errno.EINTR, f"{attempt}: kept changing while it was read")
 
     def _dump(self, kind: int, body: bytes, attempt: str) -> tuple[list[Message], bool]:
-        self._send(kind, body, DUMP)
         found: list[Message] = []
+        pieces = self.pieces(kind, body, attempt=attempt)
+        while True:
+            try:
+                found += next(pieces)
+            except StopIteration as end:
+                return found, end.value
+
+    def pieces(self, kind: int, body: bytes, *, attempt: str = "") -> Generator[list[Message], None, bool]:
+        """All objects of a kind, as many at a time as come in one datagram (the kernel gathers the next ones when asked
+        to); returns whether nothing changed meanwhile. Nothing else can be asked until it has come to its end.
+        """
+        self._send(kind, body, DUMP)
         whole = True
         while True:
+            found: list[Message] = []
             for reply in self._receive():
                 whole = whole and not reply.flags & DUMP_INTERRUPTED
                 if reply.type == DONE:
                     if len(reply.body) >= 4 and (code := struct.unpack_from("=i", reply.body)[0]) < 0:
                         raise OSError(-code, f"{attempt}: {os.strerror(-code)}")
-                    return found, whole
+                    if found:
+                        yield found
+                    return whole
                 if reply.type == ERROR:
                     raise_error(reply, attempt)
                 found.append(reply)
+            yield found
 
     def _send(self, kind: int, body: bytes, flags: int) -> None:
         self._sequence += 1

@@ -6,16 +6,17 @@ and the event loop shall not notice.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from pybernetes.aio.thread import Worker
 from pybernetes.netlink.conntrack import Match
 from pybernetes.netlink.nft import AddTable, DeleteTable, Nftables, Operation, Transaction
 
+from .drift import differences
 from .layout import MARTIANS, TABLE, Made
 from .model import Desired, Front, ServicePort
-from .plan import ELEMENT_SETS, Book, Change, Elements, Planner
+from .plan import ELEMENT_SETS, Book, Change, Difference, Elements, Planner
 from .takeover import left_behind
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class NftDataplane:
         self._owed: list[Match] = []
         self._known = False
         self._generation = _UNKNOWN
+        self._meanwhile: dict[Book, list[Difference]] | None = None
+        """What changed since a check began that is under way."""
 
     async def sync(self, desired: Desired, *, changed: frozenset[ServicePort] | None = None) -> None:
         if changed is None or not self._known:
@@ -68,7 +71,15 @@ class NftDataplane:
         await self._worker.call(self._move, tuple(node_addresses))
 
     async def check(self, desired: Desired) -> int:
-        return await self._worker.call(self._check)
+        """In small steps, between which changes have their turn."""
+        steps = self._check()
+        found = 0
+        try:
+            while (step := await self._worker.call(next, steps, None)) is not None:
+                found += step
+        finally:
+            self._worker.submit(steps.close)
+        return found
 
     async def clear(self) -> None:
         await self._worker.call(self._clear)
@@ -85,6 +96,8 @@ class NftDataplane:
         for book in self._books:
             change = book.update(updates)
             self._owed += change.stale
+            if self._meanwhile is not None:
+                self._meanwhile[book].append(change.difference)
             self._commit(book.planner, change.chains)
             self._commit(book.planner, change.elements)
         self._known = True
@@ -130,36 +143,67 @@ class NftDataplane:
         names = [name for name in ("endpoints", "targets") if name in present]
         return list(left_behind(book, {name: dict(self.nft.elements(family, TABLE, name)) for name in names}))
 
-    def _check(self) -> int:
-        """Nothing to read while nobody else has changed anything: the kernel counts transactions."""
-        if not self._known or self.nft.generation() == self._generation:
-            return 0
-        self._generation = self.nft.generation()
-        found = 0
-        for book in self._books:
-            for operations in self._repairs(book):
-                found += len(operations)
-                self._commit(book.planner, operations)
-        return found
-
-    def _repairs(self, book: Book, fresh: Change | None = None) -> list[list[Operation]]:
-        """From what is in the kernel to what the book says, transaction by transaction (see plan.Change); `fresh` is
-        all of the book, if it is at hand.
+    def _check(self) -> Generator[int, None, None]:
+        """How many operations each step needed. Nothing to read while nobody else has changed anything: the kernel
+        counts transactions. It ends early when the whole truth is synced meanwhile, which compares as well.
         """
+        if not self._known or self.nft.generation() == self._generation:
+            return
+        self._generation = self.nft.generation()
+        books = self._books
+        meanwhile = self._meanwhile = {book: [] for book in books}
+        try:
+            for book in books:
+                yield self._repair_chains(book)
+                steps = differences(book, self.nft, meanwhile[book])
+                while self._known and self._books is books:
+                    try:
+                        next(steps)
+                    except StopIteration as end:
+                        yield self._repair(book, list(end.value.operations()))
+                        break
+                    yield 0
+        finally:
+            if self._meanwhile is meanwhile:
+                self._meanwhile = None
+
+    def _repair_chains(self, book: Book) -> int:
+        """All of the table if its fixed part is not as it should be, else the class chains."""
+        operations = self._replacement(book)
+        return self._repair(book, operations if operations is not None else self._lost_chains(book))
+
+    def _repair(self, book: Book, operations: list[Operation]) -> int:
+        self._commit(book.planner, operations)
+        return len(operations)
+
+    def _repairs(self, book: Book, fresh: Change) -> list[list[Operation]]:
+        """From what is in the kernel to what the book says, transaction by transaction (see plan.Change); `fresh` is
+        all of the book.
+        """
+        whole = self._replacement(book, [*fresh.chains, *fresh.elements])
+        if whole is not None:
+            return [whole]
+        return [self._lost_chains(book), book.repair(self._observed(book.planner.layout.family))]
+
+    def _replacement(self, book: Book, content: list[Operation] | None = None) -> list[Operation] | None:
+        """The table anew with this content (None: the book's), unless its fixed part is as it should be."""
         layout = book.planner.layout
         skeleton = layout.skeleton()
         comment = skeleton[0].comment if isinstance(skeleton[0], AddTable) else ""
-        chains = self.nft.chains(layout.family, TABLE)
-        intact = self.nft.comment(layout.family, TABLE) == comment and self._intact(book, chains)
-        wanted = [each for each in book.chains if chains.get(each.chain) != layout.class_size(each)]
-        if not intact:
-            begin: list[Operation] = [AddTable(), DeleteTable(), *skeleton]
-            rest = [*fresh.chains, *fresh.elements] if fresh else [*_chains(book, book.chains), *book.repair({})]
-            return [[*begin, *rest]]
-        return [_chains(book, wanted), book.repair(self._observed(layout.family))]
+        if self.nft.comment(layout.family, TABLE) == comment and self._intact(book):
+            return None
+        if content is None:
+            content = [*_chains(book, book.chains), *book.repair({})]
+        return [AddTable(), DeleteTable(), *skeleton, *content]
 
-    def _intact(self, book: Book, chains: Mapping[str, int]) -> bool:
+    def _lost_chains(self, book: Book) -> list[Operation]:
         layout = book.planner.layout
+        present = self.nft.chains(layout.family, TABLE)
+        return _chains(book, (each for each in book.chains if present.get(each.chain) != layout.class_size(each)))
+
+    def _intact(self, book: Book) -> bool:
+        layout = book.planner.layout
+        chains = self.nft.chains(layout.family, TABLE)
         if any(chains.get(name) != rules for name, rules in layout.fixed_chains().items()):
             return False
         if not {each.name for each in layout.sets()} <= self.nft.sets(layout.family, TABLE):

@@ -9,7 +9,7 @@ import math
 import socket
 import struct
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
@@ -316,6 +316,8 @@ class Change(NamedTuple):
     chains: list[Operation]
     elements: list[Operation]
     stale: list[Match]
+    difference: "Difference"
+    """All elements that it was about, those that stay as they were as well."""
 
 
 @dataclass(slots=True)
@@ -380,7 +382,18 @@ class Book:
         self.chains |= classes
         self._linger(difference)
         stale = [match for key in updates for match in self.planner.stale(before[key], self.placements.get(key))]
-        return Change(chains, list(difference.operations()), stale)
+        return Change(chains, list(difference.operations()), stale, difference)
+
+    def elements_of(self, key: ServicePort) -> Elements:
+        """The elements of one Service port as they should be; none for one that is not there."""
+        placement = self.placements.get(key)
+        elements = self._elements(key, placement)[0] if placement is not None else {}
+        return {name: held for name, held in elements.items() if name != "hairpin"}
+
+    @property
+    def hairpins(self) -> Set[bytes]:
+        """The hairpin pairs that should be in the table."""
+        return self._hairpins.keys() | self._leaving
 
     def wanted(self) -> Elements:
         """All elements as they should be in the table."""

@@ -259,6 +259,24 @@ async def test_drift_is_repaired_and_said_of_the_node_in_quiet_times() -> None:
         assert node.answers(20) == {A}
 
 
+async def test_changes_need_not_wait_for_the_look_for_drift() -> None:
+    api, nft = FakeApi(), FakeNftables()
+    for number in range(30, 90):
+        api.put(SERVICES, service(FOUR, f"s{number}", number, port(80, name="http")))
+        api.put(ENDPOINT_SLICES, slice_of(f"s{number}", "pod-1a", "pod-1b", "pod-2a"))
+    async with running(api, nft) as node:
+        nft.commits += 1  # somebody has changed something
+        desired = dict(node.proxy.tracker.desired)
+        gone = next(key for key in desired if key.name == "s30")
+        del desired[gone]
+        check = asyncio.create_task(node.dataplane.check({}))
+        await asyncio.sleep(0)  # it begins
+        await node.dataplane.sync(desired, changed=frozenset([gone]))
+        assert node.answers(30) == {"refused"}
+        assert not check.done()
+        assert await check == 0
+
+
 async def test_drift_is_repaired_while_changes_never_end() -> None:
     api, nft = FakeApi(), FakeNftables()
     put_web(api, "pod-1a")

@@ -5,9 +5,22 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 
-from pybernetes.netlink.message import ACK, ERROR, REQUEST, Message, attributes, message, messages, string, text
+from pybernetes.netlink.message import (
+    ACK,
+    ERROR,
+    REQUEST,
+    Message,
+    attribute,
+    attributes,
+    message,
+    messages,
+    nested,
+    string,
+    text,
+)
 from pybernetes.netlink.sockets import NETFILTER, Netlink, explain, grow_receive_buffer, grow_send_buffer
 
 from .decode import read_elements
@@ -28,6 +41,7 @@ class KernelNftables:
     """The kernel's nftables of a namespace (None: the caller's). Not for several threads at once."""
 
     def __init__(self, namespace: str | None = None) -> None:
+        self.namespace = namespace
         self.netlink = Netlink(NETFILTER, namespace=namespace)
         grow_receive_buffer(self.netlink.socket, 4 << 20)
         self._room = 0
@@ -110,19 +124,45 @@ class KernelNftables:
             return frozenset()
 
     def elements(self, family: int, table: str, name: str) -> Mapping[bytes, Data]:
+        """See Nftables. May take as long as `pieces`: call it in a thread."""
+        found: dict[bytes, Data] = {}
+        for piece in self.pieces(family, table, name):
+            found.update(piece)
+        return found
+
+    def pieces(self, family: int, table: str, name: str) -> Iterator[Mapping[bytes, Data]]:
         """See Nftables. A hash that has just grown is moved to larger buckets in the background, and a dump meanwhile
-        misses elements (6.18: 91,870 of 100,000 seen), so it is repeated until it holds as many as the kernel counts.
-        May take as long as that moving: call it in a thread.
+        misses elements (6.18: 91,870 of 100,000 seen), so it is repeated until all that the kernel counts were seen.
         """
-        before = -1
+        body = HEAD.pack(family, 0, 0) + text(1, table) + text(2, name)
+        attempt = f"list elements of {table} {name}"
+        seen: set[bytes] = set()
         for _ in range(_DUMP_ATTEMPTS):
-            wanted = self._count(family, table, name)
-            found = self._dump_elements(family, table, name)
-            if len(found) >= wanted >= 0 or (wanted < 0 and len(found) == before):
-                return found
-            before = len(found)
+            wanted, before = self._count(family, table, name), len(seen)
+            with closing(Netlink(NETFILTER, namespace=self.namespace)) as reading:  # a dump occupies its socket
+                for entries in reading.pieces(_NFNL_NFTABLES | _GETSETELEM, body, attempt=attempt):
+                    piece = _elements(entries)
+                    seen.update(piece)
+                    yield piece
+            if len(seen) >= wanted >= 0 or (wanted < 0 and len(seen) == before):
+                return
+            yield {}
             time.sleep(_DUMP_PAUSE_SECONDS)
-        raise OSError(errno.EAGAIN, f"list elements of {table} {name}: kept changing while it was read")
+        raise OSError(errno.EAGAIN, f"{attempt}: kept changing while it was read")
+
+    def lookup(self, family: int, table: str, name: str, keys: Iterable[bytes]) -> Mapping[bytes, Data]:
+        """See Nftables. A request for each: the kernel answers to a list only up to the first that is not there."""
+        found: dict[bytes, Data] = {}
+        head = HEAD.pack(family, 0, 0) + text(1, table) + text(2, name)
+        for key in keys:
+            body = head + nested(3, nested(1, nested(1, attribute(1, key))))
+            try:
+                reply = self.netlink.get(_NFNL_NFTABLES | _GETSETELEM, body, attempt=f"get element of {table} {name}")
+            except FileNotFoundError:
+                self._count(family, table, name)  # is it the element that is not there, or the set?
+                continue
+            found.update(_elements([reply]))
+        return found
 
     def _count(self, family: int, table: str, name: str) -> int:
         """How many elements the kernel counts in a set; -1 where it does not say (before Linux 6.15)."""
@@ -130,13 +170,6 @@ class KernelNftables:
         reply = self.netlink.get(_NFNL_NFTABLES | _GETSET, body, attempt=f"list elements of {table} {name}")
         count = attributes(reply.body, HEAD.size).get(_SET_COUNT)
         return int.from_bytes(count, "big") if count else -1
-
-    def _dump_elements(self, family: int, table: str, name: str) -> Mapping[bytes, Data]:
-        body = HEAD.pack(family, 0, 0) + text(1, table) + text(2, name)
-        found: dict[bytes, Data] = {}
-        for entry in self.netlink.dump(_NFNL_NFTABLES | _GETSETELEM, body, attempt=f"list elements of {table} {name}"):
-            found.update(read_elements(attributes(entry.body, HEAD.size).get(3, b"")))
-        return found
 
     def _names(self, kind: int, family: int, table: str, which: int) -> list[str]:
         body = HEAD.pack(family, 0, 0) + text(1, table)
@@ -146,6 +179,13 @@ class KernelNftables:
             if entry.body[0] == family and string(values.get(1, b"")) == table:
                 found.append(string(values[which]))
         return found
+
+
+def _elements(entries: Iterable[Message]) -> dict[bytes, Data]:
+    found: dict[bytes, Data] = {}
+    for entry in entries:
+        found.update(read_elements(attributes(entry.body, HEAD.size).get(3, b"")))
+    return found
 
 
 def _raise(reply: Message, batch: Sequence[Encoded]) -> None:

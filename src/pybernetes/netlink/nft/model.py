@@ -4,7 +4,7 @@ A `Transaction` collects operations on one table; `Nftables.commit` applies it w
 elements are bytes: fields in order, each padded to four bytes, as they lie in the registers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, NamedTuple, Protocol
@@ -213,6 +213,18 @@ class Nftables(Protocol):
 
     def elements(self, family: int, table: str, name: str) -> Mapping[bytes, Data]:
         """All elements of a set or map; raises OSError(ENOENT). A range's end is a key of its own."""
+        ...
+
+    def pieces(self, family: int, table: str, name: str) -> Iterator[Mapping[bytes, Data]]:
+        """As `elements`, some hundreds at a time, or none; other calls may come between two of them.
+
+        What is there all the while is in one of the pieces; of what changes meanwhile it may be the old, the new, or
+        neither. Close it, or read it to the end.
+        """
+        ...
+
+    def lookup(self, family: int, table: str, name: str, keys: Iterable[bytes]) -> Mapping[bytes, Data]:
+        """Those of the keys that are in a set or map (of a map, with their data); raises OSError(ENOENT) for no set."""
         ...
 
     def close(self) -> None: ...
