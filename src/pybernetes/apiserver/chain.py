@@ -216,6 +216,30 @@ def authenticate(authenticator: Authenticator, metrics: Metrics) -> Filter:
     return filter_
 
 
+async def take(request: Request) -> None:
+    """Read the body, if that has not been done. Raises TooLarge, BadRequest when the client leaves in the middle."""
+    upload, request.upload = request.upload, None
+    if upload is not None:
+        try:
+            request.body = await upload.read()
+        except ConnectionError as error:
+            raise BadRequest("the body of the request broke off") from error
+
+
+def bodies(handler: Handler) -> Handler:
+    """Reads the bodies of those who are somebody: a stranger has none held for him before he is found to be allowed.
+
+    Before fairness: who sends slowly keeps a seat from nobody. What is proxied is never read here.
+    """
+
+    async def read(request: Request) -> Response:
+        if request.upload is not None and user_of(request) is not ANONYMOUS and not route_of(request).tail:
+            await take(request)
+        return await handler(request)
+
+    return read
+
+
 def authorize(authorizer: Authorizer, metrics: Metrics) -> Filter:
     """May they? Impersonation is checked and done here, before the request itself."""
 

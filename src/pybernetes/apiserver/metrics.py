@@ -1,13 +1,14 @@
 """The server's metrics, under Kubernetes' names (docs: Kubernetes Metrics Reference)."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric, UnknownMetricFamily
 from prometheus_client.registry import Collector
 
-from pybernetes.wire import Channel, Request, Response, Upgrade
+from pybernetes.wire import Channel, Request, Response
 
 from .held import Held
 from .route import CONNECTING, Route
@@ -192,7 +193,7 @@ class Metrics:
             finally:
                 gauge.dec()
 
-        response.upgrade = Upgrade(protocol=upgrade.protocol, run=run)
+        response.upgrade = replace(upgrade, run=run)
 
     def build(self, version: Mapping[str, str]) -> None:
         """kubernetes_build_info, from what GET /version tells."""

@@ -14,6 +14,8 @@ Find = Callable[[str, str, str], Resource | None]
 
 _PLAIN = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "GET": "get", "HEAD": "get"}
 _WHOLE = {"POST": "create", "DELETE": "deletecollection", "GET": "list", "HEAD": "list"}
+_ONLY_PROXIED = frozenset({"HEAD", "OPTIONS"})
+"""Methods that a backend may know; of objects kube-apiserver answers neither."""
 _NAMESPACE_PARTS = frozenset({"status", "finalize"})
 CONNECTING = frozenset({"exec", "attach", "portforward", "proxy"})
 """Subresources whose requests Kubernetes counts under the verb CONNECT."""
@@ -87,7 +89,10 @@ def route(method: str, path: str, *, find: Find, watch: bool = False) -> Route:
     if len(rest) > 3 and not tail:
         raise missing()
     found = Route(_verb(method, name, watch), path, resource, namespace, name, subresource, tail)
-    _check(found, resource)
+    if not (tail and method in _ONLY_PROXIED):
+        if method in _ONLY_PROXIED:
+            raise not_allowed()
+        _check(found, resource)
     return found
 
 

@@ -13,7 +13,7 @@ from pybernetes.api import openapi, ranges, resources
 from pybernetes.api.objects import Obj, encode
 from pybernetes.api.scheme import Scheme
 from pybernetes.store import Store, Unavailable
-from pybernetes.wire import Handler, Request, Response, Transport
+from pybernetes.wire import Handler, Pace, Request, Response, Transport
 from pybernetes.wire.loopback import LoopbackTransport
 
 from . import chain
@@ -25,6 +25,7 @@ from .audit import AuditLog, AuditMetrics, Auditor, Policy
 from .auth.certificates import Authenticator
 from .auth.tokens import Tokens
 from .bootstrap import bootstrap
+from .connections import ConnectionMetrics, ServesConnections
 from .custom import CustomResources
 from .endpoints.discovery import Discovery
 from .endpoints.health import Health
@@ -37,7 +38,7 @@ from .kubelets import Connect, Kubelets
 from .metrics import Metrics
 from .parts import Parts
 from .registry import Registry
-from .route import STREAMING, missing
+from .route import STREAMING, missing, not_allowed
 from .users import AUTHENTICATED, User, route_of, warn
 from .watchcache import WatchCache
 from .watchmetrics import ShelfMetrics
@@ -153,11 +154,12 @@ class ApiServer:
             chain.routed(self.scheme.find),
             chain.deadline,
             chain.authenticate(self._authenticator, self.metrics),
+            chain.bodies,
             *([self.auditor.filter] if self.auditor else []),
             self.gate.filter,
             chain.authorize(self.registry.authorizer, self.metrics),
         )
-        return chain.compose(filters, self._dispatch)
+        return chain.compose(filters, self._serve)
 
     def _measure(self) -> None:
         self.metrics.build(version())
@@ -178,6 +180,10 @@ class ApiServer:
             "Objects in the watch cache.",
             lambda: float(sum(len(shelf.items) for shelf in self.cache.shelves)),
         )
+
+    def serving(self, socket: ServesConnections) -> None:
+        """Tell in the metrics of the connections of the server that serves `handler`."""
+        self.metrics.registry.register(ConnectionMetrics(socket))
 
     def _tokens(self) -> Tokens | None:
         if not self.config.service_account_key:
@@ -249,8 +255,19 @@ class ApiServer:
             time.perf_counter() - begun,
         )
 
+    async def _serve(self, request: Request) -> Response:
+        """The endpoint's answer, which its reader may take as long over as its kind allows."""
+        response, found = await self._dispatch(request), route_of(request)
+        if found.verb == "watch":
+            response.pace = Pace.LIVE
+        elif found.subresource in STREAMING:
+            response.pace = Pace.FREE
+        return response
+
     async def _dispatch(self, request: Request) -> Response:
         found = route_of(request)
+        if request.upload is not None and not found.tail:
+            await chain.take(request)
         if found.resource is None:
             if "unroutable" in request.context:
                 raise request.context["unroutable"]
@@ -280,11 +297,11 @@ class ApiServer:
     async def _plain(self, request: Request) -> Response:
         """Paths that are no resource's. Raises NotFound."""
         path = request.path
-        if request.method not in ("GET", "HEAD"):
-            raise missing()
         first = path.split("/")[1]
-        if first in ("healthz", "livez", "readyz"):
+        if first in ("healthz", "livez", "readyz"):  # with any method, as in Kubernetes
             return self._health.serve(request)
+        if request.method != "GET":
+            raise not_allowed() if first in _ROOTS else missing()
         if first in ("api", "apis"):
             return self._discovery.serve(request)
         if path in ("/version", "/version/"):
@@ -332,6 +349,9 @@ class ApiServer:
             return "" if self._store.revision >= 0 else "no revision"
         except Unavailable as error:
             return str(error)
+
+
+_ROOTS = frozenset({"", "api", "apis", "version", "openapi", "metrics", ".well-known", "openid"})
 
 
 def _auditor(config: ApiServerConfig) -> tuple[AuditLog | None, Auditor | None]:

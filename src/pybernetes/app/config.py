@@ -80,6 +80,10 @@ class ServerConfig(Config, frozen=True, kw_only=True):
     """Old files that are kept (0 for all)."""
     shutdown_delay_seconds: float = 0.0
     """After SIGTERM requests are served so long with /readyz failing, so that load balancers notice."""
+    max_connections: int = 10_000
+    """Open connections; fewer when the limit of open files does not allow for them."""
+    max_connections_each: int = 2_000
+    """Open connections from one address (one /64 in IPv6)."""
     log_format: str = "text"
     log_level: str = "info"
 

@@ -19,6 +19,8 @@ _SERVER = (
     click.option("--service-range", help="[default: 10.96.0.0/16]"),
     click.option("--kubeconfig", help="Where to write the administrator's kubeconfig."),
     click.option("--shutdown-delay-seconds", type=float, help="/readyz fails so long before the end.  [default: 0]"),
+    click.option("--max-connections", type=int, help="Open connections at most.  [default: 10000]"),
+    click.option("--max-connections-each", type=int, help="Of one client address at most.  [default: 2000]"),
     click.option("--audit-policy-file", help="An audit.k8s.io/v1 Policy; with a path, requests are logged by it."),
     click.option("--audit-log-path", help="JSON lines; - is standard output."),
     click.option("--audit-log-maxsize", type=int, help="Megabytes of one file.  [default: 100]"),

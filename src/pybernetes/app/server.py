@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from pybernetes.aio.logs import setup_logging
-from pybernetes.aio.process import run_forever
+from pybernetes.aio.process import open_files, run_forever
 from pybernetes.aio.supervise import Fatal, stacked, supervise
 from pybernetes.apiserver import ApiServer, ApiServerConfig
 from pybernetes.apiserver.audit import BadPolicy
@@ -23,6 +23,7 @@ from .identities import ServerIdentities, server_identities
 def run(config: ServerConfig, *, whole: bool = True) -> None:
     """Serve until SIGTERM: the whole control plane, or the API server alone."""
     setup_logging(config.log_level, format=config.log_format)
+    open_files()
     run_forever(serve(config, whole=whole))
 
 
@@ -36,8 +37,13 @@ async def serve(config: ServerConfig, *, whole: bool = True) -> None:
         except BadPolicy as error:
             raise Fatal(str(error)) from error
         tls = TlsFiles(identities.serving.certificate, identities.serving.key, identities.ca)
-        limits = Limits(delay_seconds=config.shutdown_delay_seconds)
-        server = Server(api.handler, listen=listen, tls=tls, limits=limits, stopping=api.drain)
+        limits = Limits(
+            connections=config.max_connections,
+            connections_each=config.max_connections_each,
+            delay_seconds=config.shutdown_delay_seconds,
+        )
+        server = Server(api.handler, listen=listen, tls=tls, limits=limits, stopping=api.drain, uploads=True)
+        api.serving(server)
         try:
             await server.start()
         except OSError as error:

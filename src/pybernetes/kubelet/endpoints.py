@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from pybernetes.api import times
 from pybernetes.api.errors import ApiError, BadRequest, Forbidden, NotFound, Unauthorized
 from pybernetes.api.objects import Key, Obj, encode
-from pybernetes.wire import Channel, Request, Response, Upgrade, offered, wants_upgrade
+from pybernetes.wire import Channel, Pace, Request, Response, Upgrade, offered, wants_upgrade
 from pybernetes.wire.answer import error_response
 from pybernetes.wire.channels import Remote, choose
 from pybernetes.wire.streams import SPDY_PLAIN, SPDY_PROTOCOLS, remote_of
@@ -119,7 +119,7 @@ class KubeletServer:
             raise BadRequest(_not_running(pod, container))
         state = attempts[0]
         body = read_log(Path(state.log), _options(request, self.clock()), running=lambda: self._runs(pod, state.id))
-        return Response(headers={"content-type": "text/plain"}, body=body)
+        return Response(headers={"content-type": "text/plain"}, body=body, pace=Pace.FREE)
 
     def _runs(self, pod: Obj, container: str) -> bool:
         return any(s.id == container and s.phase is Phase.RUNNING for s in self.pods.states(pod))

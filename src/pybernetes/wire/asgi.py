@@ -4,13 +4,14 @@ import asyncio
 import gzip
 import logging
 from collections.abc import AsyncIterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pybernetes.api.errors import BadRequest, TooLarge
 
-from .answer import BODY_BYTES, answer, close_body, converse, error_response, goes_on, whole
-from .message import SPDY, Channel, Handler, Peer, Request, Response, Upgrade
+from .answer import answer, close_body, converse, error_response, goes_on, whole
+from .limits import Limits
+from .message import SPDY, Channel, Handler, Pace, Peer, Request, Response, Upgrade
+from .upload import Upload
 from .url import BadTarget, decode_path, decode_query
 
 library_log = logging.getLogger("pybernetes.wire.library")
@@ -18,29 +19,11 @@ library_log.setLevel(logging.ERROR)  # uvicorn tells of every handshake at INFO 
 
 _JOINED_BYTES = 64 << 10
 """Bodies up to this size go out with their head: joining costs a copy."""
+_PIECE_BYTES = 256 << 10
+"""Longer bodies go out in pieces, each when the peer has read most of the one before."""
+_CLOSE_SECONDS = 5.0
 _ONCE = frozenset({"authorization", "content-type", "host"})
 """Headers whose repetition has no honest reading."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one peer may ask of the server."""
-
-    body_bytes: int = BODY_BYTES
-    head_bytes: int = 64 << 10
-    """Of a head that comes in several reads; one in a single read may have a read's 256 KiB."""
-    message_bytes: int = 16 << 20
-    """The largest WebSocket message."""
-    request_seconds: float = 60.0
-    """From a request's first byte to its last; a connection that sends nothing at first has as long."""
-    idle_seconds: int = 120
-    """An unused connection is kept so long: longer than Go's clients do (90 s), so that they are the ones to close."""
-    gzip_bytes: int = 128 << 10
-    """Bodies from this size on are compressed for clients that accept it, as in kube-apiserver; 0 never."""
-    delay_seconds: float = 0.0
-    """How long a shutdown goes on serving as before, so that others learn of it."""
-    grace_seconds: float = 5.0
-    """How long a shutdown waits for requests that are under way."""
 
 
 class Line(Protocol):
@@ -53,6 +36,26 @@ class Line(Protocol):
 
     def join(self) -> None:
         """The head that is sent next goes out together with its body."""
+        ...
+
+    def begin(self, pace: Pace) -> None:
+        """An answer begins."""
+        ...
+
+    def finish(self) -> None:
+        """It is over."""
+        ...
+
+    def unhurried(self) -> None:
+        """The request's body may take as long as it likes."""
+        ...
+
+    def unframed(self, *, last: bool) -> None:
+        """The answer's end is the connection's; said before it begins, and with `last` before it ends."""
+        ...
+
+    def cut(self) -> None:
+        """End the connection at once."""
         ...
 
     def upgrade(self, head: bytes, *, protocol: str) -> Channel | None:
@@ -99,31 +102,47 @@ class Stream:
 class App:
     """An ASGI application that calls a Handler."""
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    def __init__(self, handler: Handler, limits: Limits, *, uploads: bool = False) -> None:
         self._handler = handler
         self._limits = limits
+        self._uploads = uploads
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
             return
+        upload: Upload | None = None
         try:
             request = _request(scope)
             if "content-length" in request.headers or "transfer-encoding" in request.headers:
-                request.body = await self._body(request, receive)
+                upload = request.upload = self._upload(scope, request, receive)
+                if not self._uploads:
+                    request.body, request.upload = await upload.read(), None
         except ConnectionError:
             return
         except (BadRequest, TooLarge) as error:
-            # After "expect: 100-continue" nobody knows whether the body will come
-            more = {"connection": "close"} if b"expect" in dict(scope["headers"]) else {}
-            await self._respond(scope, send, error_response(error, **more))
-            return
-        response = await answer(self._handler, request)
-        if response.upgrade is not None:
-            if await self._spdy(scope, request, response.upgrade):
-                return
-            response = error_response(BadRequest("this needs a WebSocket"))
-        await self._respond(scope, send, await self._compressed(request, response))
+            response = error_response(error)
+        else:
+            response = await answer(self._handler, request)
+            if response.upgrade is not None:
+                if await self._spdy(scope, request, response.upgrade):
+                    return
+                response = error_response(BadRequest("this needs a WebSocket"))
+            response = await self._compressed(request, response)
+        if b"expect" in dict(scope["headers"]) and (upload is None or not upload.begun):
+            # Nobody knows whether the body will come
+            response.headers = {**response.headers, "connection": "close"}
+        await self._respond(scope, send, response)
+
+    def _upload(self, scope: Any, request: Request, receive: Any) -> Upload:
+        length = request.headers.get("content-length", "")
+        line: Line = scope["state"]["connection"]
+        return Upload(
+            receive,
+            length=int(length) if length.isdecimal() else None,
+            limit=self._limits.body_bytes,
+            unhurried=line.unhurried,
+        )
 
     async def _spdy(self, scope: Any, request: Request, upgrade: Upgrade) -> bool:
         """Run what was agreed on after `Upgrade: SPDY/3.1`; False when that is not what was asked for."""
@@ -139,24 +158,6 @@ class App:
         await converse(upgrade, channel)
         return True
 
-    async def _body(self, request: Request, receive: Any) -> bytes:
-        limit = self._limits.body_bytes
-        length = request.headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > limit:
-            raise TooLarge(f"the body has more than {limit} bytes")
-        chunks: list[bytes] = []
-        size, more = 0, True
-        while more:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                raise ConnectionError
-            chunks.append(event["body"])
-            size += len(event["body"])
-            if size > limit:
-                raise TooLarge(f"the body has more than {limit} bytes")
-            more = event["more_body"]
-        return b"".join(chunks)
-
     async def _compressed(self, request: Request, response: Response) -> Response:
         threshold = self._limits.gzip_bytes
         body = response.body
@@ -164,31 +165,56 @@ class App:
             return response
         if "gzip" not in request.headers.get("accept-encoding", "") or "content-encoding" in response.headers:
             return response
-        packed = await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
-        headers = {**response.headers, "content-encoding": "gzip", "vary": "accept-encoding"}
-        return Response(status=response.status, headers=headers, body=packed)
+        response.body = await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
+        response.headers = {**response.headers, "content-encoding": "gzip", "vary": "accept-encoding"}
+        return response
 
     async def _respond(self, scope: Any, send: Any, response: Response) -> None:
         connection: Line = scope["state"]["connection"]
-        headers = _encoded(response)
-        body = response.body
-        if isinstance(body, bytes):
-            if response.status not in (204, 304):
-                headers.append((b"content-length", str(len(body)).encode()))
-            if 0 < len(body) <= _JOINED_BYTES and scope["method"] != "HEAD":
-                connection.join()
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
-            return
-        stream = connection.stream = Stream(body)
+        connection.begin(response.pace)
+        try:
+            if isinstance(response.body, bytes):
+                await self._send_whole(scope, send, response)
+            else:
+                await self._send_stream(scope, send, response)
+        finally:
+            connection.finish()
+
+    async def _send_whole(self, scope: Any, send: Any, response: Response) -> None:
+        headers, body = _encoded(response), response.body
+        assert isinstance(body, bytes)
+        if response.status not in (204, 304):
+            headers.append((b"content-length", str(len(body)).encode()))
+        if 0 < len(body) <= _JOINED_BYTES and scope["method"] != "HEAD":
+            connection: Line = scope["state"]["connection"]
+            connection.join()
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if len(body) > _PIECE_BYTES and scope["method"] != "HEAD":
+            view = memoryview(body)
+            for start in range(0, len(view), _PIECE_BYTES):
+                await send(
+                    {"type": "http.response.body", "body": view[start : start + _PIECE_BYTES], "more_body": True}
+                )
+            body = b""
+        await send({"type": "http.response.body", "body": body})
+
+    async def _send_stream(self, scope: Any, send: Any, response: Response) -> None:
+        connection: Line = scope["state"]["connection"]
+        assert not isinstance(response.body, bytes)
+        stream = connection.stream = Stream(response.body)
+        unframed = scope["http_version"] == "1.0"
         try:
             if connection.lost:
                 return
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            if unframed:
+                connection.unframed(last=False)
+            await send({"type": "http.response.start", "status": response.status, "headers": _encoded(response)})
             if scope["method"] != "HEAD":
                 while (chunk := await stream.next()) is not None:
                     if chunk:
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if unframed:
+                connection.unframed(last=True)
             await send({"type": "http.response.body", "body": b""})
         finally:
             connection.stream = None
@@ -205,7 +231,9 @@ class App:
         if response.upgrade is not None:
             protocol = response.upgrade.protocol
             await send({"type": "websocket.accept", "subprotocol": protocol or None, "headers": []})
-            await converse(response.upgrade, _SocketChannel(protocol, receive, send))
+            connection: Line = scope["state"]["connection"]
+            connection.begin(response.upgrade.pace)
+            await converse(response.upgrade, _SocketChannel(protocol, receive, send, connection))
             return
         headers, body = _encoded(response), await whole(response.body)
         headers.append((b"content-length", str(len(body)).encode()))
@@ -216,8 +244,9 @@ class App:
 class _SocketChannel:
     """A Channel over ASGI's WebSocket events."""
 
-    def __init__(self, protocol: str, receive: Any, send: Any) -> None:
+    def __init__(self, protocol: str, receive: Any, send: Any, line: Line) -> None:
         self.protocol = protocol
+        self._line = line
         self._receive = receive
         self._send = send
         self._closed = False
@@ -246,7 +275,10 @@ class _SocketChannel:
             return
         self._closed = True
         try:
-            await self._send({"type": "websocket.close", "code": code, "reason": reason[:100]})
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._send({"type": "websocket.close", "code": code, "reason": reason[:100]})
+        except TimeoutError:
+            self._line.cut()  # it does not even read the goodbye
         except (OSError, RuntimeError):
             return  # the peer, or a shutdown, was first
 

@@ -12,7 +12,8 @@ from typing import Any
 from pybernetes.api.errors import BadRequest, TooLarge, error_of
 
 from .answer import BODY_BYTES, answer, close_body, converse, end_to_end, error_response, whole
-from .message import Channel, Handler, Peer, Request, Response
+from .message import Channel, Handler, Peer, Request, Response, Upload
+from .upload import too_large
 from .url import BadTarget, checked_path
 
 
@@ -73,10 +74,15 @@ class LoopbackTransport:
     async def _answer(self, request: Request, more: Mapping[str, str]) -> Response:
         if self._closed:
             raise ConnectionError("the transport is closed")
-        if len(request.body) > self._body_bytes:
-            return error_response(TooLarge(f"the body has more than {self._body_bytes} bytes"))
+        body = request.body
         try:
+            if request.upload is not None:
+                body = await self._whole(request.upload)
+            if len(body) > self._body_bytes:
+                raise too_large(self._body_bytes)
             checked_path(request.path)
+        except TooLarge as error:
+            return error_response(error)
         except BadTarget as error:
             return error_response(BadRequest(str(error)))
         headers = end_to_end(request.headers)
@@ -85,11 +91,21 @@ class LoopbackTransport:
             path=request.path,
             query={name: list(values) for name, values in request.query.items() if values},
             headers={**self._headers, **headers, **more},
-            body=request.body,
+            body=body,
             peer=self._peer,
             context=dict(self._context),
         )
         return await answer(self._handler, arrived)
+
+    async def _whole(self, upload: Upload) -> bytes:
+        """A body that is sent as it comes, as its receiver reads it. Raises TooLarge."""
+        chunks, size = [], 0
+        async for chunk in upload:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > self._body_bytes:
+                raise too_large(self._body_bytes)
+        return b"".join(chunks)
 
 
 class _Body:

@@ -1,7 +1,8 @@
 """The values that cross the wire, the same on the socket, on the loopback transport and in tests."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol
 
 
@@ -13,6 +14,31 @@ class Peer:
     certificate: bytes | None = None
 
 
+class Pace(Enum):
+    """How long the peer may take to read an answer (the bounds are `limits.Limits`')."""
+
+    WHOLE = "whole"
+    """It has an end, which the peer reads within minutes."""
+    LIVE = "live"
+    """It goes on, and the peer keeps up: a watch."""
+    FREE = "free"
+    """As the peer likes: logs in a pager, what comes through a proxy."""
+
+
+class Upload(Protocol):
+    """A request's body as it comes; `length` is what the head announces, None when it does not."""
+
+    length: int | None
+
+    async def read(self) -> bytes:
+        """All of it. Raises TooLarge, ConnectionResetError when the peer leaves."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Its pieces, without limit. Raises ConnectionResetError."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Request:
     """One request. `path` is percent-decoded and without the query; header names are lower case."""
@@ -22,6 +48,8 @@ class Request:
     query: Mapping[str, Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    upload: Upload | None = None
+    """Instead of `body`: from a Server with `uploads`, and to who is to be sent a body as it comes."""
     peer: Peer = Peer()
     stream: bool = False
     """Sending side only: the caller reads the response body as it comes (watch, follow)."""
@@ -67,6 +95,7 @@ class Upgrade:
 
     protocol: str
     run: Callable[[Channel], Awaitable[None]]
+    pace: Pace = Pace.FREE
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,6 +106,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | AsyncIterable[bytes] = b""
     upgrade: Upgrade | None = None
+    pace: Pace = Pace.WHOLE
 
 
 SPDY = "SPDY/3.1+"

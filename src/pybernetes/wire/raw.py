@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 _HIGH, _LOW = 256 << 10, 64 << 10
@@ -14,11 +15,19 @@ class RawChannel(asyncio.Protocol):
     """Made with what had already arrived; becomes the transport's protocol."""
 
     def __init__(
-        self, transport: asyncio.Transport, *, protocol: str, connections: set[Any], early: bytes = b""
+        self,
+        transport: asyncio.Transport,
+        *,
+        protocol: str,
+        connections: set[Any],
+        early: bytes = b"",
+        left: Callable[[], None] = lambda: None,
     ) -> None:
+        """`left` is called when the connection is over."""
         self.protocol = protocol
         self.transport = transport
         self._connections = connections
+        self._left = left
         self._chunks: deque[bytes] = deque([early] if early else [])
         self._size = len(early)
         self._ended = transport.is_closing()
@@ -96,6 +105,7 @@ class RawChannel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
         self._connections.discard(self)
+        self._left()
         self._changed.set()
         self._writable.set()
 

@@ -94,8 +94,7 @@ class HttpTransport:
             request.method,
             self._url(request),
             headers=self._headers(request),
-            # aiohttp writes bytes in one go, and warns when that is much
-            data=(BytesIO(request.body) if len(request.body) > 1 << 20 else request.body) or None,
+            data=_data(request),
             timeout=timeout,
             allow_redirects=False,
             raise_for_status=False,
@@ -123,6 +122,8 @@ class HttpTransport:
 
     def _headers(self, request: Request) -> dict[str, str]:
         headers = {"user-agent": _AGENT, **end_to_end(request.headers)}
+        if request.upload is not None and request.upload.length is not None:
+            headers["content-length"] = str(request.upload.length)
         if self._token is not None and "authorization" not in headers and (token := self._token()):
             headers["authorization"] = f"Bearer {token}"
         return headers
@@ -183,6 +184,13 @@ class _SocketChannel:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         await self._socket.close(code=code, message=reason.encode()[:100])
+
+
+def _data(request: Request) -> Any:
+    """What aiohttp sends: an upload piece by piece, bytes in one go (of which it warns when that is much)."""
+    if request.upload is not None:
+        return aiter(request.upload)
+    return (BytesIO(request.body) if len(request.body) > 1 << 20 else request.body) or None
 
 
 async def _refused_upgrade(answer: aiohttp.ClientResponse) -> None:

@@ -84,3 +84,15 @@ def test_looks_for_garbage_less_often_than_python_by_itself() -> None:
     assert (returncode, err) == (0, "")
     young, middle, _ = (int(word) for word in out.split()[:3])
     assert young * middle > 50_000
+
+
+def test_the_limit_of_open_files_is_raised_to_what_is_allowed() -> None:
+    program = """
+import resource
+from pybernetes.aio.process import open_files
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+assert open_files() == hard
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=30).returncode == 0

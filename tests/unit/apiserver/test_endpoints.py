@@ -118,7 +118,7 @@ async def test_readiness_ends_before_the_server_does(call: Call, server: ApiServ
         ("GET", "/apis/nothing/v1/x", 404),
         ("GET", "/apis/nothing", 404),
         ("GET", "/api/v7", 404),
-        ("POST", "/version", 404),
+        ("POST", "/version", 405),
         ("PUT", "/api/v1/namespaces/default/pods", 405),
         ("POST", "/api/v1/pods", 405),
         ("GET", "/api/v1/namespaces/default/pods/x/exec", 404),
@@ -193,3 +193,15 @@ async def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) ->
             taken = {"metadata": {"name": "x"}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}}
             assert (await admin("POST", "/api/v1/namespaces/default/services", taken))[0] == 422
         await store.close()
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT"])
+async def test_methods_that_a_path_does_not_have(call: Call, method: str) -> None:
+    for path in ("/", "/api", "/apis/apps/v1", "/version", "/metrics", "/openapi/v3"):
+        assert (await call(method, path))[0] == 405
+    assert (await call(method, "/nothing"))[0] == 404
+    assert (await call(method, "/livez"))[0] == 200  # as in Kubernetes
+    code, status = await call("OPTIONS", "/api/v1/pods")
+    assert (code, status["reason"]) == (405, "MethodNotAllowed")
+    assert status["message"] == "the server does not allow this method on the requested resource"
+    assert (await call("HEAD", "/api/v1/pods"))[0] == 405

@@ -1,10 +1,12 @@
 """What is counted: long requests, watch events, stored objects, who was let in, the audit log."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from pybernetes.apiserver import ApiServer, ApiServerConfig
 from pybernetes.wire import Request
+from pybernetes.wire.serve import Limits, Server
 from support.server import api_server
 
 from .conftest import Call, call_of
@@ -89,3 +91,37 @@ async def test_the_audit_log_is_counted(tmp_path: Path) -> None:
 
 async def test_the_audit_log_has_no_figures_without_a_policy(server: ApiServer) -> None:
     assert not any(name.startswith("apiserver_audit") for name in await figures(server))
+
+
+async def test_the_sockets_connections_are_counted(server: ApiServer) -> None:
+    limits = Limits(connections=1, grace_seconds=0.1)
+    async with Server(server.handler, limits=limits, uploads=True) as socket, asyncio.timeout(5):
+        server.serving(socket)
+        reader, writer = await asyncio.open_connection(*socket.addresses[0])
+        while not socket.door.open:
+            await asyncio.sleep(0.01)
+        with contextlib.suppress(ConnectionResetError):
+            _, other = await asyncio.open_connection(*socket.addresses[0])
+            other.close()
+            with contextlib.suppress(ConnectionResetError):
+                await other.wait_closed()
+        while not socket.door.refused["total"]:
+            await asyncio.sleep(0.01)
+        found = await figures(server)
+        writer.close()
+        await writer.wait_closed()
+    assert found["apiserver_connections"] == 1
+    assert found["apiserver_connections_accepted_total"] == 1
+    assert found['apiserver_connections_refused_total{bound="total"}'] == 1
+    assert found["apiserver_tls_handshake_errors_total"] == 0
+    del reader
+
+
+async def test_a_strangers_body_is_not_read(server: ApiServer) -> None:
+    async with Server(server.handler, limits=Limits(grace_seconds=0.1), uploads=True) as socket, asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(*socket.addresses[0])
+        head = "content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+        writer.write(f"POST {MAPS} HTTP/1.1\r\nhost: x\r\n{head}".encode())
+        assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+        writer.close()
+        await writer.wait_closed()

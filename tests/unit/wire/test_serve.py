@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from pybernetes.pki import Authority
-from pybernetes.wire import Channel, Handler, Request, Response, Upgrade, serve
+from pybernetes.wire import Channel, Handler, Request, Response, Upgrade, connection
 from pybernetes.wire.send import HttpTransport
 from pybernetes.wire.serve import Limits, Server, TlsFiles
 
@@ -163,8 +163,9 @@ async def test_a_head_that_never_ends_is_refused() -> None:
 
 async def test_a_request_that_takes_too_long_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pybernetes.wire.serve._SWEEP", 0.05)
+    limits = Limits(head_seconds=0.1, request_seconds=0.1, grace_seconds=0.1)
     for begin in (b"", b"GET / HT", b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc"):
-        async with Server(Recorder(), limits=Limits(request_seconds=0.1, grace_seconds=0.1)) as server:
+        async with Server(Recorder(), limits=limits) as server:
             with contextlib.suppress(ConnectionResetError):
                 assert await talk(server, begin) == b""
 
@@ -176,7 +177,7 @@ async def test_a_slow_handler_or_an_idle_connection_is_not_cut(monkeypatch: pyte
         await asyncio.sleep(0.3)
         return Response(body=b"slow")
 
-    async with Server(handler, limits=Limits(request_seconds=0.1)) as server:
+    async with Server(handler, limits=Limits(head_seconds=0.1, request_seconds=0.1)) as server:
         reader, writer = await asyncio.open_connection(*server.addresses[0])
         for _ in range(2):
             writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -247,9 +248,9 @@ async def test_small_bodies_are_not_compressed() -> None:
 
 async def test_a_head_goes_out_with_its_body_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     writes = []
-    whole = serve._Joined.write
+    whole = connection.Joined.write
     sent = lambda self, data: (writes.append((self.hold, bytes(data))), whole(self, data))[1]  # noqa: E731
-    monkeypatch.setattr(serve._Joined, "write", sent)
+    monkeypatch.setattr(connection.Joined, "write", sent)
     assert (await reply(get("/"))).endswith(b"\r\n\r\nok")
     assert [held for held, _ in writes] == [True, False]  # the head waited, the body took it along
     answer = await reply(get("/").replace(b"GET", b"HEAD"))

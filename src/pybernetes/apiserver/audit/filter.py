@@ -1,13 +1,14 @@
 """The filter: an event at each stage of a request that the policy wants to know of."""
 
 import ipaddress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, get_args
 from urllib.parse import quote, urlencode
 
 from pybernetes.api.errors import ApiError
 from pybernetes.api.objects import Obj, decode
-from pybernetes.wire import Channel, Handler, Request, Response, Upgrade
+from pybernetes.wire import Channel, Handler, Request, Response
 
 from ..held import Held
 from ..route import Route
@@ -83,7 +84,7 @@ class Auditor:
                 finally:
                     end()
 
-            response.upgrade = Upgrade(protocol=upgrade.protocol, run=run)
+            response.upgrade = replace(upgrade, run=run)
         elif isinstance(response.body, bytes):
             end()
         else:
