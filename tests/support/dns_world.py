@@ -1,6 +1,7 @@
 """The world outside a cluster: a name server of a few records over UDP and TCP, for those who forward to it."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import cast
@@ -26,6 +27,11 @@ class World(asyncio.DatagramProtocol):
             owner, kind, data = line.split(maxsplit=2)
             self.records.setdefault(dns.name.from_text(owner), []).append((kind, data))
         self.asked: list[str] = []
+        self.silent = False
+        self.connections = 0
+        self.hold = 0
+        """Replies over one connection that are kept back until so many are there, and then sent last first."""
+        self.writers: set[asyncio.StreamWriter] = set()
         self.transport: asyncio.DatagramTransport
         self.port = 0
 
@@ -56,30 +62,47 @@ class World(asyncio.DatagramProtocol):
         self.port = transport.get_extra_info("sockname")[1]
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.transport.sendto(self.reply(data), addr)
+        wire = self.reply(data)
+        if not self.silent:
+            self.transport.sendto(wire, addr)
 
     async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.writers.add(writer)
+        held: list[bytes] = []
         try:
             while True:
                 wire = self.reply(await reader.readexactly(int.from_bytes(await reader.readexactly(2))))
-                writer.write(len(wire).to_bytes(2) + wire)
-                await writer.drain()
+                held.append(len(wire).to_bytes(2) + wire)
+                if len(held) >= self.hold and not self.silent:
+                    writer.write(b"".join(reversed(held)))
+                    held.clear()
+                    await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             return
         finally:
+            self.writers.discard(writer)
+            writer.close()
+
+    def hang_up(self) -> None:
+        """Close all connections."""
+        for writer in self.writers:
             writer.close()
 
 
 @asynccontextmanager
-async def world(lines: Iterable[str], *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[World]:
+async def world(
+    lines: Iterable[str], *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[World]:
     loop = asyncio.get_running_loop()
     udp, tcp = bind(host, port)
     _, found = await loop.create_datagram_endpoint(lambda: World(lines), sock=udp)
-    server = await asyncio.start_server(found.stream, sock=tcp)
+    server = await asyncio.start_server(found.stream, sock=tcp, ssl=tls)
     try:
         yield found
     finally:
         found.transport.close()
+        found.hang_up()
         server.close()
         await server.wait_closed()
         await asyncio.sleep(0)  # the transport closes its socket in the loop's next turn

@@ -31,9 +31,14 @@ class DnsConfig:
     """Endpoints without a hostname are named after their pod in place of their address."""
     ttl: int = 5
     upstreams: tuple[str, ...] | None = None
-    """ADDRESS or ADDRESS:PORT ([V6]:PORT); None takes the nameservers of `resolv_conf`; () forwards nothing."""
+    """[SCHEME://]ADDRESS[:PORT] ([V6]:PORT), SCHEME dns, tcp or tls, for tls perhaps #NAME, its certificate's name.
+
+    None takes the nameservers of `resolv_conf`; () forwards nothing.
+    """
+    tls_ca: str = ""
+    """Certificates (PEM) of who vouches for tls:// upstreams; "" takes the system's."""
     policy: Policy = "round_robin"
-    """Which upstream is asked first; those that are down come last."""
+    """Which upstream is asked first; those that are down are passed over."""
     stub_domains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Upstreams for the names below a domain; the longest domain wins."""
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -45,7 +50,9 @@ class DnsConfig:
     forward_concurrent: int = 1000
     """Forwarded questions under way at once; one more is answered SERVFAIL."""
     max_fails: int = 2
-    """Failed tries in a row after which an upstream is down; a down one gets one question a second as a probe."""
+    """Failed tries in a row after which an upstream is down, until a health check reaches it; 0 is never."""
+    health_seconds: float = 0.5
+    """How often an upstream that failed is asked whether it is back."""
     mixed_case: bool = True
     """Ask upstreams for names in random upper and lower case, which who forges a reply has to guess (0x20)."""
     cache_entries: int = 9984

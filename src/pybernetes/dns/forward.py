@@ -3,20 +3,25 @@
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from .address import Address, address_of, nameservers, searches
 from .cache import AnswerCache, CacheKey, key_of
 from .config import DnsConfig
 from .foreign import BadReply, Reply
 from .message import Body, Query
 from .names import Name, name_of, packed
 from .question import Rcode
-from .upstream import Address, Upstream, address_of, nameservers, searches
+from .stream import tls_context
+from .upstream import Upstream
 
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 5.0
+_CHECK_SECONDS = 1.0
+"""How long a health check waits for a reply."""
 """How often resolv.conf is looked at for a change."""
 _RESOLVED = Path("/run/systemd/resolve/resolv.conf")
 FAILED = Reply(Body(Rcode.SERVFAIL, flags=0), (), truncated=False, lasting=0)
@@ -41,11 +46,16 @@ class Forwarder:
         self.rejected = 0
         self.prefetches = 0
         self.failures = 0
+        self.all_down = 0
+        """Questions for which no upstream was up."""
         self.stubs: dict[Name, list[Upstream]] = {}
         """Upstreams by the domain that they are asked for."""
         self._ours = {Address(host, config.port) for host in config.listen}
         self._seen = ""
         self._turn = 0
+        self._tls: ssl.SSLContext | None = None
+        self._failing = asyncio.Event()
+        """Somebody has failed, and is to be asked whether it is back."""
         self._under_way: dict[CacheKey, asyncio.Task[Reply]] = {}
         self._ask_as_configured()
 
@@ -55,9 +65,17 @@ class Forwarder:
         cache = self.cache
         cache.seconds, cache.denial_seconds = config.cache_seconds, config.cache_denial_seconds
         cache.stale_seconds = config.stale_seconds
-        if (was.upstreams, was.stub_domains) != (config.upstreams, config.stub_domains):
+        others = (was.upstreams, was.stub_domains) != (config.upstreams, config.stub_domains)
+        otherwise = _manner(was) != _manner(config)
+        if otherwise:
+            self._forget()
+        if others or otherwise:
             cache.clear()
             self._ask_as_configured()
+
+    def _forget(self) -> None:
+        """All upstreams are made anew; the connections of the old ones end when nobody uses them."""
+        self.upstreams, self.stubs, self._tls = [], {}, None
 
     def _ask_as_configured(self) -> None:
         stubs = self.config.stub_domains.items()
@@ -78,7 +96,10 @@ class Forwarder:
 
     def _make(self, address: Address) -> Upstream:
         config = self.config
-        return Upstream(address, max_fails=config.max_fails, size=config.udp_size, mixes=config.mixed_case)
+        if address.transport == "tls" and self._tls is None:
+            self._tls = tls_context(config.tls_ca)
+        tls = self._tls if address.transport == "tls" else None
+        return Upstream(address, max_fails=config.max_fails, size=config.udp_size, mixes=config.mixed_case, tls=tls)
 
     @property
     def all(self) -> list[Upstream]:
@@ -110,16 +131,49 @@ class Forwarder:
             self.use(found)
 
     async def run(self) -> None:
-        """Until cancelled; then the questions under way are given up."""
+        """Until cancelled; then the questions under way are given up and the connections closed."""
         try:
-            while True:
-                await asyncio.sleep(_LOOK_SECONDS)
-                self.look()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow(), name="dns-resolv-conf")
+                group.create_task(self._check(), name="dns-upstream-health")
         finally:
             tasks = list(self._under_way.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for upstream in self.all:
+                upstream.close()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self.look()
+
+    async def _check(self) -> None:
+        """Ask those that have failed, again and again until each is back, so that no client has to find out."""
+        while True:
+            await self._failing.wait()
+            await asyncio.sleep(self.config.health_seconds)
+            failing = [upstream for upstream in self.all if upstream.fails]
+            await asyncio.gather(*map(self._checked, failing))
+            if not failing:
+                self._failing.clear()
+
+    async def _checked(self, upstream: Upstream) -> None:
+        try:
+            await upstream.check(seconds=_CHECK_SECONDS)
+        except (OSError, TimeoutError, BadReply) as error:
+            upstream.failed_checks += 1
+            self._failed(upstream, error)
+        else:
+            log.debug("upstream is back upstream=%s", upstream.address)
+            upstream.succeeded()
+
+    def _failed(self, upstream: Upstream, error: Exception) -> None:
+        upstream.failed(now=self.clock())
+        if upstream.fails == upstream.max_fails:
+            log.warning("upstream is down upstream=%s error=%r", upstream.address, error)
+        self._failing.set()
 
     def cached(self, query: Query) -> Reply | None:
         """What the upstreams have said before and still holds; what is asked for often is asked anew in time."""
@@ -177,16 +231,13 @@ class Forwarder:
         return reply
 
     async def _first(self, query: Query) -> Reply:
-        """The first good reply of the upstreams, each asked once, in turn."""
+        """The first good reply of the upstreams that are up, each asked once, in turn."""
         last = FAILED
-        for upstream in self._order(self.upstreams_of(query.question.name)):
-            if not upstream.may_try(now=self.clock()):
-                continue
+        for upstream in self._candidates(query.question.name):
             try:
                 reply = await upstream.ask(query, seconds=self.config.forward_try_seconds)
             except (OSError, TimeoutError, BadReply) as error:
-                upstream.failed(now=self.clock())
-                log.debug("upstream failed upstream=%s error=%r", upstream.address, error)
+                self._failed(upstream, error)
                 continue
             upstream.succeeded()
             if reply.body.rcode not in (Rcode.SERVFAIL, Rcode.REFUSED):
@@ -194,8 +245,18 @@ class Forwarder:
             last = reply
         return last
 
+    def _candidates(self, name: Name) -> list[Upstream]:
+        """Those that are up. When all are down, perhaps only the health check is: then one question a second tries."""
+        ordered = self._order(self.upstreams_of(name))
+        up = [upstream for upstream in ordered if not upstream.down]
+        if up or not ordered:
+            return up
+        self.all_down += 1
+        now = self.clock()
+        return [upstream for upstream in ordered if upstream.may_try(now=now)]
+
     def _order(self, upstreams: list[Upstream]) -> list[Upstream]:
-        """By the policy; those that are up first."""
+        """By the policy."""
         self._turn += 1
         start = 0
         if self.config.policy == "round_robin" and upstreams:
@@ -203,10 +264,15 @@ class Forwarder:
         turned = upstreams[start:] + upstreams[:start]
         if self.config.policy == "random":
             random.shuffle(turned)
-        return sorted(turned, key=lambda upstream: upstream.down)
+        return turned
 
     def _is_ours(self, address: Address) -> bool:
         return any(packed(address.host) == packed(ours.host) and address.port == ours.port for ours in self._ours)
+
+
+def _manner(config: DnsConfig) -> tuple[object, ...]:
+    """How upstreams are asked."""
+    return config.mixed_case, config.max_fails, config.tls_ca, config.udp_size
 
 
 def _text(path: Path) -> str:

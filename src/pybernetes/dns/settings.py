@@ -13,15 +13,17 @@ import yaml
 
 from pybernetes.api.objects import Key, Obj
 
+from .address import address_of
 from .config import DnsConfig, Policy
 from .message import AA, Body, Query, body_of
 from .names import Name, name_of, packed, reverse_name, wire_of
 from .question import AAAA, IN, PTR, A, Answer, Rcode, Record
-from .upstream import address_of
+from .stream import tls_context
 
 KEY = Key("kube-system", "pybernetes-dns")
 ENTRY = "config.yaml"
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Timeout = Annotated[float, msgspec.Meta(ge=0.01, le=60)]
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=86400)]
 
 
@@ -37,6 +39,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Domain to the upstreams that are asked for it."""
     hosts: dict[str, tuple[str, ...]] | None = None
     """Address to its names, the first of which its PTR has."""
+    tls_ca: str | None = None
+    """PEM, of who vouches for tls:// upstreams."""
+    max_fails: Count | None = None
+    mixed_case: bool | None = None
+    forward_timeout_seconds: Timeout | None = None
+    forward_try_seconds: Timeout | None = None
+    health_seconds: Timeout | None = None
     cache_seconds: Seconds | None = None
     cache_denial_seconds: Seconds | None = None
     stale_seconds: Seconds | None = None
@@ -60,9 +69,11 @@ def merged(started: DnsConfig, obj: Obj) -> DnsConfig:
 
 
 def check(config: DnsConfig) -> None:
-    """Raises ValueError for an address or name that is none."""
+    """Raises ValueError for an address, a name or a certificate that is none."""
     for text in (*(config.upstreams or ()), *(one for many in config.stub_domains.values() for one in many)):
         address_of(text)
+    if config.tls_ca:
+        tls_context(config.tls_ca)
     for domain, servers in config.stub_domains.items():
         wire_of(name_of(domain))
         if not servers or not name_of(domain):

@@ -1,4 +1,4 @@
-"""One upstream resolver: a question over UDP from a port of its own, again over TCP when the answer was cut.
+"""One upstream resolver: a question over UDP from a port of its own, over TCP when the answer was cut; or over TLS.
 
 Whoever wants to forge a reply over UDP has to guess the port, the id, and which letters of the name are capitals, drawn
 anew for each question (0x20, draft-vixie-dnsext-dns0x20). A reply to the name in another case is not believed, and
@@ -6,65 +6,17 @@ neither is any after many wrong guesses: the question goes again over TCP, which
 """
 
 import asyncio
-import ipaddress
 import secrets
-from typing import NamedTuple
+import ssl
 
+from .address import Address
 from .foreign import BadReply, Reply, read_reply, recased
-from .message import CD, HEADER, RD, Query, opt
+from .message import RD, Query
+from .question import NS, Question
+from .stream import Stream, packet_of
 
-_LONGEST_REPLY = 65535
 _GUESSES = 16
 """So many datagrams that are no reply to the question are passed over; one more looks like somebody who guesses."""
-
-
-class Address(NamedTuple):
-    host: str
-    port: int = 53
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def address_of(text: str) -> Address:
-    """10.0.0.1, 10.0.0.1:53, fd00::1 or [fd00::1]:53; raises ValueError for anything else."""
-    host, port = text, "53"
-    if text.startswith("["):
-        host, closing, rest = text[1:].partition("]")
-        if not closing:
-            raise ValueError(f"{text!r} has no closing bracket")
-        port = rest.removeprefix(":") or "53"
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    ipaddress.ip_address(host.partition("%")[0])
-    if not 0 < int(port) < 65536:
-        raise ValueError(f"port {port} is out of range")
-    return Address(host, int(port))
-
-
-def nameservers(resolv_conf: str) -> list[Address]:
-    """The nameserver lines of a resolv.conf, those that are no address left out."""
-    found = []
-    for line in resolv_conf.splitlines():
-        words = line.split()
-        if len(words) > 1 and words[0] == "nameserver":
-            try:
-                host = words[1]
-                ipaddress.ip_address(host.partition("%")[0])
-            except ValueError:
-                continue
-            found.append(Address(host))
-    return found
-
-
-def searches(resolv_conf: str) -> tuple[str, ...]:
-    """The domains of the last search line of a resolv.conf, as the kubelet reads it."""
-    found: tuple[str, ...] = ()
-    for line in resolv_conf.splitlines():
-        words = line.split("#")[0].split(";")[0].split()
-        if words[:1] == ["search"]:
-            found = tuple(word for word in words[1:] if word != ".")
-    return found
 
 
 def mixed(wire: bytes, bits: int) -> bytes:
@@ -78,24 +30,39 @@ def _turned(byte: int) -> int:
     return byte ^ 0x20 if 65 <= byte & 0xDF <= 90 else byte
 
 
+PROBE = Query(b"", RD, b"\0" + NS.to_bytes(2) + b"\0\1", Question((), NS))
+"""What is asked to see whether anybody is there: the name servers of the root, as CoreDNS does."""
+
+
 class Upstream:
     """Where questions go, and how it has been doing lately."""
 
-    def __init__(self, address: Address, *, max_fails: int = 2, size: int = 1232, mixes: bool = True) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        max_fails: int = 2,
+        size: int = 1232,
+        mixes: bool = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.address = address
         self.size = size
         self.mixes = mixes
-        """Whether names are asked for in mixed case."""
+        """Whether names are asked for in mixed case over UDP."""
         self.max_fails = max_fails
+        self.stream = Stream(address, tls=tls, size=size)
         self.fails = 0
         self.next_probe = 0.0
         self.requests = 0
+        self.failed_checks = 0
         self.doubts = 0
         """Questions asked again over TCP because what came over UDP may have been forged."""
 
     @property
     def down(self) -> bool:
-        return self.fails >= self.max_fails
+        """Failed often enough to be passed over; never with max_fails 0."""
+        return 0 < self.max_fails <= self.fails
 
     def succeeded(self) -> None:
         self.fails = 0
@@ -105,7 +72,7 @@ class Upstream:
         self.next_probe = now + 1.0
 
     def may_try(self, *, now: float) -> bool:
-        """Up, or down and due for a probe: then this question is the probe, and no other for a second."""
+        """Up, or down and due for a try: then this question is it, and no other for a second."""
         if not self.down:
             return True
         if now < self.next_probe:
@@ -114,47 +81,39 @@ class Upstream:
         return True
 
     async def ask(self, query: Query, *, seconds: float) -> Reply:
-        """The whole reply. Raises TimeoutError, OSError, BadReply (over TCP)."""
+        """The whole reply. Raises TimeoutError, OSError, BadReply."""
         self.requests += 1
         async with asyncio.timeout(seconds):
+            if self.address.transport != "udp":
+                return await self.stream.ask(query)
             reply = await self._ask_udp(query)
             if reply is None:
                 self.doubts += 1
-            return await self._ask_tcp(query) if reply is None or reply.truncated else reply
+            return await self.stream.ask(query) if reply is None or reply.truncated else reply
 
-    def _packet(self, query: Query) -> tuple[bytes, bytes]:
-        id = secrets.token_bytes(2)
-        header = HEADER.pack(0, RD | query.flags & CD, 1, 0, 0, 1)[2:]
-        dnssec = bool(query.edns and query.edns.dnssec)
-        return id, id + header + query.wire + opt(size=self.size, dnssec=dnssec)
+    async def check(self, *, seconds: float) -> None:
+        """Whether anybody replies, whatever it is. Raises TimeoutError, OSError, BadReply."""
+        async with asyncio.timeout(seconds):
+            await (self._ask_udp(PROBE) if self.address.transport == "udp" else self.stream.ask(PROBE))
+
+    def close(self) -> None:
+        """Give up its connection."""
+        self.stream.close()
 
     async def _ask_udp(self, query: Query) -> Reply | None:
         """The reply, perhaps cut; None when what came cannot be believed."""
         asked = query._replace(wire=mixed(query.wire, secrets.randbits(8 * len(query.wire)))) if self.mixes else query
-        id, packet = self._packet(asked)
+        id = secrets.token_bytes(2)
         loop = asyncio.get_running_loop()
         wait = _Wait(asked, id, loop.create_future())
         # connected: the kernel picks a random port and drops what does not come from the upstream
-        transport, _ = await loop.create_datagram_endpoint(lambda: wait, remote_addr=self.address)
+        transport, _ = await loop.create_datagram_endpoint(lambda: wait, remote_addr=self.address[:2])
         try:
-            transport.sendto(packet)
+            transport.sendto(packet_of(asked, id=id, size=self.size))
             reply = await wait.reply
         finally:
             transport.close()
         return reply and recased(reply, asked=asked.wire, wanted=query.wire)
-
-    async def _ask_tcp(self, query: Query) -> Reply:
-        id, packet = self._packet(query)
-        reader, writer = await asyncio.open_connection(*self.address, limit=_LONGEST_REPLY + 2)
-        try:
-            writer.write(len(packet).to_bytes(2) + packet)
-            await writer.drain()
-            length = int.from_bytes(await reader.readexactly(2))
-            return read_reply(await reader.readexactly(length), query, id=id)
-        except asyncio.IncompleteReadError as error:
-            raise BadReply("connection closed") from error
-        finally:
-            writer.close()
 
 
 class _Wait(asyncio.DatagramProtocol):

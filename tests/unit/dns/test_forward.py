@@ -17,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pybernetes.dns import Dns, DnsConfig
+from pybernetes.dns.address import Address, address_of, nameservers
 from pybernetes.dns.foreign import BadReply, addresses, aged, expand, read_reply, recased
 from pybernetes.dns.forward import Forwarder
 from pybernetes.dns.message import read
 from pybernetes.dns.server import bind
-from pybernetes.dns.upstream import Address, address_of, mixed, nameservers
+from pybernetes.dns.upstream import mixed
 
 from .conftest import Serve
 
@@ -393,14 +394,34 @@ def test_never_asks_itself() -> None:
         ("fd00::1", Address("fd00::1", 53)),
         ("[fd00::1]:54", Address("fd00::1", 54)),
         ("[fd00::1]", Address("fd00::1", 53)),
+        ("udp://192.0.2.1", Address("192.0.2.1")),
+        ("dns://[fd00::1]:54", Address("fd00::1", 54)),
+        ("tcp://192.0.2.1", Address("192.0.2.1", 53, "tcp")),
+        ("tls://192.0.2.1", Address("192.0.2.1", 853, "tls")),
+        ("tls://[fd00::1]:8853#dns.example.", Address("fd00::1", 8853, "tls", "dns.example")),
     ],
 )
 def test_address(text: str, found: Address) -> None:
     assert address_of(text) == found
-    assert address_of(str(found)) == found
+    assert address_of(str(found)) == found._replace(transport="udp", server_name="")
 
 
-@pytest.mark.parametrize("text", ["", "example.com", "192.0.2.1:x", "192.0.2.1:0", "[fd00::1", "1.2.3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "example.com",
+        "192.0.2.1:x",
+        "192.0.2.1:0",
+        "[fd00::1",
+        "1.2.3",
+        "[fd00::1]53",
+        "https://192.0.2.1",
+        "192.0.2.1#dns.example",
+        "tls://192.0.2.1#",
+        "tls://192.0.2.1#a..b" + "c" * 64,
+    ],
+)
 def test_no_address(text: str) -> None:
     with pytest.raises(ValueError):
         print(address_of(text))

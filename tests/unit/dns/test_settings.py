@@ -109,7 +109,8 @@ async def test_policies(serve: Serve, policy: str) -> None:
     "text",
     ["ttl: -1", "ttl: 3601", "ttl: x", "policy: best", "upstreams: [nowhere]", "upstreams: ['192.0.2.1:99999']", "- 1",
      "hosts: {no.address: [a]}", "hosts: {192.0.2.1: [a..b.%s]}" % ("x" * 64), "stubDomains: {corp: []}", "a: [",
-     "stubDomains: {'': [192.0.2.1]}", "listen: [192.0.2.1]", "staleSeconds: 1.5"],
+     "stubDomains: {'': [192.0.2.1]}", "tlsCa: nobody", "mixedCase: 1", "maxFails: -1", "forwardTrySeconds: 0",
+     "listen: [192.0.2.1]", "staleSeconds: 1.5"],
 )  # fmt: skip
 def test_bad_documents(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -126,3 +127,14 @@ def test_what_is_not_given_is_as_started() -> None:
     assert merged(started, config_map("")) == started
     assert merged(started, {"metadata": {}}) == started
     assert merged(started, config_map("autopath: false\nnamespaces: [a]")).upstreams == ("192.0.2.1",)
+
+
+async def test_how_upstreams_are_asked_changes_while_it_serves(serve: Serve, api: FakeApi) -> None:
+    async with upstream() as fake, serve(upstreams=(fake.text,), cache_entries=0) as server:
+        await ask(server, "a-Name-with-many-letters.example.com")
+        assert fake.asked[-1].question[0].name.to_text() != "a-Name-with-many-letters.example.com."
+        api.put(CONFIG_MAPS, config_map("mixedCase: false\nmaxFails: 9\n"))
+        await until(lambda: not server.config.mixed_case)
+        await ask(server, "a-Name-with-many-letters.example.com")
+        assert fake.asked[-1].question[0].name.to_text() == "a-Name-with-many-letters.example.com."
+        assert [one.max_fails for one in server.resolver.forwarder.upstreams] == [9]
