@@ -70,6 +70,8 @@ class DnsConfig:
     """UDP answers a second for one client address; 0 is no limit. Over it: every second one is "come over TCP"."""
     rate_burst: int = 0
     """So many at once after a silence; 0 is as many as in one second."""
+    transfer_to: tuple[str, ...] = ()
+    """Addresses, ranges or "*" whose clients may have whole zones (AXFR, IXFR); nobody by default."""
     tcp_connections: int = 200
     """Per address; the one after is closed at once."""
     tcp_idle_seconds: float = 10.0

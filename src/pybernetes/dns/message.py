@@ -153,6 +153,10 @@ class Encoder:
             self._seen.setdefault(name[cut_at:], at)
             at += len(label) + 1
 
+    def __len__(self) -> int:
+        """Bytes of the records so far."""
+        return len(self._tail)
+
     def add(self, record: Record) -> None:
         owner = _AT_QUESTION if record.owner is None else self._pointed(record.owner, len(self._tail))
         start = len(self._tail) + len(owner)

@@ -9,7 +9,7 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,8 @@ from .limit import Limit, limit_of
 from .message import SMALLEST, TC, Body, Odd, Query, error, opt, read, reply
 from .metrics import Stats
 from .odd import Wrong, reread
-from .question import Rcode
+from .question import IXFR, Rcode
+from .transfer import AT_ONCE, Allowed, packets, serial_of, wanted
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,10 @@ class Responder:
         self.size = size
         self.limit = limit
         """Of the answers over UDP; None answers everybody."""
+        self.allowed = Allowed(())
+        """Who may have whole zones."""
+        self.transfers = 0
+        """Under way."""
 
     def respond(self, data: bytes, *, udp: bool, client: str = "") -> bytes | Awaitable[bytes]:
         """The reply to a packet: at once, or to be waited for; b"" for none. `client` is the asker's address."""
@@ -61,6 +66,38 @@ class Responder:
         if isinstance(result, Body):
             return self._done(query, result, began)
         return self._later(query, result, began)
+
+    async def transfer(self, data: bytes, *, client: str, send: Callable[[bytes], Awaitable[None]]) -> bool:
+        """Send a whole zone over TCP, message by message; False when that is not what is asked, or not allowed."""
+        if not self.allowed.allows(client) or len(data) < 12 or data[2] & 0x80:
+            return False
+        try:
+            query = self._read(data, udp=False)
+        except Wrong:
+            return False
+        if not wanted(query):
+            return False
+        began = time.perf_counter()
+        possible = self.resolver.ready and self.transfers < AT_ONCE
+        rcode = await self._transferred(query, data, send) if possible else Rcode.SERVFAIL
+        if rcode != Rcode.NOERROR:
+            await send(reply(query, Body(rcode, flags=0), size=self.size))
+        self.stats.count(query.question.type, rcode, udp=False, seconds=time.perf_counter() - began)
+        return True
+
+    async def _transferred(self, query: Query, data: bytes, send: Callable[[bytes], Awaitable[None]]) -> Rcode:
+        table = self.resolver.table
+        serial = serial_of(data) if query.question.type == IXFR else None
+        sent = False
+        self.transfers += 1
+        try:
+            for packet in packets(query, table.snapshot.frozen(), table.rules, serial=serial, size=self.size):
+                await send(packet)
+                sent = True
+                await asyncio.sleep(0)  # (a peer that keeps up would have the loop for itself)
+        finally:
+            self.transfers -= 1
+        return Rcode.NOERROR if sent else Rcode.REFUSED
 
     def turn_away(self, data: bytes) -> bytes:
         """What a client over its limit gets: in turns nothing, and an empty answer that asks for TCP."""
@@ -211,18 +248,24 @@ class TcpListener:
             return
         self._open.add(task)
         client = writer.get_extra_info("peername")[0]
+
+        async def send(packet: bytes) -> None:
+            writer.write(len(packet).to_bytes(2) + packet)
+            async with asyncio.timeout(self.idle_seconds):
+                await writer.drain()
+
         try:
             while True:
                 # one limit for the question and one for taking the answer: a slow peer holds a connection, no more
                 async with asyncio.timeout(self.idle_seconds):
                     data = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
+                if self.responder.allowed and await self.responder.transfer(data, client=client, send=send):
+                    continue
                 result = self.responder.respond(data, udp=False, client=client)
                 packet = result if isinstance(result, bytes) else await result
                 if not packet:
                     return
-                writer.write(len(packet).to_bytes(2) + packet)
-                async with asyncio.timeout(self.idle_seconds):
-                    await writer.drain()
+                await send(packet)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             return
         except asyncio.CancelledError:
@@ -245,16 +288,18 @@ class Server:
         self.stats = stats
         limit = limit_of(config.rate_limit, config.rate_burst)
         self.responder = Responder(resolver, stats, size=config.udp_size, limit=limit)
+        self.responder.allowed = Allowed(config.transfer_to)
         self.port = config.port
         """The port in use, once `started`."""
         self.started = asyncio.Event()
         self.udp: list[UdpListener] = []
 
     def configure(self, config: DnsConfig) -> None:
-        """Another limit, when it is another; then all begin with a full bucket."""
+        """Who may have zones, and another limit, when it is another; then all begin with a full bucket."""
         was, self.config = self.config, config
         if (was.rate_limit, was.rate_burst) != (config.rate_limit, config.rate_burst):
             self.responder.limit = limit_of(config.rate_limit, config.rate_burst)
+        self.responder.allowed = Allowed(config.transfer_to)
 
     async def run(self) -> None:
         """Bind all addresses and answer until cancelled. Raises OSError when an address cannot be bound."""

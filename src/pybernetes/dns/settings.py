@@ -19,6 +19,7 @@ from .message import AA, Body, Query, body_of
 from .names import Name, name_of, packed, reverse_name, wire_of
 from .question import AAAA, IN, PTR, A, Answer, Rcode, Record
 from .stream import tls_context
+from .transfer import Allowed
 
 KEY = Key("kube-system", "pybernetes-dns")
 ENTRY = "config.yaml"
@@ -49,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cache_seconds: Seconds | None = None
     cache_denial_seconds: Seconds | None = None
     stale_seconds: Seconds | None = None
+    transfer_to: tuple[str, ...] | None = None
+    """Who may have whole zones: addresses, ranges, "*"."""
     rate_limit: Count | None = None
     rate_burst: Count | None = None
 
@@ -79,6 +82,7 @@ def check(config: DnsConfig) -> None:
         if not servers or not name_of(domain):
             raise ValueError(f"stub domain {domain!r} needs a name and at least one upstream")
     Hosts.of(config.hosts)
+    Allowed(config.transfer_to)
 
 
 class Hosts(NamedTuple):

@@ -121,6 +121,17 @@ class Snapshot:
             for endpoint in row.endpoints:
                 yield endpoint, row.ports
 
+    def frozen(self) -> "Snapshot":
+        """A copy that later changes leave alone; the rows are shared. Pods are left out."""
+        return Snapshot(
+            services=dict(self.services),
+            slices={key: dict(rows) for key, rows in self.slices.items()},
+            namespaces=set(self.namespaces),
+            cluster_ips={address: dict(keys) for address, keys in self.cluster_ips.items()},
+            endpoint_ips={address: dict(keys) for address, keys in self.endpoint_ips.items()},
+            serial=self.serial,
+        )
+
     def dns_services(self, addresses: Iterable[bytes]) -> list[Service]:
         """The services whose cluster address is one of ours: kube-dns."""
         keys = {key: None for address in addresses for key in self.cluster_ips.get(address, ())}
