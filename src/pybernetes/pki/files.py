@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 
 def write(path: Path, data: bytes, *, secret: bool) -> None:
     """Write in one step: a reader, or a crash, finds the old file or the new one. Mode 0600 or 0644."""
@@ -27,3 +30,7 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         return b""
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
