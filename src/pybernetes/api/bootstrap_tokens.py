@@ -14,6 +14,8 @@ from .objects import Obj, is_deleting, name_of
 TYPE = "bootstrap.kubernetes.io/token"
 NAMESPACE = "kube-system"
 PREFIX = "bootstrap-token-"
+JOINING = "system:bootstrappers:kubeadm:default-node-token"
+"""The group of those who may make nodes: that of a token's `auth-extra-groups`."""
 
 
 def fields_of(secret: Obj) -> Mapping[str, str]:

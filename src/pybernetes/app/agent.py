@@ -6,30 +6,46 @@ from prometheus_client import REGISTRY
 
 from pybernetes.aio.logs import setup_logging
 from pybernetes.aio.process import run_forever
-from pybernetes.aio.supervise import supervise
+from pybernetes.aio.supervise import Fatal, supervise
 from pybernetes.api import ranges
-from pybernetes.client import Client
+from pybernetes.client import Client, kubeconfig
 from pybernetes.dns import Claim, Dns, DnsConfig
 from pybernetes.kubelet import Kubelet, KubeletConfig
 from pybernetes.netlink.nft import KernelNftables
 from pybernetes.proxy import Proxy, ProxyConfig
+from pybernetes.wire.send import HttpTransport
 from pybernetes.wire.serve import Server
 
 from . import connect
-from .config import AgentConfig
+from .config import AgentConfig, ConfigError
 from .health import Check
+from .join import prepared
+from .node_identity import PARTS, kubeconfig_path, renewal
 from .service_proxy import REQUEST_SECONDS, node_health
 
 
 def run(config: AgentConfig) -> None:
     """Serve until SIGTERM; pods go on running without the agent."""
     setup_logging(config.log_level, format=config.log_format)
-    run_forever(serve(config))
+    run_forever(_joined(config))
+
+
+async def _joined(config: AgentConfig) -> None:
+    """Raises Fatal when the node cannot join, or has no identity."""
+    try:
+        whole = await prepared(config)
+    except ConfigError as error:
+        raise Fatal(str(error)) from error
+    await serve(whole)
 
 
 async def serve(config: AgentConfig) -> None:
     """The three parts of a node; cancel it to stop."""
-    clients = {part: client_of(config, part) for part in ("kubelet", "proxy", "dns")}
+    transports = {part: transport_of(config, part) for part in PARTS}
+    clients = {part: Client(transport, user_agent=f"pybernetes-{part}") for part, transport in transports.items()}
+    renewals = [
+        renewal(config, part, client=clients["kubelet"], transport=transport) for part, transport in transports.items()
+    ]
     kubelet = Kubelet(clients["kubelet"], kubelet_config(config))
     proxy = Proxy(clients["proxy"], proxy_config(config))
     dns = Dns(clients["dns"], dns_config(config))
@@ -45,16 +61,15 @@ async def serve(config: AgentConfig) -> None:
         listen=[(address, config.health_port) for address in ranges.split(config.node_address)],
     )
     try:
-        await supervise(health, kubelet, proxy, dns, claim)
+        await supervise(health, kubelet, proxy, dns, claim, *renewals)
     finally:
         for client in clients.values():
             await client.close()
 
 
-def client_of(config: AgentConfig, part: str) -> Client:
-    """A client with the identity of one part."""
-    path = Path(config.identities) / f"{part}.kubeconfig"
-    return connect.client(path, user_agent=f"pybernetes-{part}", timeout_seconds=REQUEST_SECONDS)
+def transport_of(config: AgentConfig, part: str) -> HttpTransport:
+    """With the identity of one part."""
+    return connect.transport(kubeconfig.load(kubeconfig_path(config, part)), timeout_seconds=REQUEST_SECONDS)
 
 
 def dns_addresses(config: AgentConfig) -> tuple[str, ...]:
@@ -75,6 +90,7 @@ def kubelet_config(config: AgentConfig) -> KubeletConfig:
         certificate=str(identities / "kubelet-server.crt"),
         key=str(identities / "kubelet-server.key"),
         client_ca=str(identities / "ca.crt"),
+        renewed_certificate=str(identities / "kubelet-server-current.pem"),
         lease_seconds=config.lease_seconds,
         labels=config.labels,
     )

@@ -105,6 +105,9 @@ class ControllerManagerConfig(ComponentConfig, frozen=True, kw_only=True):
     """`pybernetes controller-manager`."""
 
     health: str = "127.0.0.1:10257"
+    cluster_domain: str = "cluster.local"
+    cluster_signing_directory: str = ""
+    """With the ca.crt and ca.key that sign what nodes ask for ("" signs nothing)."""
     pod_range: str = "10.244.0.0/16"
     service_range: str = "10.96.0.0/16"
     dns_address: str = ""
@@ -153,20 +156,32 @@ class ServiceProxyConfig(ProxyingConfig, frozen=True, kw_only=True):
 class AgentConfig(ProxyingConfig, frozen=True, kw_only=True):
     """`pybernetes agent`: kubelet, service proxy, cluster DNS of one node."""
 
-    node_name: str
-    node_address: str
-    """One of each family."""
-    identities: str
-    """Directory with kubelet.kubeconfig, proxy.kubeconfig, dns.kubeconfig, kubelet-server.crt and .key, ca.crt."""
+    node_name: str = ""
+    """("" for this machine's host name)"""
+    node_address: str = ""
+    """One of each family ("" for the one that this machine reaches the API server from)."""
+    identities: str = ""
+    """Directory with kubelet.kubeconfig, proxy.kubeconfig, dns.kubeconfig, kubelet-server.crt and .key, ca.crt ("" for
+    pki in the state directory). What of it is not there is asked for when the node joins.
+    """
+    join: str = ""
+    """host:port of an API server to join by `token` and `ca_cert_hashes`, unless there is an identity already."""
+    token: str = ""
+    """A bootstrap token, "id.secret"."""
+    ca_cert_hashes: tuple[str, ...] = ()
+    """"sha256:..." of the public keys of authorities that may have signed the API server's certificate."""
+    bootstrap_kubeconfig: str = ""
+    """A kubeconfig to join by, instead of the three."""
     state_directory: str = "/var/lib/pybernetes/agent"
     run_directory: str = "/run/pybernetes/agent"
     pod_range: str = ""
     """This node's pod range of each family ("" for the one the cluster gives it)."""
-    cluster_pod_range: str = "10.244.0.0/16"
-    service_range: str = "10.96.0.0/16"
-    cluster_domain: str = "cluster.local"
+    cluster_pod_range: str = ""
+    """This and the next three: "" for what the cluster says when the node joins, else as the server's defaults."""
+    service_range: str = ""
+    cluster_domain: str = ""
     dns_address: str = ""
-    """Cluster DNS, one of each family ("" for the tenth of each service range)."""
+    """Cluster DNS, one of each family (else the tenth of each service range)."""
     dns_upstreams: tuple[str, ...] | None = None
     """Where names outside the cluster are asked (absent: the nameservers of /etc/resolv.conf)."""
     kubelet_port: int = 10250
@@ -177,6 +192,15 @@ class AgentConfig(ProxyingConfig, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     log_format: str = "text"
     log_level: str = "info"
+
+
+class NodeConfig(Config, frozen=True, kw_only=True):
+    """What a cluster tells every node that joins: ConfigMap pybernetes-node in kube-system, key config.yaml."""
+
+    cluster_pod_range: str = "10.244.0.0/16"
+    service_range: str = "10.96.0.0/16"
+    cluster_domain: str = "cluster.local"
+    dns_address: str = ""
 
 
 class DnsProcessConfig(Config, frozen=True, kw_only=True):

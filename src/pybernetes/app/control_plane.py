@@ -18,7 +18,7 @@ from pybernetes.control.lease import LeaderElection, LostLease
 from pybernetes.wire.serve import Server
 
 from . import connect
-from .config import ComponentConfig, ConfigError, ControllerManagerConfig, ServerConfig, endpoint
+from .config import ComponentConfig, ConfigError, ControllerManagerConfig, NodeConfig, ServerConfig, endpoint
 from .health import health_handler
 
 LEASES = "kube-system"
@@ -41,8 +41,18 @@ def controllers(
         authority=authority,
         dns_address=config.dns_address or ",".join(ranges.nth(config.service_range, 10)),
         node_grace_seconds=config.node_grace_seconds,
+        node_config=node_config(config).dump(),
     )
     return Controllers(client, settings)
+
+
+def node_config(config: ServerConfig | ControllerManagerConfig) -> NodeConfig:
+    return NodeConfig(
+        cluster_pod_range=config.pod_range,
+        service_range=config.service_range,
+        cluster_domain=config.cluster_domain,
+        dns_address=config.dns_address,
+    )
 
 
 def scheduler(client: Client) -> Service:
@@ -57,7 +67,12 @@ def run_controller_manager(config: ControllerManagerConfig) -> None:
     client = _client(config, name)
     known = kubeconfig.load(config.kubeconfig)
     root_ca = (known.ca or b"").decode()
-    run_alone(config, name, client, lambda: controllers(client, config, server=known.server, root_ca=root_ca).run())
+    authority = config.cluster_signing_directory
+
+    async def work() -> None:
+        await controllers(client, config, server=known.server, root_ca=root_ca, authority=authority).run()
+
+    run_alone(config, name, client, work)
 
 
 def run_scheduler(config: ComponentConfig) -> None:

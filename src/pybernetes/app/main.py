@@ -11,7 +11,7 @@ import click
 
 from pybernetes import __version__
 
-from . import processes
+from . import processes, tokens
 from .options import LOG_ROOT, NAME, RUN_ROOT, STATE_ROOT, friendly
 
 
@@ -230,7 +230,7 @@ def _cable(node_name: str, name: str, state_root: str, *, plugged: bool) -> None
     click.echo(f"{node_name} is {'connected' if plugged else 'cut off'}")
 
 
-for _command in processes.COMMANDS:
+for _command in (*processes.COMMANDS, tokens.token):
     main.add_command(_command)
 
 if __name__ == "__main__":

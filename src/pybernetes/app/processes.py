@@ -92,6 +92,8 @@ def apiserver(config: Path | None, listen: tuple[str, ...], **options: Any) -> N
 @_with(_COMPONENT)
 @click.option("--pod-range", help="[default: 10.244.0.0/16]")
 @click.option("--service-range", help="[default: 10.96.0.0/16]")
+@click.option("--cluster-domain", help="[default: cluster.local]")
+@click.option("--cluster-signing-directory", help="With ca.crt and ca.key, to sign what nodes ask for.")
 def controller_manager(config: Path | None, **options: Any) -> None:
     """Run the controllers alone; several elect a leader."""
     from .config import ControllerManagerConfig
@@ -112,9 +114,13 @@ def scheduler(config: Path | None, **options: Any) -> None:
 
 @click.command()
 @CONFIG
-@click.option("--node-name", help="The node's name.")
-@click.option("--node-address", help="The node's address.")
-@click.option("--identities", help="Directory of the node's kubeconfigs and certificates.")
+@click.option("--node-name", help="The node's name.  [default: the host name]")
+@click.option("--node-address", help="The node's address.  [default: the one that reaches the API server]")
+@click.option("--identities", help="Directory of the node's kubeconfigs and certificates.  [default: STATE/pki]")
+@click.option("--join", help="host:port of the API server of a cluster to join; kept when the node is in it already.")
+@click.option("--token", envvar="PYBERNETES_TOKEN", help="A bootstrap token to join by.")
+@click.option("--discovery-token-ca-cert-hash", "ca_cert_hashes", multiple=True, help="sha256:... of the cluster's CA.")
+@click.option("--bootstrap-kubeconfig", help="A kubeconfig to join by, instead of the three.")
 @_NODE_PORT_ADDRESSES
 @_LOCALHOST_NODE_PORTS
 @click.option("--state-directory", help="Pods' files.  [default: /var/lib/pybernetes/agent]")
@@ -122,11 +128,15 @@ def scheduler(config: Path | None, **options: Any) -> None:
 @log_options
 @friendly
 def agent(config: Path | None, **options: Any) -> None:
-    """Run one node: kubelet, service proxy, cluster DNS."""
+    """Run one node: kubelet, service proxy, cluster DNS.
+
+    To add this machine to a cluster, run what `pybernetes token create --print-join-command` prints where its
+    administrator is. The node keeps the identity it gets, and renews it in time.
+    """
     from .agent import run
     from .config import AgentConfig
 
-    run(AgentConfig.load(config, options))
+    run(AgentConfig.load(config, options | {"ca_cert_hashes": options["ca_cert_hashes"] or None}))
 
 
 @click.command()

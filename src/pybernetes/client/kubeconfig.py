@@ -108,9 +108,14 @@ def _entry(path: Path, config: Mapping[str, Any], section: str, field: str, name
     raise BadKubeconfig(f"{path}: no {field} named {name!r}")
 
 
+def data_of(section: Mapping[str, Any], field: str) -> bytes:
+    """What is embedded in a section, b"" for nothing."""
+    return base64.b64decode(section.get(f"{field}-data") or "")
+
+
 def _data(folder: Path, section: Mapping[str, Any], field: str) -> bytes:
-    if data := section.get(f"{field}-data"):
-        return base64.b64decode(data)
+    if data := data_of(section, field):
+        return data
     if file := section.get(field):
         return (folder / str(file)).read_bytes()
     return b""

@@ -9,7 +9,6 @@ import base64
 from collections.abc import Iterable, Mapping
 
 import yaml
-from jwt.api_jws import PyJWS
 
 from pybernetes.api.bootstrap_tokens import NAMESPACE, TYPE, fields_of, is_usable, seconds_left
 from pybernetes.api.errors import AlreadyExists, Conflict, NotFound
@@ -17,24 +16,12 @@ from pybernetes.api.objects import Key, Obj, is_deleting, revision_of, uid_of
 from pybernetes.api.resources import CONFIG_MAPS, SECRETS
 from pybernetes.client import Delta, Informer
 from pybernetes.control import Again, Controller
+from pybernetes.pki.discovery import SIGNED, signature
 
 from .shared import Shared
 
 CLUSTER_INFO = Key("kube-public", "cluster-info")
 _KUBECONFIG = "kubeconfig"
-_SIGNED = "jws-kubeconfig-"
-_SHORTEST_KEY = 32
-
-
-def signature(content: str, *, token_id: str, secret: str) -> str:
-    """Compact JWS (HS256) of the content, without the content.
-
-    Clients compute it again and compare the text, so the header is to the byte what go-jose writes: sorted, no `typ`.
-    """
-    key = secret.encode().ljust(_SHORTEST_KEY, b"\0")  # HMAC pads with zeros anyway; libraries want 32 bytes
-    whole = PyJWS().encode(content.encode(), key, "HS256", headers={"kid": token_id, "typ": ""})
-    header, _, mark = whole.split(".")
-    return f"{header}..{mark}"
 
 
 def plan(data: Mapping[str, str], tokens: Iterable[Obj], now: float) -> Mapping[str, str | None]:
@@ -42,12 +29,12 @@ def plan(data: Mapping[str, str], tokens: Iterable[Obj], now: float) -> Mapping[
     content = data.get(_KUBECONFIG)
     if content is None:
         return {}
-    wanted: dict[str, str | None] = {key: None for key in data if key.startswith(_SIGNED)}
+    wanted: dict[str, str | None] = {key: None for key in data if key.startswith(SIGNED)}
     for token in tokens:
         if is_usable(token, "signing", now):
             fields = fields_of(token)
             name = fields["token-id"]
-            wanted[f"{_SIGNED}{name}"] = signature(content, token_id=name, secret=fields["token-secret"])
+            wanted[f"{SIGNED}{name}"] = signature(content, token_id=name, secret=fields["token-secret"])
     return {key: value for key, value in wanted.items() if data.get(key) != value}
 
 

@@ -25,6 +25,8 @@ class ControllersConfig:
     """PEM published as ConfigMap kube-root-ca.crt in each namespace; "" publishes none."""
     server: str = ""
     """URL of the API server for ConfigMap cluster-info; "" (or no root_ca) makes none."""
+    node_config: str = ""
+    """What nodes that join are told, published as ConfigMap pybernetes-node; "" publishes none."""
     authority: str = ""
     """Directory of the ca.crt and ca.key that sign certificate requests; "" signs none."""
     dns_address: str = ""

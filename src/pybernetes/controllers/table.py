@@ -21,6 +21,7 @@ from .garbage import GarbageCollector
 from .job import JobController
 from .mirroring import MirroringController
 from .namespace import NamespaceController
+from .nodeconfig import node_config
 from .nodeipam import NodeIpamController
 from .nodelifecycle import NodeLifecycleController
 from .podgc import PodCollector
@@ -36,6 +37,7 @@ CONTROLLERS: Mapping[str, Callable[[Shared], Service | None]] = {
     "serviceaccount": service_accounts,
     "serviceaccount-token": AccountTokenController,
     "root-ca": root_ca,
+    "node-config": node_config,
     "node-ipam": NodeIpamController,
     "node-lifecycle": NodeLifecycleController,
     "taint-eviction": TaintEvictionController,

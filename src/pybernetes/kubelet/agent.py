@@ -87,7 +87,7 @@ class Kubelet:
                 group.create_task(self.references.run(), name="references")
                 group.create_task(self.services.run(), name="services")
                 group.create_task(self.node.run(), name="node")
-                if self.config.certificate:
+                if self.config.certificate or self.config.renewed_certificate:
                     group.create_task(self._serve(), name="server")
                 await self.runtime.open()
                 await self.node.registered.wait()
@@ -147,13 +147,9 @@ class Kubelet:
         return self._problem_text
 
     async def _serve(self) -> None:
-        from pybernetes.wire.serve import Server
-        from pybernetes.wire.tls import TlsFiles
+        from .serving import Serving  # with the HTTP server, which tests of pods need not
 
-        config = self.config
-        tls = TlsFiles(config.certificate, config.key, config.client_ca)
-        everywhere = sorted({"::" if ":" in address else "0.0.0.0" for address in config.node_addresses})
-        await Server(self.handler, listen=[(each, config.port) for each in everywhere], tls=tls).run()
+        await Serving(self.handler, self.client, self.config, node=self.node, clock=self.clock).run()
 
     # Pods
 

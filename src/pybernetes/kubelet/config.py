@@ -24,6 +24,8 @@ class KubeletConfig:
     """PEM of the serving certificate; without one the kubelet's server is not started."""
     key: str = ""
     client_ca: str = ""
+    renewed_certificate: str = ""
+    """PEM file for a serving certificate and key that are asked for and renewed through the API; "" for none."""
     lease_seconds: float = 10.0
     lease_duration_seconds: float = 40.0
     status_seconds: float = 10.0

@@ -50,6 +50,8 @@ class NodeKeeper:
         self.registered = asyncio.Event()
         self.node: Obj = {}
         self.capacity = capacity(config)
+        self.written: Callable[[], None] = lambda: None
+        """Called when the status was written, which may have other addresses."""
         self._changed = asyncio.Event()
 
     @property
@@ -101,6 +103,7 @@ class NodeKeeper:
         patch = difference(self.node.get("status") or {}, status)
         if patch:
             self.node = await self.client.patch(NODES, key, {"status": patch}, subresource="status")
+            self.written()
 
     async def _renew_lease(self) -> None:
         while True:

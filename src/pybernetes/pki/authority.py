@@ -53,7 +53,7 @@ class Authority:
         """The authority of a directory (ca.crt, ca.key); made when there is none. Raises ValueError for half of one."""
         found = _load(directory / "ca.crt", directory / "ca.key")
         if found is not None:
-            return cls(directory, *found)
+            return cls(directory, found.certificate, found.key)
         if files.read(directory / "ca.crt"):
             raise ValueError(f"{directory}: ca.crt has no matching ca.key; a new authority would shut all clients out")
         key = ec.generate_private_key(ec.SECP256R1())
@@ -61,7 +61,7 @@ class Authority:
         certificate = certified(
             subject, key.public_key(), issuer=Issuer(subject, key), life=AUTHORITY_LIFE, authority=True
         )
-        _save(directory / "ca.crt", directory / "ca.key", certificate, key)
+        _save(directory / "ca.crt", directory / "ca.key", [certificate], key)
         return cls(directory, certificate, key)
 
     def issue(
@@ -76,16 +76,20 @@ class Authority:
         client: bool = True,
         directory: Path | None = None,
     ) -> Pair:
-        """The pair NAME.crt, NAME.key for an identity; kept while it is valid and for just this, else made anew."""
+        """The pair NAME.crt, NAME.key for an identity; kept while it is valid and for just this, else made anew.
+
+        A server's shows the authority too, so that who knows only its hash can trust it (a node that joins).
+        """
         where = directory or self.directory
         paths = where / f"{name}.crt", where / f"{name}.key"
         subject, names = subject_of(user, groups), general_names(dns, addresses)
         usages = [PLAIN] + [SERVER_AUTH] * server + [CLIENT_AUTH] * client
+        above = [self._certificate] if server else []
         found = _load(*paths)
-        if found is None or not self._still_good(found[0], subject, names, usages):
+        if found is None or found.above != above or not self._still_good(found.certificate, subject, names, usages):
             key = ec.generate_private_key(ec.SECP256R1())
             made = certified(subject, key.public_key(), issuer=self._issuer, life=LEAF_LIFE, usages=usages, names=names)
-            _save(*paths, made, key)
+            _save(*paths, [made, *above], key)
         return Pair(*map(str, paths))
 
     def service_account_keys(self) -> KeyPair:
@@ -121,19 +125,25 @@ class Authority:
         return same and set(has_usages) == set(extended_usages(usages)) and left > RENEW_BEFORE
 
 
-def _load(certificate: Path, key: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None:
+class _Loaded(NamedTuple):
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+    above: list[x509.Certificate]
+
+
+def _load(certificate: Path, key: Path) -> _Loaded | None:
     """A pair from its files; None unless both are there, readable and belong together."""
     try:
-        found = x509.load_pem_x509_certificate(files.read(certificate))
+        found, *above = x509.load_pem_x509_certificates(files.read(certificate))
         private = load_pem_private_key(files.read(key), None)
     except (ValueError, TypeError):
         return None
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != found.public_key():
         return None
-    return found, private
+    return _Loaded(found, private, above)
 
 
-def _save(certificate: Path, key: Path, signed: x509.Certificate, private: ec.EllipticCurvePrivateKey) -> None:
+def _save(certificate: Path, key: Path, chain: Sequence[x509.Certificate], private: ec.EllipticCurvePrivateKey) -> None:
     """The key first: a crash in between leaves a pair that does not match, which is made anew."""
     files.write(key, files.key_pem(private), secret=True)
-    files.write(certificate, signed.public_bytes(Encoding.PEM), secret=False)
+    files.write(certificate, b"".join(one.public_bytes(Encoding.PEM) for one in chain), secret=False)

@@ -54,11 +54,16 @@ class HttpTransport:
         self._whole = aiohttp.ClientTimeout(total=timeout_seconds, connect=connect_seconds)
         self._streamed = aiohttp.ClientTimeout(connect=connect_seconds)
         self._timeout_seconds = timeout_seconds
+        self._ca, self._insecure = ca, insecure
         self._tls: ssl.SSLContext | None = None
-        if self.server.startswith("https:"):
-            self._tls = client_context(ca=ca, certificate=certificate, key=key, insecure=insecure)
+        self.show(certificate, key)
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+
+    def show(self, certificate: bytes, key: bytes) -> None:
+        """Show this certificate (PEM) on every new connection; those that are open, watches among them, stay."""
+        if self.server.startswith("https:"):
+            self._tls = client_context(ca=self._ca, certificate=certificate, key=key, insecure=self._insecure)
 
     async def send(self, request: Request) -> Response:
         with _translated(self.server):

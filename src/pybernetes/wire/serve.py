@@ -66,13 +66,14 @@ class Server:
         self._state = State()
         self._listeners: list[Listener] = []
         self._greeting: set[asyncio.Task[None]] = set()
+        self._context: ssl.SSLContext | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Bind and accept. Raises OSError that names the address, ssl.SSLError or OSError for the TLS files."""
         loop = asyncio.get_running_loop()
         config = self._config()
-        context = self._tls.server_context() if self._tls else None
+        context = self._context = self._tls.server_context() if self._tls else None
 
         def enter(connection: socket.socket, entry: Entry) -> None:
             task = loop.create_task(self._greet(config, context, connection, entry))
@@ -127,6 +128,12 @@ class Server:
             entry.leave()
             connection.close()
             raise
+
+    def reload(self, tls: TlsFiles) -> None:
+        """Show this certificate on every new connection; those that are open stay. Raises OSError, ssl.SSLError."""
+        self._tls = tls
+        if self._context is not None:
+            self._context.load_cert_chain(tls.certificate, tls.key)
 
     async def run(self) -> None:
         """Serve until cancelled."""

@@ -4,10 +4,11 @@ A client's PEM comes as bytes (kubeconfigs embed it) and touches no disk: OpenSS
 """
 
 import os
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class TlsFiles(NamedTuple):
@@ -46,6 +47,29 @@ def client_context(
         with _in_memory(certificate + b"\n" + key) as path:
             context.load_cert_chain(path)
     return context
+
+
+def presented(host: str, port: int, *, seconds: float = 10.0) -> tuple[bytes, ...]:
+    """The certificates (DER) that a server shows, its own first, to who has no reason to trust it yet.
+
+    Nothing is sent but the handshake. Raises OSError, ssl.SSLError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((host, port), timeout=seconds) as plain,
+        context.wrap_socket(plain, server_hostname=host) as tls,
+    ):
+        return _unverified_chain(tls)
+
+
+def _unverified_chain(tls: ssl.SSLSocket) -> tuple[bytes, ...]:
+    """Public since Python 3.13; 3.11 and 3.12 have the same behind an underscore."""
+    if (public := getattr(tls, "get_unverified_chain", None)) is not None:
+        return tuple(public())
+    chain: Any = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+    return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in chain)
 
 
 @contextmanager

@@ -7,10 +7,12 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import hashes
 
+from pybernetes.api.errors import Unauthorized
 from pybernetes.api.objects import decode, encode
 from pybernetes.apiserver import ApiServer, ApiServerConfig
-from pybernetes.apiserver.auth.certificates import identity
+from pybernetes.apiserver.auth.certificates import Authenticator, shown_by
 from pybernetes.apiserver.auth.rbac import Attributes, compiled, effective
 from pybernetes.pki import Authority
 from pybernetes.wire import Peer, Request
@@ -75,7 +77,7 @@ def test_the_certificate_is_the_user(tmp_path: Path) -> None:
 
     pair = Authority.ensure(tmp_path).issue("x", user="system:node:n", groups=["system:nodes", "more"])
     der = x509.load_pem_x509_certificate(Path(pair.certificate).read_bytes()).public_bytes(Encoding.DER)
-    user = identity(der)
+    user = shown_by(der).user
     assert user is not None
     assert user.name == "system:node:n"
     assert set(user.groups) == {"system:nodes", "more", "system:authenticated"}
@@ -90,6 +92,24 @@ async def test_a_client_certificate_is_let_in(secured: ApiServer, tmp_path: Path
     der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
     response = await secured.handler(Request(path=PODS, peer=Peer(certificate=der)))
     assert response.status == 200
+
+
+async def test_a_connection_does_not_outlive_its_certificate(tmp_path: Path) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    pair = Authority.ensure(tmp_path).issue("y", user="root", groups=["system:masters"])
+    certificate = x509.load_pem_x509_certificate(Path(pair.certificate).read_bytes())  # noqa: ASYNC240
+    clock = [certificate.not_valid_after_utc.timestamp()]
+    authenticator = Authenticator(None, read=lambda *_: None, now=lambda: clock[0])
+    request = Request(path=PODS, peer=Peer(certificate=certificate.public_bytes(Encoding.DER)))
+    found = await authenticator.user(request)
+    assert found is not None
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+    assert found.extra == {"authentication.kubernetes.io/credential-id": (f"X509SHA256={fingerprint}",)}
+    clock[0] += 1
+    with pytest.raises(Unauthorized):
+        await authenticator.user(request)
 
 
 async def test_a_token_is_its_service_account(secured: ApiServer) -> None:

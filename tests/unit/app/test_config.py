@@ -24,7 +24,6 @@ def test_what_is_dumped_is_loaded_again(tmp_path):
         ("nodeName: [1]\n", "nodeName"),
         ("{", "server.yaml"),
         ("- 1\n", "server.yaml"),
-        ("{}", "nodeName"),
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_its_fault(tmp_path, text, message):

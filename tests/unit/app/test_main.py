@@ -24,6 +24,7 @@ def run():
         "proxy",
         "dns",
         "node",
+        "token",
     ],
 )
 def test_every_command_explains_itself(run, command):

@@ -8,7 +8,8 @@ import pytest
 
 from pybernetes.aio.supervise import Fatal
 from pybernetes.app import agent
-from pybernetes.app.config import AgentConfig, ConfigError, ServiceProxyConfig
+from pybernetes.app.config import AgentConfig, ConfigError, NodeConfig, ServiceProxyConfig
+from pybernetes.app.join import with_told
 from pybernetes.app.service_proxy import metrics_handler, node_health, proxy_config, serve
 from pybernetes.client import Client
 from pybernetes.proxy import Proxy, ProxyConfig
@@ -27,19 +28,24 @@ def test_the_proxy_is_set_up_by_the_flags():
     assert proxy_config(ServiceProxyConfig()).node_name == socket.gethostname().lower()
 
 
+def proxy_of(config):
+    whole = with_told(config, NodeConfig()) if isinstance(config, AgentConfig) else None
+    return agent.proxy_config(whole) if whole else proxy_config(config)
+
+
 @pytest.mark.parametrize("kind", [AgentConfig, ServiceProxyConfig])
 def test_where_node_ports_are_open_is_checked_when_it_is_read(kind, tmp_path):
     path = tmp_path / "node.yaml"
     required = "nodeName: n\nnodeAddress: 172.30.0.11\n" + ("identities: /x\n" if kind is AgentConfig else "")
     path.write_text(required + "nodePortAddresses: [172.30.0.0/24, 'fd00:30::/64']\n")
     config = kind.load(path, {})
-    made = agent.proxy_config(config) if kind is AgentConfig else proxy_config(config)
+    made = proxy_of(config)
     assert made.node_port_addresses == ("172.30.0.0/24", "fd00:30::/64")
     assert kind.load(path, {"node_port_addresses": ("primary",)}).node_port_addresses == ("primary",)
     assert not made.localhost_node_ports
     path.write_text(required + "localhostNodePorts: true\n")
     config = kind.load(path, {})
-    made = agent.proxy_config(config) if kind is AgentConfig else proxy_config(config)
+    made = proxy_of(config)
     assert made.localhost_node_ports
     assert not kind.load(path, {"localhost_node_ports": False}).localhost_node_ports
     path.write_text(required + "nodePortAddresses: [everywhere]\n")

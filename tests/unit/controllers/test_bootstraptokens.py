@@ -18,8 +18,9 @@ from pybernetes.api.resources import CONFIG_MAPS, SECRETS
 from pybernetes.apiserver import ApiServer
 from pybernetes.client import Client, Informers
 from pybernetes.controllers import ControllersConfig
-from pybernetes.controllers.bootstraptokens import CLUSTER_INFO, BootstrapSigner, TokenCleaner, plan, signature
+from pybernetes.controllers.bootstraptokens import CLUSTER_INFO, BootstrapSigner, TokenCleaner, plan
 from pybernetes.controllers.shared import Shared
+from pybernetes.pki.discovery import signature
 from support.control_plane import until
 from support.server import api_server, client_of
 

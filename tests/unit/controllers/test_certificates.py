@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from pybernetes.api import resources
 from pybernetes.api.objects import Key, condition
 from pybernetes.api.resources import CERTIFICATE_SIGNING_REQUESTS, CLUSTER_ROLE_BINDINGS
 from pybernetes.apiserver import ApiServer
 from pybernetes.client import Informers
 from pybernetes.controllers import ControllersConfig
-from pybernetes.controllers.certificates import CLIENT, KUBELET_CLIENT, KUBELET_SERVING, CertificateController
+from pybernetes.controllers.certificates import CertificateController
 from pybernetes.controllers.shared import Shared
+from pybernetes.controllers.signers import CLIENT, KUBELET_CLIENT, KUBELET_SERVING, NODE_COMPONENT, approvals, parsed
 from pybernetes.pki import Authority
 from support.control_plane import until
 from support.server import api_server, client_of
 
 NODES = "system:nodes"
+GROUPS = {"system:node:": NODES}
 
 
 @pytest.fixture
@@ -44,13 +48,15 @@ async def server(tmp_path: Path) -> AsyncIterator[ApiServer]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def request_of(user: str, *groups: str, dns: str = "") -> str:
+def request_of(user: str, *groups: str, dns: str = "", address: str = "") -> str:
     attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     builder = x509.CertificateSigningRequestBuilder().subject_name(
         x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, user)])
     )
-    if dns:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(dns)]), critical=False)
+    names: list[x509.GeneralName] = [x509.DNSName(dns)] if dns else []
+    names += [x509.IPAddress(ip_address(address))] if address else []
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     return base64.b64encode(signed.public_bytes(Encoding.PEM)).decode()
 
@@ -62,7 +68,7 @@ async def ask(server: ApiServer, signer: str, request: str, usage: str, *, user:
         "metadata": {"name": "r"},
         "spec": {"signerName": signer, "request": request, "usages": ["digital signature", usage]} | spec,
     }
-    groups = () if user == "admin" else ("system:bootstrappers", "system:authenticated")
+    groups = () if user == "admin" else (GROUPS.get(user[:12], "system:bootstrappers"), "system:authenticated")
     await client_of(server, user, *groups).create(CERTIFICATE_SIGNING_REQUESTS, body)
 
 
@@ -143,3 +149,77 @@ async def test_a_bootstrapper_that_may_gets_a_nodes_certificate(server: ApiServe
     approved = condition(await told(server), "Approved")
     assert approved is not None
     assert approved["reason"] == "AutoApproved"
+
+
+def node(name: str, *addresses: str) -> Any:
+    return {"metadata": {"name": name}, "status": {"addresses": [{"address": one} for one in addresses]}}
+
+
+KNOWN = (node("n", "n", "10.0.0.1", "fd00::1", "10.0.0.9"), node("m", "m", "10.0.0.2", "10.0.0.9"))
+
+
+@pytest.mark.parametrize(
+    ("signer", "asker", "groups", "request_", "parts"),
+    [
+        (
+            KUBELET_CLIENT,
+            "system:node:n",
+            [NODES],
+            request_of("system:node:n", NODES),
+            ["selfnodeclient", "nodeclient"],
+        ),
+        (KUBELET_CLIENT, "system:bootstrap:x", [], request_of("system:node:n", NODES), ["nodeclient"]),
+        (KUBELET_CLIENT, "system:node:n", [NODES], request_of("system:node:n"), []),
+        (KUBELET_SERVING, "system:node:n", [NODES], request_of("system:node:n", NODES, dns="N"), ["selfnodeserver"]),
+        (
+            KUBELET_SERVING,
+            "system:node:n",
+            [NODES],
+            request_of("system:node:n", NODES, address="fd00:0::1"),
+            ["selfnodeserver"],
+        ),
+        (KUBELET_SERVING, "system:node:n", [NODES], request_of("system:node:n", NODES, address="10.0.0.2"), []),
+        (KUBELET_SERVING, "system:node:n", [NODES], request_of("system:node:n", NODES, address="10.0.0.9"), []),
+        (KUBELET_SERVING, "system:node:n", [NODES], request_of("system:node:n", NODES, dns="kubernetes"), []),
+        (KUBELET_SERVING, "system:node:m", [NODES], request_of("system:node:n", NODES, dns="n"), []),
+        (KUBELET_SERVING, "system:node:x", [NODES], request_of("system:node:x", NODES, dns="x"), []),
+        (NODE_COMPONENT, "system:node:n", [NODES], request_of("system:kube-proxy"), ["nodecomponentclient"]),
+        (NODE_COMPONENT, "system:node:n", [], request_of("system:kube-proxy"), []),
+        (NODE_COMPONENT, "bob", [NODES], request_of("system:kube-proxy"), []),
+        (NODE_COMPONENT, "system:node:n", [NODES], request_of("system:kube-proxy", "system:masters"), []),
+        (NODE_COMPONENT, "system:node:n", [NODES], request_of("system:kube-scheduler"), []),
+        (NODE_COMPONENT, "system:node:n", [NODES], request_of("system:kube-dns", dns="n"), []),
+        (CLIENT, "system:node:n", [NODES], request_of("system:kube-proxy"), []),
+    ],
+)
+def test_the_rights_that_approve(signer: str, asker: str, groups: list[str], request_: str, parts: list[str]) -> None:
+    usage = "server auth" if signer == KUBELET_SERVING else "client auth"
+    spec = {"signerName": signer, "username": asker, "groups": groups, "usages": ["digital signature", usage]}
+    csr = {"spec": spec | {"request": request_}}
+    assert [one.part for one in approvals(csr, parsed(csr), KNOWN)] == parts
+
+
+async def test_a_node_gets_its_serving_certificate_once_its_addresses_are_known(server: ApiServer) -> None:
+    admin = client_of(server)
+    request = request_of("system:node:n", NODES, address="10.0.0.1")
+    await ask(server, KUBELET_SERVING, request, "server auth", user="system:node:n")
+    await admin.create(resources.NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}})
+    assert condition(await told(server), "Approved") is None
+    status = {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}
+    await admin.patch(resources.NODES, Key("", "n"), {"status": status}, subresource="status")
+    found = await certificate(server)
+    assert str(found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value[0].value) == "10.0.0.1"
+
+
+async def test_a_node_becomes_what_its_parts_are_unless_that_is_switched_off(server: ApiServer) -> None:
+    await ask(server, NODE_COMPONENT, request_of("system:kube-proxy"), "client auth", user="system:node:n")
+    assert (await certificate(server)).subject.rfc4514_string() == "CN=system:kube-proxy"
+    admin = client_of(server)
+    await admin.delete(CERTIFICATE_SIGNING_REQUESTS, Key("", "r"))
+    off = {"subjects": [], "metadata": {"annotations": {"rbac.authorization.kubernetes.io/autoupdate": "false"}}}
+    await admin.patch(CLUSTER_ROLE_BINDINGS, Key("", "pybernetes:node-autoapprove-components"), off)
+    await ask(server, NODE_COMPONENT, request_of("system:kube-dns"), "client auth", user="system:node:n")
+    await approve(server)  # by hand: the controller signs what people approve
+    assert (await certificate(server)).subject.rfc4514_string() == "CN=system:kube-dns"
+    reasons = [one["reason"] for one in (await told(server))["status"]["conditions"]]
+    assert reasons == ["test"]

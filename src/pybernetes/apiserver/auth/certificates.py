@@ -1,7 +1,9 @@
 """Authentication: a verified client certificate, a service account's token or a bootstrap token."""
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -14,6 +16,9 @@ from .bootstrap_tokens import bootstrap_user, looks_like_one
 from .tokens import BadToken, Read, Tokens
 
 _CACHE = 2000
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+_UID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")
+"""The subject's attribute with a user's uid (feature AllowParsingUserUIDFromCertAuth)."""
 
 
 class Authenticator:
@@ -23,7 +28,7 @@ class Authenticator:
         self._tokens = tokens
         self._read = read
         self._now = now
-        self._certificates: dict[bytes, User | None] = {}
+        self._certificates: dict[bytes, Shown] = {}
 
     async def user(self, request: Request) -> User | None:
         """None for the anonymous. Raises Unauthorized for a credential that is not good."""
@@ -57,20 +62,35 @@ class Authenticator:
         return found, shared
 
     def _of_certificate(self, der: bytes) -> User | None:
-        try:
-            return self._certificates[der]
-        except KeyError:
-            pass
-        user = identity(der)
-        if len(self._certificates) >= _CACHE:
-            self._certificates.clear()
-        self._certificates[der] = user
-        return user
+        """A connection may be older than its certificate's end. Raises Unauthorized."""
+        shown = self._certificates.get(der)
+        if shown is None:
+            if len(self._certificates) >= _CACHE:
+                self._certificates.clear()
+            shown = self._certificates[der] = shown_by(der)
+        if self._now() > shown.until:
+            raise Unauthorized("Unauthorized")
+        return shown.user
 
 
-def identity(der: bytes) -> User | None:
-    """The common name is the user, the organizations are the groups (docs: X509 client certificates)."""
-    subject = x509.load_der_x509_certificate(der).subject
+class Shown(NamedTuple):
+    """Whose a certificate is (None for nobody's), and until when (POSIX)."""
+
+    user: User | None
+    until: float
+
+
+def shown_by(der: bytes) -> Shown:
+    """The common name is the user, the organizations are the groups (docs: X509 client certificates).
+
+    The extra tells by which certificate, as the audit log may ask.
+    """
+    certificate = x509.load_der_x509_certificate(der)
+    subject, until = certificate.subject, certificate.not_valid_after_utc.timestamp()
     names = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     groups = tuple(str(one.value) for one in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
-    return authenticated(User(names[-1], groups)) if names and names[-1] else None
+    if not names or not names[-1]:
+        return Shown(None, until)
+    uids = [str(one.value) for one in subject.get_attributes_for_oid(_UID)]
+    extra = {CREDENTIAL_ID: (f"X509SHA256={hashlib.sha256(der).hexdigest()}",)}
+    return Shown(authenticated(User(names[-1], groups, "".join(uids), extra)), until)

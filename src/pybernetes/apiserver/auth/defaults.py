@@ -5,6 +5,7 @@ Kubernetes' own names and rules, less the controllers' accounts: ours are one us
 
 from collections.abc import Iterator, Sequence
 
+from pybernetes.api.bootstrap_tokens import JOINING
 from pybernetes.api.objects import Obj
 
 _GROUP = "rbac.authorization.k8s.io"
@@ -139,7 +140,7 @@ _CONTROLLERS = (
     rule("*", "*", (*_READ, *_EDIT)),
     rule("core", "serviceaccounts/token", ("create",)),
     rule(_GROUP, "clusterroles", ("escalate",)),
-    rule("certificates.k8s.io", "signers", ("approve", "sign"), ["kubernetes.io/*"]),
+    rule("certificates.k8s.io", "signers", ("approve", "sign"), ["kubernetes.io/*", "pybernetes.io/*"]),
     paths("*"),
     *_REVIEWS,
 )
@@ -208,8 +209,9 @@ def cluster_roles() -> Iterator[Obj]:
     )
     yield _role("system:auth-delegator", _REVIEWS)
     yield _role("system:node", NODE_RULES)
+    yield _role("kubeadm:get-nodes", (rule("core", "nodes", ("get",)),))
     yield _role("system:node-bootstrapper", (rule(_CERTIFICATES, _CSRS, ("create", *_READ)),))
-    for part in ("nodeclient", "selfnodeclient"):
+    for part in ("nodeclient", "selfnodeclient", "selfnodeserver", "nodecomponentclient"):
         yield _role(f"system:{_CERTIFICATES}:{_CSRS}:{part}", (rule(_CERTIFICATES, f"{_CSRS}/{part}", ("create",)),))
     for signer in ("kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving", "legacy-unknown"):
         approve = rule(_CERTIFICATES, "signers", ("approve",), [f"kubernetes.io/{signer}"])
@@ -243,20 +245,36 @@ _CLUSTER_INFO = "kubeadm:bootstrap-signer-clusterinfo"
 """kubeadm's name; kubeadm binds it to system:anonymous, here it is the bootstrap tokens'."""
 
 
+_NODE_CONFIG = "pybernetes:node-config"
+
+
 def roles() -> Iterator[Obj]:
-    metadata = _metadata(_CLUSTER_INFO) | {"namespace": "kube-public"}
-    rules = [rule("core", "configmaps", ("get",), ["cluster-info"])]
-    yield {"apiVersion": f"{_GROUP}/v1", "kind": "Role", "metadata": metadata, "rules": rules}
+    yield _local_role("kube-public", _CLUSTER_INFO, rule("core", "configmaps", ("get",), ["cluster-info"]))
+    yield _local_role("kube-system", _NODE_CONFIG, rule("core", "configmaps", ("get",), ["pybernetes-node"]))
+
+
+def _local_role(namespace: str, name: str, *rules: Obj) -> Obj:
+    metadata = _metadata(name) | {"namespace": namespace}
+    return {"apiVersion": f"{_GROUP}/v1", "kind": "Role", "metadata": metadata, "rules": list(rules)}
 
 
 def role_bindings() -> Iterator[Obj]:
-    yield {
+    yield _local_binding("kube-public", _CLUSTER_INFO, _subject("Group", "system:bootstrappers"))
+    yield _local_binding("kube-system", _NODE_CONFIG, _subject("Group", "system:nodes"))
+
+
+def _local_binding(namespace: str, name: str, *subjects: Obj) -> Obj:
+    return {
         "apiVersion": f"{_GROUP}/v1",
         "kind": "RoleBinding",
-        "metadata": _metadata(_CLUSTER_INFO) | {"namespace": "kube-public"},
-        "roleRef": {"apiGroup": _GROUP, "kind": "Role", "name": _CLUSTER_INFO},
-        "subjects": [{"kind": "Group", "apiGroup": _GROUP, "name": "system:bootstrappers"}],
+        "metadata": _metadata(name) | {"namespace": namespace},
+        "roleRef": {"apiGroup": _GROUP, "kind": "Role", "name": name},
+        "subjects": list(subjects),
     }
+
+
+def _subject(kind: str, name: str) -> Obj:
+    return {"kind": kind, "apiGroup": _GROUP, "name": name}
 
 
 _BINDINGS = (
@@ -273,14 +291,31 @@ _BINDINGS = (
     ("system:volume-scheduler", "User", "system:kube-scheduler"),
     ("system:service-account-issuer-discovery", "Group", "system:serviceaccounts"),
 )
+_CSR_ROLE = f"system:{_CERTIFICATES}:{_CSRS}"
+_JOINING = (
+    ("kubeadm:kubelet-bootstrap", "system:node-bootstrapper", JOINING),
+    ("kubeadm:get-nodes", "kubeadm:get-nodes", JOINING),
+    ("kubeadm:node-autoapprove-bootstrap", f"{_CSR_ROLE}:nodeclient", JOINING),
+    ("kubeadm:node-autoapprove-certificate-rotation", f"{_CSR_ROLE}:selfnodeclient", "system:nodes"),
+    ("pybernetes:node-autoapprove-serving", f"{_CSR_ROLE}:selfnodeserver", "system:nodes"),
+    ("pybernetes:node-autoapprove-components", f"{_CSR_ROLE}:nodecomponentclient", "system:nodes"),
+)
+"""How nodes join and stay: kubeadm's bindings, and two of ours. Empty one's subjects, with autoupdate off, to approve
+by hand."""
 
 
 def cluster_role_bindings() -> Iterator[Obj]:
     for role, kind, name in _BINDINGS:
-        yield {
-            "apiVersion": f"{_GROUP}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": _metadata(role),
-            "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": role},
-            "subjects": [{"kind": kind, "apiGroup": _GROUP, "name": name}],
-        }
+        yield _binding(role, role, kind, name)
+    for binding, role, group in _JOINING:
+        yield _binding(binding, role, "Group", group)
+
+
+def _binding(name: str, role: str, kind: str, subject: str) -> Obj:
+    return {
+        "apiVersion": f"{_GROUP}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": _metadata(name),
+        "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": role},
+        "subjects": [_subject(kind, subject)],
+    }
