@@ -11,6 +11,7 @@ from pybernetes.api import ranges
 from pybernetes.client import Client, kubeconfig
 from pybernetes.dns import Claim, Dns, DnsConfig
 from pybernetes.kubelet import Kubelet, KubeletConfig
+from pybernetes.kubelet.routes import PeerRoutes
 from pybernetes.netlink.nft import KernelNftables
 from pybernetes.proxy import Proxy, ProxyConfig
 from pybernetes.wire.send import HttpTransport
@@ -60,8 +61,9 @@ async def serve(config: AgentConfig) -> None:
         node_health(proxy, checks),
         listen=[(address, config.health_port) for address in ranges.split(config.node_address)],
     )
+    routes = [PeerRoutes(clients["proxy"], node_name=config.node_name)] if config.pod_routes else []
     try:
-        await supervise(health, kubelet, proxy, dns, claim, *renewals)
+        await supervise(health, kubelet, proxy, dns, claim, *routes, *renewals)
     finally:
         for client in clients.values():
             await client.close()

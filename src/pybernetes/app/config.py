@@ -182,6 +182,8 @@ class AgentConfig(ProxyingConfig, frozen=True, kw_only=True):
     cluster_domain: str = ""
     dns_address: str = ""
     """Cluster DNS, one of each family (else the tenth of each service range)."""
+    pod_routes: bool = True
+    """Keep routes to the pods of the nodes on the same network; without, something else must lead there."""
     dns_upstreams: tuple[str, ...] | None = None
     """Where names outside the cluster are asked (absent: the nameservers of /etc/resolv.conf)."""
     kubelet_port: int = 10250

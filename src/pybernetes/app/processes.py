@@ -120,6 +120,7 @@ def scheduler(config: Path | None, **options: Any) -> None:
 @click.option("--join", help="host:port of the API server of a cluster to join; kept when the node is in it already.")
 @click.option("--token", envvar="PYBERNETES_TOKEN", help="A bootstrap token to join by.")
 @click.option("--discovery-token-ca-cert-hash", "ca_cert_hashes", multiple=True, help="sha256:... of the cluster's CA.")
+@click.option("--pod-routes/--no-pod-routes", default=None, help="Keep routes to other nodes' pods.  [default: yes]")
 @click.option("--bootstrap-kubeconfig", help="A kubeconfig to join by, instead of the three.")
 @_NODE_PORT_ADDRESSES
 @_LOCALHOST_NODE_PORTS
