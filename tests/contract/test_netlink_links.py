@@ -1,7 +1,9 @@
 """Links, addresses, routes, neighbours, namespaces and settings against the kernel: what is asked for is there."""
 
+import asyncio
 import errno
 import os
+import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pybernetes.netlink import namespaces, sysctl
-from pybernetes.netlink.links import Hop, Links, Neighbour, Route
+from pybernetes.netlink.links import AddressWatch, Hop, Links, Neighbour, Route
 from pybernetes.netlink.message import attributes
 from support import kernel
 
@@ -243,3 +245,37 @@ def test_permanent_neighbours(pair: tuple[Links, Links]) -> None:
         left.delete_neighbour(entry)
         left.delete_neighbour(entry, missing_ok=True)
         assert entry not in left.neighbours("left")
+
+
+async def test_addresses_that_come_and_go_are_told(pair: tuple[Links, Links], paths: tuple[str, str]) -> None:
+    left, right = pair
+    with AddressWatch(paths[0]) as watch:
+        for change in (
+            lambda: left.add_address("left", "10.9.0.7/24"),
+            lambda: left.delete_address("left", "10.9.0.7/24"),
+            lambda: left.add_address("left", "fd00:9::7/64"),
+            lambda: left.down("left"),  # takes the IPv6 addresses along
+        ):
+            told = asyncio.create_task(watch.wait())
+            right.add_address("right", "10.9.0.8/24")  # another namespace
+            await asyncio.sleep(0)
+            assert not told.done()
+            change()
+            async with asyncio.timeout(5):
+                await told
+
+
+async def test_more_addresses_than_the_watch_can_hold_are_a_change(
+    pair: tuple[Links, Links], paths: tuple[str, str]
+) -> None:
+    left, _ = pair
+    with AddressWatch(paths[0]) as watch:
+        watch.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        for number in range(100):
+            left.add_address("left", f"10.9.1.{number + 1}/32")
+        async with asyncio.timeout(5):
+            await watch.wait()
+        told = asyncio.create_task(watch.wait())
+        left.add_address("left", "10.9.2.1/32")
+        async with asyncio.timeout(5):
+            await told

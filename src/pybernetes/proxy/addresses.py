@@ -1,14 +1,15 @@
-"""Where node ports are open: which of a node's addresses. Pure, but for the last two, which ask the kernel.
+"""Where node ports are open: which of a node's addresses. Pure, but for the last two, which speak to the kernel.
 
 The words are those of kube-proxy's --nodeport-addresses.
 """
 
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_interface, ip_network
+from typing import Protocol
 
 from pybernetes.api.objects import Obj
 from pybernetes.netlink import sysctl
-from pybernetes.netlink.links import Links
+from pybernetes.netlink.links import AddressWatch, Links
 
 PRIMARY = "primary"
 """The node's own address of each family, in place of ranges."""
@@ -69,12 +70,44 @@ def _address(text: str) -> str:
         return ""
 
 
-def own_addresses(namespace: str | None) -> tuple[str, ...]:
-    """All addresses of a network namespace but those of loopback and of a single link. Raises OSError."""
-    with Links(namespace) as links:
-        found = [ip_interface(each.address).ip for each in links.addresses()]
-    usable = (str(each) for each in found if not each.is_loopback and not each.is_link_local)
-    return tuple(dict.fromkeys(usable))
+class OwnAddresses(Protocol):
+    """The addresses that a node's namespace has."""
+
+    def read(self) -> Sequence[str]:
+        """All but those of loopback and of a single link. May block; raises OSError."""
+        ...
+
+    async def changed(self) -> None:
+        """Return when they may have changed since the last call. Raises OSError."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class KernelAddresses:
+    """Those of a namespace (None: the process's own)."""
+
+    def __init__(self, namespace: str | None) -> None:
+        self.namespace = namespace
+        self._watch: AddressWatch | None = None
+
+    def read(self) -> Sequence[str]:
+        with Links(self.namespace) as links:
+            found = [ip_interface(each.address).ip for each in links.addresses()]
+        usable = (str(each) for each in found if not each.is_loopback and not each.is_link_local)
+        return tuple(dict.fromkeys(usable))
+
+    async def changed(self) -> None:
+        """See OwnAddresses. The first call returns at once: nobody watched before."""
+        if self._watch is None:
+            self._watch = AddressWatch(self.namespace)
+            return
+        await self._watch.wait()
+
+    def close(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
 
 def route_localnet(namespace: str | None, on: bool) -> None:

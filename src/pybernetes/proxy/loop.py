@@ -8,7 +8,7 @@ It runs in the node's network namespace, beside other parts of the agent in one 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -24,7 +24,15 @@ from pybernetes.netlink.nft import IP, IP6, KernelNftables
 from pybernetes.wire import Response
 
 from . import metrics
-from .addresses import LOOPBACK, PRIMARY, own_addresses, primary_addresses, route_localnet, selected
+from .addresses import (
+    LOOPBACK,
+    PRIMARY,
+    KernelAddresses,
+    OwnAddresses,
+    primary_addresses,
+    route_localnet,
+    selected,
+)
 from .config import ProxyConfig
 from .dataplane import NftDataplane
 from .health import HealthChecks, healthz, is_eligible
@@ -56,11 +64,11 @@ class Proxy:
         *,
         dataplane: Dataplane | None = None,
         events: EventSink | None = None,
-        own_addresses: Callable[[str | None], Sequence[str]] = own_addresses,
+        addresses: OwnAddresses | None = None,
     ) -> None:
         self.config = config
         self.node_addresses: tuple[str, ...] = ()
-        """Where node ports and health checks are open; followed with each look for drift."""
+        """Where node ports and health checks are open."""
         self.services = Informer(client, SERVICES, slim=slim_service)
         self.slices = Informer(client, ENDPOINT_SLICES, slim=slim_slice, indexes={BY_SERVICE: by_service})
         self.node = Informer(client, NODES, fields=f"metadata.name={config.node_name}", slim=slim_node)
@@ -72,11 +80,12 @@ class Proxy:
         self.synced = asyncio.Event()
         """Set after the first sync."""
         self._dataplane = dataplane
-        self._own_addresses = own_addresses
+        self._addresses = addresses or KernelAddresses(config.namespace)
         self._recorder = Recorder(client, "kube-proxy", host=config.node_name) if events is None else None
         self._events = events or self._recorder
         self._subscribed = False
         self._whole = True
+        self._moved = False
         self._checked = 0.0
 
     async def run(self) -> None:
@@ -91,10 +100,13 @@ class Proxy:
                 group.create_task(self.node.run(), name="proxy node")
                 group.create_task(self.checks.run(), name="proxy health checks")
                 group.create_task(self._follow(dataplane), name="proxy sync")
+                if self._open_at() != (PRIMARY,):
+                    group.create_task(self._watch(), name="proxy addresses")
                 if self._recorder is not None:
                     group.create_task(self._recorder.run(), name="proxy events")
         finally:
             self.healthy = False
+            self._addresses.close()
             if dataplane is not self._dataplane:
                 await dataplane.close()
 
@@ -109,7 +121,7 @@ class Proxy:
         self._subscribed = True
         self.services.subscribe(self._service_changed)
         self.slices.subscribe(self._slice_changed)
-        self.node.subscribe(self.tracker.node_changed)
+        self.node.subscribe(self._node_changed)
 
     def _service_changed(self, delta: Delta) -> None:
         metrics.SERVICE_CHANGES.inc()
@@ -121,6 +133,25 @@ class Proxy:
         metrics.LAST_QUEUED.set_to_current_time()
         self.tracker.slice_changed(delta)
 
+    def _node_changed(self, delta: Delta) -> None:
+        self.tracker.node_changed(delta)
+        self._move()
+
+    def _move(self) -> None:
+        self._moved = True
+        self.tracker.touched.set()
+
+    async def _watch(self) -> None:
+        """What the kernel tells of addresses; what it does not tell each look for drift finds."""
+        while True:
+            try:
+                await self._addresses.changed()
+                self._move()
+            except OSError as error:
+                log.warning("addresses not followed error=%s", error)
+                self._addresses.close()
+                await asyncio.sleep(self.config.check_seconds)
+
     async def _follow(self, dataplane: Dataplane) -> None:
         """Sync at the first change, then at most every min_sync_seconds; look for drift in quiet times."""
         await self.services.synced.wait()
@@ -129,7 +160,7 @@ class Proxy:
         backoff = Backoff(first=self.config.min_sync_seconds, limit=10.0)
         while True:
             try:
-                if self._whole:
+                if self._whole or self._moved:
                     await self._address(dataplane)
                 await self._sync(dataplane)
                 await asyncio.sleep(self.config.min_sync_seconds)
@@ -158,6 +189,7 @@ class Proxy:
 
     async def _address(self, dataplane: Dataplane) -> None:
         """Node ports and health checks follow the node's addresses."""
+        self._moved = False
         found = await self._open_addresses()
         await dataplane.open_at(found)
         if found == self.node_addresses and self.synced.is_set():
@@ -166,13 +198,15 @@ class Proxy:
         self.checks.moved()
         log.log(logging.INFO if found else logging.WARNING, "node ports open addresses=%s", ",".join(found) or "none")
 
+    def _open_at(self) -> tuple[str, ...]:
+        return self.config.node_port_addresses or ((PRIMARY,) if self.config.node_addresses else ())
+
     async def _open_addresses(self) -> tuple[str, ...]:
-        config = self.config
-        wanted = config.node_port_addresses or ((PRIMARY,) if config.node_addresses else ())
+        config, wanted = self.config, self._open_at()
         if wanted == (PRIMARY,):
             node = self.node.cache.get(Key("", config.node_name))
             return config.node_addresses or primary_addresses(node)
-        own = await asyncio.to_thread(self._own_addresses, config.namespace)
+        own = await asyncio.to_thread(self._addresses.read)
         return selected(wanted, own=[each for each in own if each not in config.local_addresses])
 
     async def _check(self, dataplane: Dataplane) -> None:

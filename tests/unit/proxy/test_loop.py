@@ -50,6 +50,28 @@ class Events:
         self.recorded.append((about, reason, message))
 
 
+class Told:
+    """The addresses of a node's namespace, and what the kernel tells of them: nothing, or what a test has it tell."""
+
+    def __init__(self, node: "Node") -> None:
+        self.node = node
+        self.event = asyncio.Event()
+        self.broken = 0
+
+    def read(self) -> tuple[str, ...]:
+        return tuple(self.node.own)
+
+    async def changed(self) -> None:
+        if self.broken:
+            self.broken -= 1
+            raise OSError("no such namespace")
+        await self.event.wait()
+        self.event.clear()
+
+    def close(self) -> None:
+        return
+
+
 class Node:
     """A proxy of node-1 over the models."""
 
@@ -57,6 +79,7 @@ class Node:
         self.nft = nft
         self.own = ["172.30.0.11", FOUR.service(DNS)]
         """What the node's namespace has for addresses."""
+        self.told = Told(self)
         self.connections = Connections()
         self.events = Events()
         self.config = replace(config(FOUR, "node-1"), **settings)
@@ -66,7 +89,7 @@ class Node:
             self.config,
             dataplane=self.dataplane,
             events=self.events,
-            own_addresses=lambda _: tuple(self.own),
+            addresses=self.told,
         )
         self.tracer = Tracer(nft, own=frozenset({FOUR.hosts["node-1"], OTHER, FOUR.service(DNS)}))
 
@@ -393,6 +416,32 @@ async def test_node_ports_follow_the_nodes_addresses() -> None:
         assert node.events.recorded == []  # nobody else has changed anything
 
 
+async def test_what_the_kernel_tells_of_addresses_is_followed_at_once() -> None:
+    api = FakeApi()
+    put_web(api, "pod-1a", "pod-2a")
+    async with running(api, node_addresses=(), check_seconds=3600) as node:
+        node.own.append(OTHER)
+        node.told.event.set()
+        await until(lambda: node.at(OTHER) == {A, C})
+        node.own.remove(NODE_1)
+        node.told.event.set()
+        await until(lambda: not node.at(NODE_1) & {A, C})
+        assert node.at(OTHER) == {A, C}
+
+
+async def test_a_kernel_that_tells_nothing_is_asked_again() -> None:
+    api = FakeApi()
+    put_web(api, "pod-1a")
+    async with running(api, node_addresses=(), check_seconds=0.05) as node:
+        node.told.broken = 2
+        node.told.event.set()
+        await until(lambda: node.told.broken == 0)
+        node.own.append(OTHER)
+        node.told.event.set()
+        await until(lambda: node.at(OTHER) == {A})
+        assert node.proxy.healthy
+
+
 async def test_an_address_that_went_takes_its_udp_connections_along() -> None:
     api = FakeApi()
     api.put(SERVICES, service(FOUR, "names", 21, DNS_PORT))
@@ -426,7 +475,7 @@ async def test_primary_is_what_the_node_says_of_itself() -> None:
         status = {"addresses": [{"type": "InternalIP", "address": address}]}
         api.put(NODES, {"metadata": {"name": "node-1"}, "status": status})
 
-    settings: dict[str, Any] = {"node_addresses": (), "node_port_addresses": ("primary",), "check_seconds": 0.05}
+    settings: dict[str, Any] = {"node_addresses": (), "node_port_addresses": ("primary",), "check_seconds": 3600}
     async with running(api, **settings) as node:
         assert node.at(NODE_1) != {A}
         say(NODE_1)
