@@ -46,6 +46,10 @@ class FieldError:
         return cls("FieldValueTooLong", field, f"may not be more than {limit} bytes")
 
     @classmethod
+    def too_many(cls, field: str, count: int, limit: int) -> Self:
+        return cls("FieldValueTooMany", field, f"must have at most {limit} item{'' if limit == 1 else 's'}", count)
+
+    @classmethod
     def not_found(cls, field: str, value: Any) -> Self:
         return cls("FieldValueNotFound", field, "", value)
 
@@ -76,7 +80,7 @@ _TITLES = {
     "FieldValueTypeInvalid": "Invalid value",
     "InternalError": "Internal error",
 }
-_WITHOUT_VALUE = frozenset({"FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "FieldValueTooMany"})
+_WITHOUT_VALUE = frozenset({"FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong"})
 
 
 def _shown(value: Any) -> str:
@@ -200,7 +204,7 @@ class Invalid(ApiError):
         """All field errors at once; one cause each."""
         found = list(errors)
         qualified = f"{kind}.{group}" if group else kind
-        texts = [str(error) for error in found]
+        texts = list(dict.fromkeys(str(error) for error in found))  # said once, though it has a cause each time
         joined = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
         details = _details(kind, name, group) | {
             "causes": [{"reason": e.type, "message": e.message, "field": e.field} for e in found]

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_UNDERSCORED = re.compile(r"[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?(\.[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?)*")
 _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
@@ -39,6 +40,12 @@ _SUBDOMAIN_TEXT = _regex(
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
     "and must start and end with an alphanumeric character",
     r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+    "example.com",
+)
+_UNDERSCORED_TEXT = _regex(
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', "
+    "and must start and end with an alphanumeric character",
+    r"[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?(\.[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?)*",
     "example.com",
 )
 _LABEL_1035_TEXT = _regex(
@@ -91,6 +98,14 @@ def subdomain(text: str) -> Iterator[str]:
         yield _most(253)
     if not _SUBDOMAIN.fullmatch(text):
         yield _SUBDOMAIN_TEXT
+
+
+def subdomain_with_underscore(text: str) -> Iterator[str]:
+    """A subdomain as DNS searches have them: "_tcp" is a label too."""
+    if len(text) > 253:
+        yield _most(253)
+    if not _UNDERSCORED.fullmatch(text):
+        yield _UNDERSCORED_TEXT
 
 
 def label_1035(text: str) -> Iterator[str]:

@@ -49,3 +49,10 @@ def test_an_answer_without_a_status_is_an_error_of_its_code():
     assert isinstance(found, NotFound)
     assert str(found) == "404 page not found"
     assert errors.error_of(599, b"").message == "the server answered 599"
+
+
+def test_what_is_said_twice_is_written_once_and_has_two_causes():
+    problem = FieldError.too_many("spec.rules", 21, 20)
+    error = Invalid.of("Job", "j", [problem, problem])
+    assert error.message == 'Job "j" is invalid: spec.rules: Too many: 21: must have at most 20 items'
+    assert [cause["reason"] for cause in error.causes] == ["FieldValueTooMany"] * 2

@@ -1,73 +1,139 @@
-"""Validation of containers: ports, environment, probes, hooks, mounts, resources (pkg/apis/core/validation)."""
+"""Validation of containers, init containers and ephemeral containers (core/validation)."""
 
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from .. import names
 from ..errors import FieldError
 from ..objects import Obj
-from ..quantity import Quantity
-from . import checks
+from .env_checks import env, env_from
+from .probe_checks import PROBES, lifecycle, probes
+from .resource_checks import requirements
+from .rules import Problems, Table, among, at_most, follow, given, inside, matching, may, need
+from .security_checks import container_security, local_path, no_backsteps
 
-Problems = Iterator[FieldError]
-
-_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
-_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
-_ENV_FIELDS = (
-    *("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName"),
-    *("status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"),
-)
-_VOLUME_FIELDS = ("metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid")
-_SUBSCRIPTED = re.compile(r"metadata\.(annotations|labels)\['([^']*)'\]")
-_RESOURCE_FIELDS = re.compile(r"(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+)")
-_STANDARD = re.compile(r"cpu|memory|ephemeral-storage|storage|hugepages-.+")
+PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_COMMON: Table = {
+    "name": need(matching(names.label)),
+    "image": need(),
+    "terminationMessagePolicy": need(among("File", "FallbackToLogsOnError")),
+    "imagePullPolicy": need(among(*PULL_POLICIES)),
+}
+_EPHEMERAL_NOT = ("ports", "resources", *PROBES, "lifecycle", "resizePolicy", "restartPolicy", "restartPolicyRules")
 
 
-def containers(
-    found: list[Obj], path: str, *, volumes: Collection[str], claims: Collection[str], grace: int, init: bool = False
-) -> Problems:
-    """A list of containers; names are compared by the caller, over all lists."""
+class Scope(NamedTuple):
+    """What of the pod its containers are checked against."""
+
+    volumes: Mapping[str, Obj] = {}
+    """The good ones, by name."""
+    claims: Collection[str] = ()
+    """Names in spec.resourceClaims."""
+    grace: int | None = 30
+    policy: str = "Always"
+    """spec.restartPolicy."""
+    host_users: bool = True
+
+
+def containers(found: list[Obj], path: str, scope: Scope) -> Problems:
+    """spec.containers."""
+    seen: set[str] = set()
     for index, container in enumerate(found):
         where = f"{path}[{index}]"
-        yield from _common(container, where, volumes=volumes, claims=claims)
-        sidecar = init and container.get("restartPolicy") == "Always"
-        if init and not sidecar:
-            for field in ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe"):
-                if container.get(field) is not None:
-                    yield FieldError.forbidden(
-                        f"{where}.{field}", "may not be set for init containers without restartPolicy=Always"
-                    )
-        else:
-            yield from _lifecycle(container.get("lifecycle") or {}, f"{where}.lifecycle", grace=grace)
-            yield from _probes(container, where)
-    if not init:
-        yield from _host_port_conflicts(found, path)
+        yield from _common(container, where, scope)
+        yield from _once(container, where, seen)
+        yield from lifecycle(container.get("lifecycle") or {}, f"{where}.lifecycle", grace=scope.grace)
+        yield from probes(container, where)
+        yield from _restart(container, where)
+    yield from _host_ports(found, path)
 
 
-def _common(container: Obj, path: str, *, volumes: Collection[str], claims: Collection[str]) -> Problems:
-    yield from checks.required_name(container, path, names.label)
-    yield from _image(container.get("image") or "", f"{path}.image")
-    yield from checks.one_of(
-        container.get("terminationMessagePolicy"),
-        f"{path}.terminationMessagePolicy",
-        ("FallbackToLogsOnError", "File"),
-    )
-    yield from checks.one_of(
-        container.get("imagePullPolicy"), f"{path}.imagePullPolicy", ("Always", "IfNotPresent", "Never")
-    )
-    yield from ports(container.get("ports") or (), f"{path}.ports")
-    yield from env(container.get("env") or (), f"{path}.env")
-    yield from _env_from(container.get("envFrom") or (), f"{path}.envFrom")
-    yield from _mounts(container.get("volumeMounts") or (), f"{path}.volumeMounts", volumes=volumes)
-    yield from resources(container.get("resources") or {}, f"{path}.resources", claims=claims)
-    yield from _security(container.get("securityContext") or {}, f"{path}.securityContext")
+def init_containers(found: list[Obj], path: str, scope: Scope, *, taken: Iterable[str]) -> Problems:
+    """spec.initContainers; `taken` are the names of the main ones."""
+    seen = set(taken)
+    for index, container in enumerate(found):
+        where = f"{path}[{index}]"
+        yield from _common(container, where, scope)
+        yield from _restart(container, where)
+        yield from _once(container, where, seen)
+        yield from _host_ports([container], path)
+        if container.get("restartPolicy") == "Always":
+            yield from lifecycle(container.get("lifecycle") or {}, f"{where}.lifecycle", grace=scope.grace)
+            yield from probes(container, where)
+            continue
+        for field in ("lifecycle", *PROBES):
+            if container.get(field) is not None:
+                detail = "may not be set for init containers without restartPolicy=Always"
+                yield FieldError.forbidden(f"{where}.{field}", detail)
 
 
-def _image(image: str, path: str) -> Problems:
-    if not image:
-        yield FieldError.required(path)
-    elif image != image.strip():
-        yield FieldError.invalid(path, image, "must not have leading or trailing whitespace")
+def ephemeral_containers(found: list[Obj], path: str, scope: Scope, *, others: Collection[str]) -> Problems:
+    """spec.ephemeralContainers; `others` are the names of all other containers."""
+    seen = set(others)
+    for index, container in enumerate(found):
+        where = f"{path}[{index}]"
+        yield from _common(container, where, scope)
+        yield from image(container, where)
+        yield from _once(container, where, seen)
+        target = container.get("targetContainerName")
+        if target and target not in others:
+            yield FieldError.not_found(f"{where}.targetContainerName", target)
+        for field in _EPHEMERAL_NOT:
+            if container.get(field):
+                yield FieldError.forbidden(f"{where}.{field}", "cannot be set for an Ephemeral Container")
+        for number, mount in enumerate(container.get("volumeMounts") or ()):
+            for field in ("subPath", "subPathExpr"):
+                if mount.get(field):
+                    detail = "cannot be set for an Ephemeral Container"
+                    yield FieldError.forbidden(f"{where}.volumeMounts[{number}].{field}", detail)
+
+
+def _once(container: Obj, path: str, seen: set[str]) -> Problems:
+    name = container.get("name") or ""
+    if name and name in seen:
+        yield FieldError.duplicate(f"{path}.name", name)
+    seen.add(name)
+
+
+def _common(container: Obj, path: str, scope: Scope) -> Problems:
+    yield from follow(container, _COMMON, path)
+    if container.get("ports"):
+        yield from ports(container["ports"], f"{path}.ports")
+    if container.get("env"):
+        yield from env(container["env"], f"{path}.env", volumes=scope.volumes)
+    if container.get("envFrom"):
+        yield from env_from(container["envFrom"], f"{path}.envFrom")
+    if container.get("volumeMounts"):
+        yield from _mounts(container, path, scope.volumes)
+    if container.get("volumeDevices"):
+        yield from _devices(container, path, scope.volumes)
+    if container.get("resources"):
+        yield from requirements(container["resources"], f"{path}.resources", claims=scope.claims)
+    if container.get("resizePolicy"):
+        yield from _resize(container["resizePolicy"], f"{path}.resizePolicy", policy=scope.policy)
+    if container.get("securityContext"):
+        where = f"{path}.securityContext"
+        yield from container_security(container["securityContext"], where, host_users=scope.host_users)
+
+
+def image(container: Obj, path: str) -> Problems:
+    """What pods ask of an image and templates do not."""
+    found = container.get("image") or ""
+    if found != found.strip():
+        yield FieldError.invalid(f"{path}.image", found, "must not have leading or trailing whitespace")
+
+
+_PROTOCOLS = ("SCTP", "TCP", "UDP")
+
+
+def _port_number(value: int, path: str) -> Problems:
+    yield from (FieldError.invalid(path, value, text) for text in names.port_number(value))
+
+
+_PORT: Table = {
+    "containerPort": need(_port_number),
+    "protocol": need(among(*_PROTOCOLS)),
+}
 
 
 def ports(found: Collection[Obj], path: str) -> Problems:
@@ -76,281 +142,156 @@ def ports(found: Collection[Obj], path: str) -> Problems:
     for index, port in enumerate(found):
         where = f"{path}[{index}]"
         if name := port.get("name"):
-            problems = list(checks.named(name, f"{where}.name", names.port_name))
+            problems = [FieldError.invalid(f"{where}.name", name, text) for text in names.port_name(name)]
             yield from problems
             if not problems and name in seen:
                 yield FieldError.duplicate(f"{where}.name", name)
             seen.add(name)
-        if not port.get("containerPort"):
+        if port.get("containerPort") == 0:
             yield FieldError.required(f"{where}.containerPort")
-        else:
-            yield from checks.port(port["containerPort"], f"{where}.containerPort")
+            port = port | {"containerPort": 1}
+        yield from follow(port, _PORT, where)
         if port.get("hostPort"):
-            yield from checks.port(port["hostPort"], f"{where}.hostPort")
-        yield from checks.one_of(port.get("protocol"), f"{where}.protocol", checks.PROTOCOLS)
-        if host := port.get("hostIP"):
-            yield from checks.named(host, f"{where}.hostIP", names.ip)
+            yield from _port_number(port["hostPort"], f"{where}.hostPort")
 
 
-def _host_port_conflicts(found: list[Obj], path: str) -> Problems:
-    seen: set[tuple[str, str, int]] = set()
+def _host_ports(found: list[Obj], path: str) -> Problems:
+    """No host port is asked for twice."""
+    seen: set[str] = set()
     for index, container in enumerate(found):
         for number, port in enumerate(container.get("ports") or ()):
             if not port.get("hostPort"):
                 continue
-            key = (port.get("protocol", "TCP"), port.get("hostIP", ""), port["hostPort"])
+            key = f"{port.get('protocol', 'TCP')}/{port.get('hostIP', '')}/{port['hostPort']}"
             if key in seen:
-                yield FieldError.duplicate(f"{path}[{index}].ports[{number}].hostPort", "/".join(map(str, key)))
+                yield FieldError.duplicate(f"{path}[{index}].ports[{number}].hostPort", key)
             seen.add(key)
 
 
-def env(found: Collection[Obj], path: str) -> Problems:
-    for index, entry in enumerate(found):
-        where = f"{path}[{index}]"
-        yield from checks.required_name(entry, where, names.env_name)
-        if (source := entry.get("valueFrom")) is not None:
-            yield from _env_source(entry, source, f"{where}.valueFrom")
+_PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
+_READ_ONLY = ("Disabled", "Enabled", "IfPossible")
 
 
-def _env_source(entry: Obj, source: Obj, path: str) -> Problems:
-    given = [field for field in _SOURCES if source.get(field) is not None]
-    if (reference := source.get("fieldRef")) is not None:
-        yield from field_reference(reference, f"{path}.fieldRef", known=_ENV_FIELDS)
-    if (reference := source.get("resourceFieldRef")) is not None:
-        yield from resource_reference(reference, f"{path}.resourceFieldRef")
-    for field in ("configMapKeyRef", "secretKeyRef"):
-        if (reference := source.get(field)) is not None:
-            yield from checks.required(reference, "name", f"{path}.{field}")
-            yield from _key(reference, f"{path}.{field}")
-    if not given:
-        listed = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
-        yield FieldError.invalid(path, "", f"must specify one of: {listed}")
-    elif entry.get("value"):
-        yield FieldError.invalid(path, "", "may not be specified when `value` is not empty")
-    elif len(given) > 1:
-        yield FieldError.invalid(path, "", "may not have more than one field specified at a time")
-
-
-def _key(reference: Obj, path: str) -> Problems:
-    if key := reference.get("key"):
-        yield from checks.named(key, f"{path}.key", names.config_key)
-    else:
-        yield FieldError.required(f"{path}.key")
-
-
-def field_reference(reference: Obj, path: str, *, known: Collection[str] = _VOLUME_FIELDS) -> Problems:
-    """A downward API field, of environment variables or (by default) of volumes."""
-    field = reference.get("fieldPath") or ""
-    if not field:
-        yield FieldError.required(f"{path}.fieldPath")
-    elif subscript := _SUBSCRIPTED.fullmatch(field):
-        rule_path = f"{path}.fieldPath"
-        yield from checks.named(subscript[2].lower(), rule_path, names.qualified)
-    elif field not in known:
-        if field.startswith(("metadata.", "spec.", "status.")) or "." in field:
-            yield FieldError.not_supported(f"{path}.fieldPath", field, sorted(known))
-        else:
-            yield FieldError.invalid(
-                f"{path}.fieldPath", field, "error converting fieldPath: field label not supported"
-            )
-
-
-def resource_reference(reference: Obj, path: str) -> Problems:
-    resource = reference.get("resource") or ""
-    if not resource:
-        yield FieldError.required(f"{path}.resource")
-    elif not _RESOURCE_FIELDS.fullmatch(resource):
-        supported = [f"{a}.{b}" for a in ("limits", "requests") for b in ("cpu", "ephemeral-storage", "memory")]
-        yield FieldError.not_supported(f"{path}.resource", resource, supported)
-
-
-def _env_from(found: Collection[Obj], path: str) -> Problems:
-    for index, entry in enumerate(found):
-        where = f"{path}[{index}]"
-        if prefix := entry.get("prefix"):
-            yield from checks.named(prefix, f"{where}.prefix", names.env_name)
-        given = [field for field in ("configMapRef", "secretRef") if entry.get(field) is not None]
-        for field in given:
-            yield from checks.required(entry[field], "name", f"{where}.{field}")
-        if not given:
-            yield FieldError.invalid(where, "", "must specify one of: `configMapRef` or `secretRef`")
-        elif len(given) > 1:
-            yield FieldError.invalid(where, "", "may not have more than one field specified at a time")
-
-
-def _mounts(found: Collection[Obj], path: str, *, volumes: Collection[str]) -> Problems:
+def _mounts(container: Obj, path: str, volumes: Mapping[str, Obj]) -> Problems:
+    devices = {one.get("name"): one.get("devicePath") for one in container.get("volumeDevices") or ()}
     seen: set[str] = set()
-    for index, mount in enumerate(found):
-        where = f"{path}[{index}]"
+    whole = f"{path}.volumeMounts"
+    for index, mount in enumerate(container["volumeMounts"]):
+        where = f"{whole}[{index}]"
         name, target = mount.get("name") or "", mount.get("mountPath") or ""
         if not name:
             yield FieldError.required(f"{where}.name")
-        elif name not in volumes:
+        if name not in volumes:
             yield FieldError.not_found(f"{where}.name", name)
         if not target:
             yield FieldError.required(f"{where}.mountPath")
-        elif target in seen:
+        if target in seen:
             yield FieldError.invalid(f"{where}.mountPath", target, "must be unique")
         seen.add(target)
-        if mount.get("subPath") and mount.get("subPathExpr"):
-            yield FieldError.invalid(
-                f"{where}.subPathExpr", mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive"
-            )
-        for field in ("subPath", "subPathExpr"):
-            if mount.get(field):
-                yield from local_path(mount[field], f"{where}.{field}")
-        yield from checks.one_of_if_set(
-            mount.get("mountPropagation"), f"{where}.mountPropagation", ("Bidirectional", "HostToContainer", "None")
-        )
+        if name in devices:
+            yield FieldError.invalid(f"{where}.name", name, "must not already exist in volumeDevices")
+        if target in devices.values():
+            detail = "must not already exist as a path in volumeDevices"
+            yield FieldError.invalid(f"{where}.mountPath", target, detail)
+        yield from _mount_options(container, mount, whole, where)
 
 
-def local_path(value: str, path: str) -> Problems:
-    """A path that stays below where it starts."""
-    if value.startswith("/"):
-        yield FieldError.invalid(path, value, "must be a relative path")
-    yield from no_backsteps(value, path)
+def _mount_options(container: Obj, mount: Obj, whole: str, path: str) -> Problems:
+    if mount.get("subPath"):
+        yield from local_path(mount["subPath"], f"{whole}.subPath")
+    if expression := mount.get("subPathExpr"):
+        if mount.get("subPath"):
+            detail = "subPathExpr and subPath are mutually exclusive"
+            yield FieldError.invalid(f"{path}.subPathExpr", expression, detail)
+        yield from local_path(expression, f"{whole}.subPathExpr")
+    propagation = mount.get("mountPropagation")
+    if propagation is not None and propagation not in _PROPAGATIONS:
+        yield FieldError.not_supported(f"{whole}.mountPropagation", propagation, _PROPAGATIONS)
+    if propagation == "Bidirectional" and not (container.get("securityContext") or {}).get("privileged"):
+        detail = "Bidirectional mount propagation is available only to privileged containers"
+        yield FieldError.forbidden(f"{whole}.mountPropagation", detail)
+    recursive, where = mount.get("recursiveReadOnly"), f"{whole}.recursiveReadOnly"
+    if recursive in ("Enabled", "IfPossible"):
+        if not mount.get("readOnly"):
+            yield FieldError.forbidden(where, "may only be specified when readOnly is true")
+        if propagation not in (None, "None"):
+            detail = "may only be specified when mountPropagation is None or not specified"
+            yield FieldError.forbidden(where, detail)
+    elif recursive is not None and recursive not in _READ_ONLY:
+        yield FieldError.not_supported(where, recursive, _READ_ONLY)
 
 
-def no_backsteps(value: str, path: str) -> Problems:
-    if ".." in value.split("/"):
-        yield FieldError.invalid(path, value, "must not contain '..'")
+def _devices(container: Obj, path: str, volumes: Mapping[str, Obj]) -> Problems:
+    mounts = {one.get("name"): one.get("mountPath") for one in container.get("volumeMounts") or ()}
+    paths: set[str] = set()
+    taken: set[str] = set()
+    for index, device in enumerate(container["volumeDevices"]):
+        where = f"{path}.volumeDevices[{index}]"
+        name, target = device.get("name") or "", device.get("devicePath") or ""
+        volume = volumes.get(name)
+        if not name:
+            yield FieldError.required(f"{where}.name")
+        if name in taken:
+            yield FieldError.invalid(f"{where}.name", name, "must be unique")
+        if volume is None:
+            yield FieldError.not_found(f"{where}.name", name)
+        elif volume.get("persistentVolumeClaim") is None and volume.get("ephemeral") is None:
+            detail = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
+            yield FieldError.invalid(f"{where}.name", name, detail)
+        if not target:
+            yield FieldError.required(f"{where}.devicePath")
+        if target in paths:
+            yield FieldError.invalid(f"{where}.devicePath", target, "must be unique")
+        if any(no_backsteps(target, where)):
+            yield FieldError.invalid(f"{where}.devicePath", target, "can not contain backsteps ('..')")
+        if name in mounts:
+            yield FieldError.invalid(f"{where}.name", name, "must not already exist in volumeMounts")
+        if target in mounts.values():
+            detail = "must not already exist as a path in volumeMounts"
+            yield FieldError.invalid(f"{where}.devicePath", target, detail)
+        paths.add(target)
+        taken.add(name)
 
 
-def _probes(container: Obj, path: str) -> Problems:
-    for field in ("livenessProbe", "readinessProbe", "startupProbe"):
-        if (probe := container.get(field)) is None:
-            continue
-        where = f"{path}.{field}"
-        yield from _handler(probe, where)
-        for count in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
-            yield from checks.not_negative(probe.get(count), f"{where}.{count}")
-        grace = probe.get("terminationGracePeriodSeconds")
-        if field == "readinessProbe" and grace is not None:
-            yield FieldError.invalid(
-                f"{where}.terminationGracePeriodSeconds", grace, "must not be set for readinessProbes"
-            )
-        elif grace is not None:
-            yield from checks.positive(grace, f"{where}.terminationGracePeriodSeconds")
-        if field != "readinessProbe" and probe.get("successThreshold", 1) != 1:
-            yield FieldError.invalid(f"{where}.successThreshold", probe["successThreshold"], "must be 1")
+_RESIZED = ("cpu", "memory")
+_RESIZE_POLICIES = ("NotRequired", "RestartContainer")
 
 
-def _handler(handler: Obj, path: str, *, grace: int | None = None) -> Problems:
-    """Exactly one action; `grace` is given for lifecycle hooks, which may sleep."""
-    given = [field for field in _HANDLERS if handler.get(field) is not None]
-    if not given:
-        yield FieldError.required(path, "must specify a handler type")
-    for field in given[1:]:
-        yield FieldError.forbidden(f"{path}.{field}", "may not specify more than 1 handler type")
-    for field in given[:1]:
-        action, where = handler[field], f"{path}.{field}"
-        match field:
-            case "exec":
-                yield from checks.required(action, "command", where)
-            case "httpGet":
-                yield from _http(action, where)
-            case "tcpSocket":
-                yield from checks.port_or_name(action.get("port"), f"{where}.port")
-            case "grpc":
-                yield from checks.port(action.get("port"), f"{where}.port")
-            case "sleep":
-                yield from _sleep(action, where, grace=grace or 0)
+def _resize(found: list[Obj], path: str, *, policy: str) -> Problems:
+    seen: set[str] = set()
+    for index, entry in enumerate(found):
+        name, restart = entry.get("resourceName") or "", entry.get("restartPolicy") or ""
+        if name in seen:
+            yield FieldError.duplicate(f"{path}[{index}]", name)
+        seen.add(name)
+        for value, known in ((name, _RESIZED), (restart, _RESIZE_POLICIES)):
+            if not value:
+                yield FieldError.required(path)
+            elif value not in known:
+                yield FieldError.not_supported(path, value, known)
+        if policy == "Never" and restart != "NotRequired":
+            yield FieldError.invalid(path, restart, "must be 'NotRequired' when `restartPolicy` is 'Never'")
 
 
-def _http(action: Obj, path: str) -> Problems:
-    yield from checks.required(action, "path", path)
-    yield from checks.port_or_name(action.get("port"), f"{path}.port")
-    yield from checks.one_of(action.get("scheme"), f"{path}.scheme", ("HTTP", "HTTPS"))
-    for header in action.get("httpHeaders") or ():
-        name = header.get("name") or ""
-        if not re.fullmatch(r"[-A-Za-z0-9]+", name):
-            text = "a valid HTTP header must consist of alphanumeric characters or '-' "
-            text += "(e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')"
-            yield FieldError.invalid(f"{path}.httpHeaders", name, text)
+_EXIT_CODES: Table = {
+    "operator": given(among("In", "NotIn")),
+    "values": may(at_most(255)),
+}
+_RULE: Table = {
+    "action": given(among("Restart", "RestartAllContainers")),
+    "exitCodes": need(inside(_EXIT_CODES), "must be specified"),
+}
+_MOST_RULES = 20
 
 
-def _sleep(action: Obj, path: str, *, grace: int) -> Problems:
-    seconds = action.get("seconds") or 0
-    if not 0 <= seconds <= grace:
-        detail = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})."
-        yield FieldError.invalid(path, seconds, detail + " Set AllowZeroSleep to allow zero seconds")
-
-
-def _lifecycle(hooks: Obj, path: str, *, grace: int) -> Problems:
-    for field in ("postStart", "preStop"):
-        if hooks.get(field) is not None:
-            yield from _handler(hooks[field], f"{path}.{field}", grace=grace)
-
-
-def resources(found: Obj, path: str, *, claims: Collection[str] = ()) -> Problems:
-    """ResourceRequirements: names, amounts, requests within limits."""
-    limits: Mapping[str, str] = found.get("limits") or {}
-    requests: Mapping[str, str] = found.get("requests") or {}
-    for title, amounts in (("limits", limits), ("requests", requests)):
-        for name, amount in amounts.items():
-            yield from resource_name(name, f"{path}.{title}", base=f"{path}.{title}[{name}]")
-            if Quantity.parse(amount).nano < 0:
-                yield FieldError.invalid(f"{path}.{title}[{name}]", amount, checks.NOT_NEGATIVE)
-    for name, amount in requests.items():
-        limit = limits.get(name)
-        if limit is None:
-            if not _overcommits(name):
-                yield FieldError.required(f"{path}.limits", "Limit must be set for non overcommitable resources")
-        elif Quantity.parse(amount).nano > Quantity.parse(limit).nano:
-            yield FieldError.invalid(
-                f"{path}.requests", amount, f"must be less than or equal to {name} limit of {limit}"
-            )
-        elif amount != limit and not _overcommits(name):
-            yield FieldError.invalid(f"{path}.requests", amount, f"must be equal to {name} limit of {limit}")
-    for index, claim in enumerate(found.get("claims") or ()):
-        if claim.get("name") not in claims:
-            yield FieldError.not_found(f"{path}.claims[{index}].name", claim.get("name"))
-
-
-def _overcommits(name: str) -> bool:
-    return "/" not in name and not name.startswith("hugepages-")
-
-
-def resource_name(name: str, path: str, *, base: str) -> Problems:
-    """The name of a compute resource in a container."""
-    problems = list(names.qualified(name))
-    yield from (FieldError.invalid(base, name, text) for text in problems)
-    if not problems and "/" not in name and not _STANDARD.fullmatch(name):
-        yield FieldError.invalid(base, name, "must be a standard resource type or fully qualified")
-        yield FieldError.invalid(base, name, "must be a standard resource for containers")
-
-
-_SECCOMP = ("Localhost", "RuntimeDefault", "Unconfined")
-
-
-def seccomp(profile: Obj | None, path: str) -> Problems:
-    """A SeccompProfile, of a pod or a container."""
-    if profile is None:
-        return
-    kind, local = profile.get("type"), profile.get("localhostProfile")
-    if not kind:
-        yield FieldError.required(f"{path}.type", "type is required when seccompProfile is set")
-    elif kind not in _SECCOMP:
-        yield FieldError.not_supported(f"{path}.type", kind, _SECCOMP)
-    if kind == "Localhost" and not local:
-        yield FieldError.required(f"{path}.localhostProfile", "must be set when seccomp type is Localhost")
-    elif kind == "Localhost":
-        yield from local_path(local or "", f"{path}.localhostProfile")
-    elif local is not None:
-        detail = "can only be set when seccomp type is Localhost"
-        yield FieldError.invalid(f"{path}.localhostProfile", local, detail)
-
-
-def _security(found: Obj, path: str) -> Problems:
-    yield from seccomp(found.get("seccompProfile"), f"{path}.seccompProfile")
-    for field in ("runAsUser", "runAsGroup"):
-        if (value := found.get(field)) is not None and not 0 <= value < 1 << 31:
-            yield FieldError.invalid(f"{path}.{field}", value, "must be between 0 and 2147483647, inclusive")
-    added = (found.get("capabilities") or {}).get("add") or ()
-    if found.get("allowPrivilegeEscalation") is False:
-        if found.get("privileged"):
-            detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
-            yield FieldError.invalid(path, "", detail)
-        elif "CAP_SYS_ADMIN" in added:
-            detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
-            yield FieldError.invalid(path, "", detail)
+def _restart(container: Obj, path: str) -> Problems:
+    """restartPolicy and restartPolicyRules of a container (KEP-5307)."""
+    policy, rules = container.get("restartPolicy"), container.get("restartPolicyRules") or []
+    if policy is not None:
+        yield from among("Always", "Never", "OnFailure")(policy, f"{path}.restartPolicy")
+    elif rules:
+        yield FieldError.required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used")
+    if len(rules) > _MOST_RULES:
+        yield FieldError.too_many(f"{path}.restartPolicyRules", len(rules), _MOST_RULES)
+    for index, rule in enumerate(rules):
+        yield from follow(rule, _RULE, f"{path}.restartPolicyRules[{index}]")

@@ -84,12 +84,12 @@ class EndpointSliceStrategy(Strategy):
             yield from meta.immutable(family, old.get("addressType"), "addressType")
         endpoints, ports = new.get("endpoints") or [], new.get("ports") or []
         if len(endpoints) > _MOST_ENDPOINTS:
-            yield FieldError("FieldValueTooMany", "endpoints", f"must have at most {_MOST_ENDPOINTS} items")
+            yield FieldError.too_many("endpoints", len(endpoints), _MOST_ENDPOINTS)
         else:
             for index, endpoint in enumerate(endpoints):
                 yield from _endpoint(endpoint, f"endpoints[{index}]", family=family)
         if len(ports) > _MOST_PORTS:
-            yield FieldError("FieldValueTooMany", "ports", f"must have at most {_MOST_PORTS} items")
+            yield FieldError.too_many("ports", len(ports), _MOST_PORTS)
         yield from _ports(ports)
 
 
@@ -98,7 +98,7 @@ def _endpoint(endpoint: Obj, path: str, *, family: str) -> Problems:
     if not addresses:
         yield FieldError.required(f"{path}.addresses", "must contain at least 1 address")
     elif len(addresses) > _MOST_ADDRESSES:
-        yield FieldError("FieldValueTooMany", f"{path}.addresses", f"must have at most {_MOST_ADDRESSES} items")
+        yield FieldError.too_many(f"{path}.addresses", len(addresses), _MOST_ADDRESSES)
     for index, address in enumerate(addresses):
         yield from _slice_address(address, f"{path}.addresses[{index}]", family=family)
     if host := endpoint.get("hostname"):
@@ -107,7 +107,7 @@ def _endpoint(endpoint: Obj, path: str, *, family: str) -> Problems:
         yield from checks.named(node, f"{path}.nodeName", names.subdomain)
     zones = (endpoint.get("hints") or {}).get("forZones") or []
     if len(zones) > 8:
-        yield FieldError("FieldValueTooMany", f"{path}.hints.forZones", "must have at most 8 items")
+        yield FieldError.too_many(f"{path}.hints.forZones", len(zones), 8)
     for index, zone in enumerate(zones):
         yield from checks.named(zone.get("name") or "", f"{path}.hints.forZones[{index}].name", names.label_value)
 

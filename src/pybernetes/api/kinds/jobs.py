@@ -97,6 +97,12 @@ def job_spec(spec: Obj, path: str) -> Problems:
     policies = ("Failed", "TerminatingOrFailed")
     yield from checks.one_of_if_set(spec.get("podReplacementPolicy"), f"{path}.podReplacementPolicy", policies)
     yield from template(spec, f"{path}.template", kind="Job")
+    policy = ((spec.get("template") or {}).get("spec") or {}).get("restartPolicy") or ""
+    where = f"{path}.template.spec.restartPolicy"
+    if policy in ("Always", ""):
+        yield FieldError.required(where, 'valid values: "OnFailure", "Never"')
+    elif policy not in ("OnFailure", "Never"):
+        yield FieldError.not_supported(where, policy, ("OnFailure", "Never"))
 
 
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
@@ -107,7 +113,7 @@ def _failure_policy(found: Obj, spec: Obj, path: str) -> Problems:
     where = f"{path}.podFailurePolicy"
     rules = found.get("rules") or []
     if len(rules) > _MOST_RULES:
-        yield FieldError("FieldValueTooMany", f"{where}.rules", f"must have at most {_MOST_RULES} items")
+        yield FieldError.too_many(f"{where}.rules", len(rules), _MOST_RULES)
     containers: Obj = (spec.get("template") or {}).get("spec") or {}
     known = {
         one.get("name") for one in (*(containers.get("containers") or ()), *(containers.get("initContainers") or ()))

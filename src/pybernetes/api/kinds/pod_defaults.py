@@ -1,17 +1,14 @@
 """Defaults of pods and pod templates, as pkg/apis/core/v1/defaults.go sets them; clients rely on every one of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
+from .. import quota
 from ..objects import Obj
+from ..quantity import Quantity
+from .resource_checks import POD_LEVEL, is_huge
+from .walks import containers_of
 
 _MODE = 0o644
-CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
-
-
-def containers_of(spec: Obj) -> Iterator[Obj]:
-    """Init, main and ephemeral containers, in this order."""
-    for field in CONTAINER_LISTS:
-        yield from spec.get(field) or ()
 
 
 def fill(obj: Obj, defaults: Mapping[str, object]) -> None:
@@ -27,8 +24,37 @@ def default_pod(spec: Obj) -> None:
     fill(spec, {"enableServiceLinks": True})
     for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
         _requests_from_limits(container["resources"])
+    if spec.get("resources") is not None:
+        _pod_resources(spec, spec["resources"])
     if spec.get("hostNetwork"):
         _host_ports(spec)
+
+
+def _pod_resources(spec: Obj, resources: Obj) -> None:
+    """What a pod says of itself in part is completed from its containers (KEP-2837)."""
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    if not limits and not requests:
+        return
+    inner = {"spec": {field: spec.get(field) for field in ("containers", "initContainers")}}
+    had_limits = bool(limits)
+    for name, amount in quota.pod_limits(inner).items():
+        if is_huge(name) and name not in requests:
+            limits.setdefault(name, str(amount))
+    if limits:
+        for name, amount in quota.pod_requests(inner).items():
+            if name in POD_LEVEL:
+                requests.setdefault(name, str(amount))
+        for name, limit in limits.items():
+            if name in POD_LEVEL or is_huge(name):
+                requests.setdefault(name, limit)
+    if not had_limits:
+        every = (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
+        for name, amount in quota.pod_limits(inner).items():
+            if name in POD_LEVEL and all(name in (c["resources"].get("limits") or {}) for c in every):
+                limits.setdefault(name, str(amount))
+    for field, found in (("limits", limits), ("requests", requests)):
+        if found:
+            resources[field] = found
 
 
 def default_spec(spec: Obj) -> None:
@@ -51,8 +77,8 @@ def default_spec(spec: Obj) -> None:
         default_container(container)
     for volume in spec.get("volumes") or ():
         _volume(volume)
-    for constraint in spec.get("topologySpreadConstraints") or ():
-        fill(constraint, {"whenUnsatisfiable": "DoNotSchedule"})
+    for holder in (spec.get("resources"), {"limits": spec.get("overhead")}):
+        round_amounts(holder)
 
 
 def default_container(container: Obj) -> None:
@@ -66,10 +92,13 @@ def default_container(container: Obj) -> None:
     )
     if container.get("resources") is None:
         container["resources"] = {}
+    else:
+        round_amounts(container["resources"])
     for port in container.get("ports") or ():
         fill(port, {"protocol": "TCP"})
     for entry in container.get("env") or ():
         _field_reference(entry.get("valueFrom"))
+        _divisor(entry.get("valueFrom"))
     for field in ("livenessProbe", "readinessProbe", "startupProbe"):
         if (probe := container.get(field)) is not None:
             _probe(probe)
@@ -78,12 +107,21 @@ def default_container(container: Obj) -> None:
             _http(hook.get("httpGet"))
 
 
+def round_amounts(holder: Obj | None) -> None:
+    """Amounts of resources are whole thousandths, rounded up (SetDefaults_ResourceList)."""
+    for field in ("limits", "requests"):
+        for name, amount in ((holder or {}).get(field) or {}).items():
+            if amount[-1:] in ("u", "n"):
+                found = Quantity.parse(amount)
+                holder[field][name] = str(found._replace(nano=found.milli * 10**6))  # type: ignore[index]
+
+
 def pull_policy(image: str) -> str:
     """Always for :latest or no tag, IfNotPresent for a tag or digest."""
-    if "@" in image:
-        return "IfNotPresent"
-    _, colon, tag = image.rpartition("/")[2].partition(":")
-    return "Always" if not colon or tag == "latest" else "IfNotPresent"
+    plain, digest, _ = image.partition("@")
+    _, colon, tag = plain.rpartition("/")[2].partition(":")
+    latest = tag == "latest" if colon else bool(plain) and not digest
+    return "Always" if latest else "IfNotPresent"
 
 
 def _probe(probe: Obj) -> None:
@@ -126,22 +164,37 @@ def _host_ports(spec: Obj) -> None:
                 port["hostPort"] = port.get("containerPort")
 
 
+_SOURCE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
+    "secret": {"defaultMode": _MODE},
+    "configMap": {"defaultMode": _MODE},
+    "downwardAPI": {"defaultMode": _MODE},
+    "projected": {"defaultMode": _MODE},
+    "iscsi": {"iscsiInterface": "default"},
+    "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+    "azureDisk": {"cachingMode": "ReadWrite", "fsType": "ext4", "readOnly": False, "kind": "Shared"},
+    "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+}
+
+
+def default_source(holder: Obj) -> None:
+    """A volume source, of a pod or of a PersistentVolume."""
+    for field, defaults in _SOURCE_DEFAULTS.items():
+        if (source := holder.get(field)) is not None:
+            fill(source, defaults)
+    if (host := holder.get("hostPath")) is not None and host.get("type") is None:
+        host["type"] = ""
+
+
 def _volume(volume: Obj) -> None:
-    sources = [field for field in volume if field != "name"]
-    if not sources:
+    if not any(field != "name" for field in volume):
         volume["emptyDir"] = {}
         return
-    for field in ("secret", "configMap", "downwardAPI", "projected"):
-        if (source := volume.get(field)) is not None:
-            fill(source, {"defaultMode": _MODE})
+    default_source(volume)
     for item in (volume.get("downwardAPI") or {}).get("items") or ():
         _field_reference(item)
+        _divisor(item)
     for source in (volume.get("projected") or {}).get("sources") or ():
         _projection(source)
-    if (host := volume.get("hostPath")) is not None and host.get("type") is None:
-        host["type"] = ""
-    if (iscsi := volume.get("iscsi")) is not None:
-        fill(iscsi, {"iscsiInterface": "default"})
     template = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
     if template is not None:
         fill(template.setdefault("spec", {}), {"volumeMode": "Filesystem"})
@@ -149,8 +202,16 @@ def _volume(volume: Obj) -> None:
         fill(image, {"pullPolicy": pull_policy(image.get("reference") or "")})
 
 
+def _divisor(source: Obj | None) -> None:
+    """Go writes a divisor that nobody gave as "0"."""
+    reference = (source or {}).get("resourceFieldRef")
+    if reference is not None:
+        reference.setdefault("divisor", "0")
+
+
 def _projection(source: Obj) -> None:
     for item in (source.get("downwardAPI") or {}).get("items") or ():
         _field_reference(item)
-    if (token := source.get("serviceAccountToken")) is not None and not token.get("expirationSeconds"):
+        _divisor(item)
+    if (token := source.get("serviceAccountToken")) is not None and token.get("expirationSeconds") is None:
         token["expirationSeconds"] = 3600

@@ -6,7 +6,7 @@ from .. import names
 from ..errors import FieldError
 from ..objects import Obj, name_of
 from . import checks, meta, scaling
-from .pod_checks import tolerations
+from .affinity_checks import tolerations
 from .pod_defaults import fill
 from .strategy import Strategy
 from .workloads import count_or_percent

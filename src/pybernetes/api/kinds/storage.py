@@ -7,7 +7,7 @@ from ..errors import FieldError
 from ..objects import Obj
 from ..quantity import Quantity
 from . import checks, meta
-from .pod_checks import node_term
+from .affinity_checks import node_term
 from .pod_defaults import fill
 from .strategy import Strategy
 

@@ -201,7 +201,7 @@ def _bundle(bundle: Any, path: str) -> Problems:
 
 def _conditions(conditions: Sequence[Obj], path: str) -> Problems:
     if len(conditions) > _MOST_CONDITIONS:
-        yield FieldError("FieldValueTooMany", path, f"must have at most {_MOST_CONDITIONS} items")
+        yield FieldError.too_many(path, len(conditions), _MOST_CONDITIONS)
     for index, one in enumerate(conditions):
         where = f"{path}[{index}]"
         if not (one.get("expression") or "").strip():

@@ -70,6 +70,7 @@ def test_pull_policy_follows_the_tag(image, policy):
 def test_volume_defaults():
     found = accepted(
         pod(
+            serviceAccountName="default",
             volumes=[
                 {"name": "a"},
                 {"name": "b", "configMap": {"name": "c"}},
@@ -77,7 +78,7 @@ def test_volume_defaults():
                 {"name": "d", "hostPath": {"path": "/x"}},
                 {"name": "e", "downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
                 {"name": "f", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
-            ]
+            ],
         )
     )["spec"]["volumes"]
     assert found[0] == {"name": "a", "emptyDir": {}}
@@ -110,12 +111,12 @@ def test_the_old_name_of_the_account_is_mirrored():
         ({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}, ["spec.containers"]),
         (pod({"name": "A", "image": "b"}), ["spec.containers[0].name"]),
         (pod(os={}), ["spec.os.name"]),
-        (pod(os={"name": "plan9"}), ["spec.os.name"]),
-        (pod(hostPID=True, shareProcessNamespace=True), ["spec.shareProcessNamespace"]),
+        (pod(os={"name": "plan9"}), ["spec.os"]),
+        (pod(hostPID=True, shareProcessNamespace=True), ["spec.securityContext.shareProcessNamespace"]),
         (pod(securityContext={"seccompProfile": {}}), ["spec.securityContext.seccompProfile.type"]),
         (
             pod(securityContext={"seccompProfile": {"type": "Localhost"}, "fsGroupChangePolicy": "Never"}),
-            ["spec.securityContext.seccompProfile.localhostProfile", "spec.securityContext.fsGroupChangePolicy"],
+            ["spec.securityContext.fsGroupChangePolicy", "spec.securityContext.seccompProfile.localhostProfile"],
         ),
         (
             one(securityContext={"seccompProfile": {"type": "RuntimeDefault", "localhostProfile": "x"}}),
@@ -162,7 +163,7 @@ def test_the_old_name_of_the_account_is_mirrored():
             one(env=[{"name": "a", "valueFrom": {"configMapKeyRef": {"name": "c"}}}]),
             ["spec.containers[0].env[0].valueFrom.configMapKeyRef.key"],
         ),
-        (one(envFrom=[{}]), ["spec.containers[0].envFrom[0]"]),
+        (one(envFrom=[{}]), ["spec.containers[0].envFrom"]),
         (one(volumeMounts=[{"name": "v", "mountPath": "/x"}]), ["spec.containers[0].volumeMounts[0].name"]),
         (one(livenessProbe={}), ["spec.containers[0].livenessProbe"]),
         (
