@@ -1,16 +1,14 @@
-"""Namespace, Node, Lease, Event, ResourceQuota, LimitRange: what the cluster itself is made of."""
-
-from collections.abc import Iterator
-from typing import Any
+"""Namespace, Node, Lease, Event: what the cluster itself is made of."""
 
 from .. import names
 from ..errors import FieldError
-from ..objects import Obj, metadata, name_of, namespace_of
-from ..quantity import Quantity
+from ..objects import Obj, is_deleting, name_of, namespace_of
 from . import checks, meta
+from .affinity_checks import EFFECTS
+from .pod_defaults import round_to_millis
+from .resource_checks import amount
+from .rules import NOT_NEGATIVE, Problems, Table, at_least, distinct, follow, given, may
 from .strategy import Strategy
-
-Problems = Iterator[FieldError]
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 
@@ -21,8 +19,7 @@ class NamespaceStrategy(Strategy):
 
     def default(self, obj: Obj) -> None:
         if name := name_of(obj):
-            labels = obj["metadata"].setdefault("labels", {})
-            labels.setdefault(NAME_LABEL, name)
+            obj["metadata"].setdefault("labels", {})[NAME_LABEL] = name
 
     def reset_status(self, new: Obj) -> None:
         new["status"] = {"phase": "Active"}
@@ -37,16 +34,15 @@ class NamespaceStrategy(Strategy):
             new["spec"] = old.get("spec") or {}
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        finalizers = (new.get("spec") or {}).get("finalizers") or ()
-        for index, finalizer in enumerate(finalizers):
-            if finalizer != "kubernetes":
-                yield from checks.named(finalizer, f"spec.finalizers[{index}]", names.qualified)
-        if old is None:
-            return
-        if NAME_LABEL in (metadata(new).get("labels") or {}):
-            label = metadata(new)["labels"][NAME_LABEL]
-            if label != name_of(new):
-                yield FieldError.invalid("metadata.labels", label, f"must be {name_of(new)}")
+        if old is None or part == "finalize":
+            for index, finalizer in enumerate((new.get("spec") or {}).get("finalizers") or ()):
+                where = f"spec.finalizers[{index}]" if part else "spec.finalizers"
+                yield from meta.finalizer(finalizer, where)
+        elif part == "status":
+            phase, deleting = (new.get("status") or {}).get("phase") or "", is_deleting(new)
+            if phase != ("Terminating" if deleting else "Active"):
+                detail = f"may only be '{'Terminating' if deleting else 'Active'}' if `deletionTimestamp` is "
+                yield FieldError.invalid("status.Phase", phase, detail + ("not empty" if deleting else "empty"))
 
 
 class NodeStrategy(Strategy):
@@ -58,45 +54,89 @@ class NodeStrategy(Strategy):
         status = obj.setdefault("status", {})
         if status.get("capacity") and not status.get("allocatable"):
             status["allocatable"] = dict(status["capacity"])
+        for field in ("capacity", "allocatable"):
+            round_to_millis(status.get(field))
+        spec = obj.get("spec") or {}
+        if spec.get("podCIDR") and not spec.get("podCIDRs"):
+            spec["podCIDRs"] = [spec["podCIDR"]]
+        elif spec.get("podCIDRs") and not spec.get("podCIDR"):
+            spec["podCIDR"] = spec["podCIDRs"][0]
 
     def reset_status(self, new: Obj) -> None:
         new.setdefault("status", {})
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         spec: Obj = new.get("spec") or {}
-        yield from taints(spec.get("taints") or [], "spec.taints")
-        ranges = spec.get("podCIDRs") or []
-        for index, found in enumerate(ranges):
-            yield from checks.named(found, f"spec.podCIDRs[{index}]", names.cidr)
-        if spec.get("podCIDR") and ranges and ranges[0] != spec["podCIDR"]:
-            detail = "must be same as `podCIDR`"
-            yield FieldError.invalid("spec.podCIDRs[0]", ranges[0], detail)
+        yield from taints(spec.get("taints") or [], "metadata.taints")  # where Kubernetes says it is
         for field in ("capacity", "allocatable"):
-            yield from checks.amounts((new.get("status") or {}).get(field), f"status.{field}")
+            for name, value in ((new.get("status") or {}).get(field) or {}).items():
+                yield from amount(name, value, f"status.{field}.{name}")
+        yield from _ranges(spec)
         if old is not None:
-            before: Obj = old.get("spec") or {}
-            if before.get("podCIDRs") and before["podCIDRs"] != ranges:
-                detail = 'node updates may not change podCIDR except from "" to valid'
-                yield FieldError.forbidden("spec.podCIDRs", detail)
-            if before.get("providerID") and before["providerID"] != spec.get("providerID"):
-                detail = 'node updates may not change providerID except from "" to valid'
-                yield FieldError.forbidden("spec.providerID", detail)
+            addresses = (new.get("status") or {}).get("addresses") or []
+            yield from distinct(addresses, "status.addresses")
+            yield from _node_update(spec, old.get("spec") or {})
+
+
+def _ranges(spec: Obj) -> Problems:
+    found, path = spec.get("podCIDRs") or [], "spec.podCIDRs"
+    problems = [one for index, value in enumerate(found) for one in checks.named(value, f"{path}[{index}]", names.cidr)]
+    yield from problems
+    if spec.get("podCIDR") and found and found[0] != spec["podCIDR"]:
+        yield FieldError.invalid(f"{path}[0]", found[0], "must be same as `podCIDR`")
+    if len(found) < 2 or problems:
+        return
+    if len({":" in value for value in found}) < 2 or len(found) > 2:
+        yield FieldError.invalid(path, found, "may specify no more than one CIDR for each IP family")
+    yield from distinct(found, path)
+
+
+_FROM_NOTHING = 'except from "" to valid'
+
+
+def _node_update(spec: Obj, before: Obj) -> Problems:
+    if before.get("podCIDRs") and before["podCIDRs"] != (spec.get("podCIDRs") or []):
+        yield FieldError.forbidden("spec.podCIDRs", f"node updates may not change podCIDR {_FROM_NOTHING}")
+    if before.get("providerID") and before["providerID"] != spec.get("providerID"):
+        yield FieldError.forbidden("spec.providerID", f"node updates may not change providerID {_FROM_NOTHING}")
+    if (spec.get("externalID") or "") != (before.get("externalID") or ""):
+        yield FieldError.forbidden("spec.externalID", "may not be updated")
 
 
 def taints(found: list[Obj], path: str) -> Problems:
     seen: set[tuple[str, str]] = set()
     for index, taint in enumerate(found):
-        where = f"{path}[{index}]"
+        where, value, effect = f"{path}[{index}]", taint.get("value") or "", taint.get("effect") or ""
         yield from checks.named(taint.get("key") or "", f"{where}.key", names.qualified)
-        yield from checks.named(taint.get("value") or "", f"{where}.value", names.label_value)
-        yield from checks.one_of(
-            taint.get("effect"), f"{where}.effect", ("NoExecute", "NoSchedule", "PreferNoSchedule")
-        )
-        key = (taint.get("key") or "", taint.get("effect") or "")
+        if problems := list(names.label_value(value)):
+            yield FieldError.invalid(f"{where}.value", value, ";".join(problems))
+        if not effect:
+            yield FieldError.required(f"{where}.effect")
+        elif effect not in EFFECTS:
+            yield FieldError.not_supported(f"{where}.effect", effect, EFFECTS)
+        key = (taint.get("key") or "", effect)
         if key in seen:
             detail = "taints must be unique by key and effect pair"
-            yield FieldError("FieldValueDuplicate", where, detail, {"key": key[0], "effect": key[1]})
+            yield FieldError("FieldValueDuplicate", where, detail, taint)
         seen.add(key)
+
+
+_LEASE_STRATEGIES = ("OldestEmulationVersion",)
+
+
+def _lease_strategy(value: str, path: str) -> Problems:
+    """How the holder of a Lease is chosen: Kubernetes' own word, or one with a domain."""
+    if "/" in value:
+        yield from checks.named(value, path, names.qualified)
+    elif value not in _LEASE_STRATEGIES:
+        yield FieldError.not_supported(path, value, _LEASE_STRATEGIES)
+
+
+_LEASE: Table = {
+    "leaseDurationSeconds": may(at_least(1, "must be greater than 0")),
+    "leaseTransitions": may(NOT_NEGATIVE),
+    "strategy": given(_lease_strategy),
+}
 
 
 class LeaseStrategy(Strategy):
@@ -104,87 +144,70 @@ class LeaseStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         spec: Obj = new.get("spec") or {}
-        yield from checks.positive(spec.get("leaseDurationSeconds"), "spec.leaseDurationSeconds")
-        yield from checks.not_negative(spec.get("leaseTransitions"), "spec.leaseTransitions")
-        if "holderIdentity" in spec and not spec["holderIdentity"] and spec.get("strategy"):
-            yield FieldError.required("spec.holderIdentity", "must be specified when `strategy` is set")
+        yield from follow(spec, _LEASE, "spec")
+        if spec.get("preferredHolder") and not spec.get("strategy"):
+            detail = "may only be specified if `strategy` is defined"
+            yield FieldError.forbidden("spec.preferredHolder", detail)
 
 
 class EventStrategy(Strategy):
-    """Stored as core/v1, whichever version it came in."""
+    """Stored as core/v1, whichever version it came in; what is wrong is named by the fields of core/v1."""
 
     create_on_update = True
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         about: Obj = new.get("involvedObject") or new.get("regarding") or {}
-        field = "involvedObject" if "involvedObject" in new else "regarding"
         where, own = about.get("namespace") or "", namespace_of(new)
         if where != own and not (not where and own in ("default", "kube-system")):
-            yield FieldError.invalid(f"{field}.namespace", where, "does not match event.namespace")
-        if new.get("apiVersion") == "events.k8s.io/v1" and old is None:
-            yield from _new_event(new)
+            yield FieldError.invalid("involvedObject.namespace", where, "does not match event.namespace")
+        modern = new.get("apiVersion") == "events.k8s.io/v1"
+        if new.get("eventTime") or (modern and old is None):
+            yield from _new_event(new, modern=modern)
+        if modern and old is None:
+            yield from _only_new(new)
+        elif modern and old is not None:
+            for field in _FIXED_IN_EVENTS:
+                yield from meta.immutable(new.get(field), old.get(field), _CORE_NAMES.get(field, field))
 
 
-def _new_event(new: Obj) -> Problems:
-    for field in ("eventTime", "reportingController", "reportingInstance", "action", "reason"):
+_CORE_NAMES = {
+    "regarding": "involvedObject",
+    "note": "message",
+    "deprecatedSource": "source",
+    "deprecatedFirstTimestamp": "firstTimestamp",
+    "deprecatedLastTimestamp": "lastTimestamp",
+    "deprecatedCount": "count",
+}
+_FIXED_IN_EVENTS = (
+    *("regarding", "reason", "note", "deprecatedSource", "deprecatedFirstTimestamp", "deprecatedLastTimestamp"),
+    *("deprecatedCount", "type", "eventTime", "action", "related", "reportingController", "reportingInstance"),
+)
+_MOST_EVENT_TEXT, _MOST_EVENT_NOTE = 128, 1024
+
+
+def _new_event(new: Obj, *, modern: bool) -> Problems:
+    """An event that says who reports it and what was done (KEP-383)."""
+    reporter = "reportingController" if modern else "reportingComponent"
+    yield from checks.required(new, reporter, "")
+    if new.get(reporter):
+        yield from checks.named(new[reporter], reporter, names.qualified)
+    for field in ("reportingInstance", "action", "reason"):
         yield from checks.required(new, field, "")
-    for field, most in (("reportingInstance", 128), ("action", 128), ("reason", 128), ("note", 1024)):
-        if len(value := new.get(field) or "") > most:
-            yield FieldError.invalid(field, value, f"can have at most {most} characters")
-    yield from checks.one_of(new.get("type"), "type", ("Normal", "Warning"))
+        if len((new.get(field) or "").encode()) > _MOST_EVENT_TEXT:
+            yield FieldError.invalid(field, "", f"can have at most {_MOST_EVENT_TEXT} characters")
+    if len((new.get("note") or new.get("message") or "").encode()) > _MOST_EVENT_NOTE:
+        yield FieldError.invalid("message", "", f"can have at most {_MOST_EVENT_NOTE} characters")
 
 
-class ResourceQuotaStrategy(Strategy):
-    status = True
-
-    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        spec: Obj = new.get("spec") or {}
-        yield from checks.amounts(spec.get("hard"), "spec.hard")
-        known = ("BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass")
-        for scope in spec.get("scopes") or ():
-            if scope not in (*known, "Terminating", "VolumeAttributesClass"):
-                yield FieldError.invalid("spec.scopes", spec["scopes"], "unsupported scope")
-        if old is not None and (spec.get("scopes") or []) != ((old.get("spec") or {}).get("scopes") or []):
-            yield FieldError.invalid("spec.scopes", spec.get("scopes"), "field is immutable")
-        for field in ("hard", "used"):
-            yield from checks.amounts((new.get("status") or {}).get(field), f"status.{field}")
-
-
-class LimitRangeStrategy(Strategy):
-    create_on_update = True
-
-    def default(self, obj: Obj) -> None:
-        for item in (obj.get("spec") or {}).get("limits") or ():
-            if item.get("type") != "Container":
-                continue
-            limits, requests = item.setdefault("default", {}), item.setdefault("defaultRequest", {})
-            for name, amount in (item.get("max") or {}).items():
-                limits.setdefault(name, amount)
-            for name, amount in limits.items():
-                requests.setdefault(name, amount)
-            for name, amount in (item.get("min") or {}).items():
-                requests.setdefault(name, amount)
-
-    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        seen: set[str] = set()
-        for index, item in enumerate((new.get("spec") or {}).get("limits") or ()):
-            where = f"spec.limits[{index}]"
-            kind = item.get("type") or ""
-            if kind in seen:
-                yield FieldError.duplicate(f"{where}.type", kind)
-            seen.add(kind)
-            yield from _limits(item, where)
-
-
-_ORDER = ("min", "defaultRequest", "default", "max")
-
-
-def _limits(item: dict[str, Any], path: str) -> Problems:
-    """min <= defaultRequest <= default <= max, each where given."""
-    for resource in sorted({name for field in _ORDER for name in item.get(field) or {}}):
-        given = [(f, item[f][resource]) for f in _ORDER if resource in (item.get(f) or {})]
-        for (low, small), (high, large) in ((a, b) for i, a in enumerate(given) for b in given[i + 1 :]):
-            if Quantity.parse(small).nano > Quantity.parse(large).nano:
-                words = {"defaultRequest": "default request", "default": "default"}
-                names_of = f"{words.get(low, low)} value {small} is greater than {words.get(high, high)} value {large}"
-                yield FieldError.invalid(f"{path}.{low}[{resource}]", small, names_of)
+def _only_new(new: Obj) -> Problems:
+    """What the events.k8s.io group asks of a new event beyond."""
+    yield from checks.required(new, "eventTime", "")
+    if (series := new.get("series")) is not None:
+        if (series.get("count") or 0) < 2:
+            yield FieldError.invalid("series.count", "", "should be at least 2")
+        yield from checks.required(series, "lastObservedTime", "series")
+    if new.get("type") not in ("Normal", "Warning"):
+        yield FieldError.invalid("type", "", f"has invalid value: {new.get('type') or ''}")
+    for field in ("deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedCount", "deprecatedSource"):
+        if new.get(field):
+            yield FieldError.invalid(_CORE_NAMES[field], "", "needs to be unset")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from .. import names
 from ..errors import FieldError
-from ..objects import Obj, annotations_of
+from ..objects import Obj, annotations_of, decode
 from . import checks
 from .pod_defaults import fill
 from .strategy import Strategy
@@ -45,13 +45,10 @@ def _immutable(new: Obj, old: Obj, fields: tuple[str, ...]) -> Problems:
             yield FieldError.forbidden(field, _FIXED)
 
 
-_SECRET_KEYS = {
-    "kubernetes.io/dockercfg": (".dockercfg",),
-    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
-    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
-    "kubernetes.io/tls": ("tls.crt", "tls.key"),
-}
+_CERTIFICATE_KEYS = ("tls.crt", "tls.key")
+_DOCKER_KEYS = {"kubernetes.io/dockercfg": ".dockercfg", "kubernetes.io/dockerconfigjson": ".dockerconfigjson"}
 _ACCOUNT_NAME = "kubernetes.io/service-account.name"
+_REDACTED = "<secret contents redacted>"
 
 
 class SecretStrategy(Strategy):
@@ -68,18 +65,47 @@ class SecretStrategy(Strategy):
             yield from checks.named(key, f"data[{key}]", names.config_key)
         if _decoded_size(data) > _MOST_BYTES:
             yield FieldError.too_long("data", "", _MOST_BYTES)
-        for key in _SECRET_KEYS.get(kind, ()):
-            if key not in data:
-                yield FieldError.required(f"data[{key}]")
-        if kind == "kubernetes.io/service-account-token" and not annotations_of(new).get(_ACCOUNT_NAME):
-            yield FieldError.required(f"metadata.annotations[{_ACCOUNT_NAME}]")
-        if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
-            yield FieldError.required("data[username]")
-            yield FieldError.required("data[password]")
+        yield from _of_type(kind, new, data)
         if old is not None:
             if kind != old.get("type"):
                 yield FieldError.invalid("type", kind, "field is immutable")
             yield from _immutable(new, old, ("data",))
+
+
+def _of_type(kind: str, secret: Obj, data: Mapping[str, str]) -> Problems:
+    """What a Secret of a known type must hold."""
+    match kind:
+        case "kubernetes.io/service-account-token":
+            if not annotations_of(secret).get(_ACCOUNT_NAME):
+                yield FieldError.required(f"metadata.annotations[{_ACCOUNT_NAME}]")
+        case "kubernetes.io/dockercfg" | "kubernetes.io/dockerconfigjson":
+            yield from _docker(_DOCKER_KEYS[kind], data)
+        case "kubernetes.io/basic-auth":
+            if not {"username", "password"} & set(data):
+                yield FieldError.required("data[username]")
+                yield FieldError.required("data[password]")
+        case "kubernetes.io/ssh-auth":
+            if not data.get("ssh-privatekey"):
+                yield FieldError.required("data[ssh-privatekey]")
+        case "kubernetes.io/tls":
+            for key in _CERTIFICATE_KEYS:
+                if key not in data:
+                    yield FieldError.required(f"data[{key}]")
+
+
+def _docker(key: str, data: Mapping[str, str]) -> Problems:
+    if key not in data:
+        yield FieldError.required(f"data[{key}]")
+        return
+    try:
+        found = decode(base64.b64decode(data[key]))
+    except ValueError as error:
+        yield FieldError.invalid(f"data[{key}]", _REDACTED, str(error))
+        return
+    if found is not None and not isinstance(found, dict):
+        kind = {list: "array", str: "string", bool: "bool"}.get(type(found), "number")
+        detail = f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+        yield FieldError.invalid(f"data[{key}]", _REDACTED, detail)
 
 
 class ServiceAccountStrategy(Strategy):

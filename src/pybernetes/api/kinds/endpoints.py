@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from .. import names
 from ..errors import FieldError
-from ..objects import Obj
+from ..objects import Obj, labels_of
 from . import checks, meta
 from .pod_defaults import fill
 from .service_checks import unusual
@@ -15,6 +15,8 @@ Problems = Iterator[FieldError]
 _MOST_ENDPOINTS = 1000
 _MOST_PORTS = 20000
 _MOST_ADDRESSES = 100
+_MOST_TOPOLOGY = 16
+_MOST_HINTS = 8
 _FAMILIES = ("FQDN", "IPv4", "IPv6")
 
 
@@ -47,6 +49,8 @@ def _subset(subset: Obj, path: str) -> Problems:
             yield FieldError.required(f"{where}.name")
         yield from checks.port(port.get("port"), f"{where}.port")
         yield from checks.one_of(port.get("protocol"), f"{where}.protocol", checks.PROTOCOLS)
+        if (protocol := port.get("appProtocol")) is not None:
+            yield from checks.named(protocol, f"{where}.appProtocol", names.qualified)
 
 
 def _address(address: Obj, path: str) -> Problems:
@@ -57,7 +61,7 @@ def _address(address: Obj, path: str) -> Problems:
         yield from unusual(text, f"{path}.ip")
     if host := address.get("hostname"):
         yield from checks.named(host, f"{path}.hostname", names.label)
-    if node := address.get("nodeName"):
+    if (node := address.get("nodeName")) is not None:
         yield from checks.named(node, f"{path}.nodeName", names.subdomain)
 
 
@@ -76,6 +80,10 @@ class EndpointSliceStrategy(Strategy):
         for endpoint in obj["endpoints"]:
             if endpoint.get("conditions") is None:
                 endpoint["conditions"] = {}
+
+    def changed(self, new: Obj, old: Obj) -> bool:
+        """Labels count too: they say whose slice it is."""
+        return super().changed(new, old) or labels_of(new) != labels_of(old)
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         family = new.get("addressType") or ""
@@ -101,27 +109,45 @@ def _endpoint(endpoint: Obj, path: str, *, family: str) -> Problems:
         yield FieldError.too_many(f"{path}.addresses", len(addresses), _MOST_ADDRESSES)
     for index, address in enumerate(addresses):
         yield from _slice_address(address, f"{path}.addresses[{index}]", family=family)
-    if host := endpoint.get("hostname"):
+    if (host := endpoint.get("hostname")) is not None:
         yield from checks.named(host, f"{path}.hostname", names.label)
-    if node := endpoint.get("nodeName"):
+    if (node := endpoint.get("nodeName")) is not None:
         yield from checks.named(node, f"{path}.nodeName", names.subdomain)
-    zones = (endpoint.get("hints") or {}).get("forZones") or []
-    if len(zones) > 8:
-        yield FieldError.too_many(f"{path}.hints.forZones", len(zones), 8)
-    for index, zone in enumerate(zones):
-        yield from checks.named(zone.get("name") or "", f"{path}.hints.forZones[{index}].name", names.label_value)
+    yield from _topology(endpoint.get("deprecatedTopology") or {}, f"{path}.deprecatedTopology")
+    hints: Obj = endpoint.get("hints") or {}
+    for field in ("forZones", "forNodes"):
+        yield from _hints(hints.get(field) or [], f"{path}.hints.{field}")
+
+
+def _topology(found: Obj, path: str) -> Problems:
+    if len(found) > _MOST_TOPOLOGY:
+        yield FieldError.too_many(path, len(found), _MOST_TOPOLOGY)
+    yield from meta.labels(found, path)
+    if "kubernetes.io/hostname" in found:
+        yield FieldError.forbidden(f"{path}[kubernetes.io/hostname]", "may not be set, use nodeName instead")
+
+
+def _hints(found: list[Obj], path: str) -> Problems:
+    if len(found) > _MOST_HINTS:
+        yield FieldError.too_many(path, len(found), _MOST_HINTS)
+        return
+    for index, hint in enumerate(found):
+        yield from checks.named(hint.get("name") or "", f"{path}[{index}].name", names.label_value)
+    yield from checks.unique((hint.get("name") for hint in found), lambda index: f"{path}[{index}].name")
 
 
 def _slice_address(address: str, path: str, *, family: str) -> Problems:
     if family == "FQDN":
-        yield from checks.named(address, path, names.subdomain)
+        yield from checks.named(address.removesuffix("."), path, names.subdomain)
+        if "." not in address.removesuffix("."):
+            yield FieldError.invalid(path, address, "should be a domain with at least two segments separated by dots")
         return
     if family not in _FAMILIES:
         return
     want = 4 if family == "IPv4" else 6
     found = names.address(address)
     if found is None or found.version != want:
-        yield FieldError.invalid(path, address, f"must be an {family} address")
+        yield FieldError.invalid(path, address, f"must be a valid {family} address")
     else:
         yield from unusual(address, path)
 
@@ -139,5 +165,5 @@ def _ports(ports: list[Obj]) -> Problems:
         yield from checks.one_of(port.get("protocol"), f"{where}.protocol", checks.PROTOCOLS)
         if port.get("port") is not None:
             yield from checks.port(port["port"], f"{where}.port")
-        if protocol := port.get("appProtocol"):
+        if (protocol := port.get("appProtocol")) is not None:
             yield from checks.named(protocol, f"{where}.appProtocol", names.qualified)

@@ -106,13 +106,23 @@ def _owners(owners: Iterable[Obj], path: str) -> Problems:
 
 def _finalizers(finalizers: Iterable[str], path: str) -> Problems:
     found = list(finalizers)
-    for index, finalizer in enumerate(found):
-        yield from (FieldError.invalid(path, finalizer, text) for text in names.qualified(finalizer))
-        if "/" not in finalizer and finalizer not in _FORBIDDEN_FINALIZERS:
-            text = "name is neither a standard finalizer name nor is it fully qualified"
-            yield FieldError.invalid(f"{path}[{index}]", finalizer, text)
+    for name in found:
+        yield from (FieldError.invalid(path, name, text) for text in names.qualified(name))
     if "orphan" in found and "foregroundDeletion" in found:
         yield FieldError.invalid(path, found, "finalizer orphan and foregroundDeletion cannot be both set")
+    for index, name in enumerate(found):
+        yield from _standard(name, f"{path}[{index}]")
+
+
+def finalizer(name: str, path: str) -> Problems:
+    """One finalizer of a namespace's spec."""
+    yield from (FieldError.invalid(path, name, text) for text in names.qualified(name))
+    yield from _standard(name, path)
+
+
+def _standard(name: str, path: str) -> Problems:
+    if "/" not in name and name not in _FORBIDDEN_FINALIZERS:
+        yield FieldError.invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified")
 
 
 def _update(new: Obj, old: Obj, path: str) -> Problems:

@@ -108,12 +108,17 @@ def default_container(container: Obj) -> None:
 
 
 def round_amounts(holder: Obj | None) -> None:
-    """Amounts of resources are whole thousandths, rounded up (SetDefaults_ResourceList)."""
+    """Limits and requests are whole thousandths, rounded up."""
     for field in ("limits", "requests"):
-        for name, amount in ((holder or {}).get(field) or {}).items():
-            if amount[-1:] in ("u", "n"):
-                found = Quantity.parse(amount)
-                holder[field][name] = str(found._replace(nano=found.milli * 10**6))  # type: ignore[index]
+        round_to_millis((holder or {}).get(field))
+
+
+def round_to_millis(amounts: dict[str, str] | None) -> None:
+    """A ResourceList as Kubernetes keeps one (SetDefaults_ResourceList)."""
+    for name, amount in (amounts or {}).items():
+        if amounts is not None and amount[-1:] in ("u", "n"):
+            found = Quantity.parse(amount)
+            amounts[name] = str(found._replace(nano=found.milli * 10**6))
 
 
 def pull_policy(image: str) -> str:

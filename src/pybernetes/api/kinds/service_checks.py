@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from .. import names
 from ..errors import FieldError
-from ..objects import Obj
+from ..objects import Obj, annotations_of
 from . import checks, meta
 
 Problems = Iterator[FieldError]
@@ -59,22 +59,12 @@ def service_spec(spec: Obj) -> Problems:
 
 def _by_type(spec: Obj, path: str) -> Problems:
     match spec.get("type"):
-        case "LoadBalancer":
-            for index, port in enumerate(spec.get("ports") or ()):
-                if port.get("port") == 10250:
-                    detail = "may not expose port 10250 externally since it is used by kubelet"
-                    yield FieldError.invalid(f"{path}.ports[{index}]", port["port"], detail)
+        case "LoadBalancer" | "NodePort":
             if is_headless(spec):
-                yield FieldError.invalid(
-                    f"{path}.clusterIPs[0]", NONE, "may not be set to 'None' for LoadBalancer services"
-                )
-        case "NodePort":
-            if is_headless(spec):
-                yield FieldError.invalid(
-                    f"{path}.clusterIPs[0]", NONE, "may not be set to 'None' for NodePort services"
-                )
+                detail = f"may not be set to 'None' for {spec['type']} services"
+                yield FieldError.invalid(f"{path}.clusterIPs[0]", NONE, detail)
         case "ExternalName":
-            for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            for field in ("clusterIPs", "ipFamilies", "ipFamilyPolicy"):
                 if spec.get(field):
                     yield FieldError.forbidden(f"{path}.{field}", "may not be set for ExternalName services")
             target = (spec.get("externalName") or "").removesuffix(".")
@@ -100,14 +90,10 @@ def _ports(spec: Obj, path: str) -> Problems:
         yield from checks.port(port.get("port"), f"{where}.port")
         yield from checks.one_of(port.get("protocol"), f"{where}.protocol", checks.PROTOCOLS)
         yield from checks.port_or_name(port.get("targetPort"), f"{where}.targetPort")
-        if protocol := port.get("appProtocol"):
+        if (protocol := port.get("appProtocol")) is not None:
             yield from checks.named(protocol, f"{where}.appProtocol", names.qualified)
-        if port.get("nodePort"):
-            if spec.get("type") not in ("NodePort", "LoadBalancer"):
-                detail = f"may not be used when `type` is '{spec.get('type')}'"
-                yield FieldError.forbidden(f"{where}.nodePort", detail)
-            else:
-                yield from checks.port(port["nodePort"], f"{where}.nodePort")
+        if port.get("nodePort") and spec.get("type") == "ClusterIP":
+            yield FieldError.forbidden(f"{where}.nodePort", "may not be used when `type` is 'ClusterIP'")
     yield from _twice(ports, path)
 
 
@@ -126,17 +112,24 @@ def _twice(ports: list[Obj], path: str) -> Problems:
 
 
 def _affinity(spec: Obj, path: str) -> Problems:
-    affinity = spec.get("sessionAffinity")
+    affinity, where = spec.get("sessionAffinity"), f"{path}.sessionAffinityConfig"
     yield from checks.one_of(affinity, f"{path}.sessionAffinity", ("ClientIP", "None"))
     config = spec.get("sessionAffinityConfig")
-    if affinity == "ClientIP":
-        seconds = ((config or {}).get("clientIP") or {}).get("timeoutSeconds")
-        where = f"{path}.sessionAffinityConfig.clientIP.timeoutSeconds"
-        if seconds is not None and not 0 < seconds <= _MOST_AFFINITY_SECONDS:
-            yield FieldError.invalid(where, seconds, f"must be greater than 0 and less than {_MOST_AFFINITY_SECONDS}")
-    elif config is not None:
-        detail = "must not be set when session affinity is None"
-        yield FieldError.forbidden(f"{path}.sessionAffinityConfig", detail)
+    if affinity == "None" and config is not None:
+        yield FieldError.forbidden(where, "must not be set when session affinity is None")
+    if affinity != "ClientIP":
+        return
+    needed = "when session affinity type is ClientIP"
+    seconds = ((config or {}).get("clientIP") or {}).get("timeoutSeconds")
+    if config is None:
+        yield FieldError.required(where, needed)
+    elif config.get("clientIP") is None:
+        yield FieldError.required(f"{where}.clientIP", needed)
+    elif seconds is None:
+        yield FieldError.required(f"{where}.clientIP.timeoutSeconds", needed)
+    elif not 0 < seconds <= _MOST_AFFINITY_SECONDS:
+        detail = f"must be greater than 0 and less than {_MOST_AFFINITY_SECONDS}"
+        yield FieldError.invalid(f"{where}.clientIP.timeoutSeconds", seconds, detail)
 
 
 def _external_ips(spec: Obj, path: str) -> Problems:
@@ -154,7 +147,7 @@ def unusual(address: str, path: str) -> Problems:
     if found is None:
         return
     if found.is_unspecified:
-        yield FieldError.invalid(path, address, "may not be unspecified (0.0.0.0 or ::)")
+        yield FieldError.invalid(path, address, f"may not be unspecified ({address})")
     if found.is_loopback:
         yield FieldError.invalid(path, address, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
     if found.is_link_local:
@@ -178,7 +171,7 @@ def _traffic(spec: Obj, path: str) -> Problems:
     if (check := spec.get("healthCheckNodePort")) and not has_health_check_port(spec):
         detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         yield FieldError.invalid(f"{path}.healthCheckNodePort", check, detail)
-    if kind in ("ClusterIP", "NodePort", "LoadBalancer"):
+    if kind in ("ClusterIP", "NodePort", "LoadBalancer") or spec.get("internalTrafficPolicy"):
         yield from checks.one_of(
             spec.get("internalTrafficPolicy"), f"{path}.internalTrafficPolicy", ("Cluster", "Local")
         )
@@ -187,15 +180,34 @@ def _traffic(spec: Obj, path: str) -> Problems:
         for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
             if spec.get(field) is not None:
                 yield FieldError.forbidden(f"{path}.{field}", "may only be used when `type` is 'LoadBalancer'")
-    elif balancer := spec.get("loadBalancerClass"):
+    elif (balancer := spec.get("loadBalancerClass")) is not None:
         yield from checks.named(balancer, f"{path}.loadBalancerClass", names.qualified)
+
+
+_SOURCES_NOTE = "service.beta.kubernetes.io/load-balancer-source-ranges"
+_NOT_BALANCED = "may only be used when `type` is 'LoadBalancer'"
+_HINTS_NOTE, _MODE_NOTE = "service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode"
+
+
+def annotations(service: Obj) -> Problems:
+    """The two annotations of a Service that stand for fields."""
+    notes, spec = annotations_of(service), service.get("spec") or {}
+    if _MODE_NOTE in notes and _HINTS_NOTE in notes and notes[_MODE_NOTE] != notes[_HINTS_NOTE]:
+        detail = f"must match annotations[{_HINTS_NOTE}] when both are specified"
+        yield FieldError.invalid(f"metadata.annotations[{_MODE_NOTE}]", notes[_MODE_NOTE], detail)
+    if _SOURCES_NOTE in notes and not spec.get("loadBalancerSourceRanges"):
+        where = f"metadata.annotations[{_SOURCES_NOTE}]"
+        if spec.get("type") != "LoadBalancer":
+            yield FieldError.forbidden(where, _NOT_BALANCED)
+        for found in notes[_SOURCES_NOTE].split(",") if notes[_SOURCES_NOTE].strip() else ():
+            yield from checks.named(found.strip(), where, names.cidr)
 
 
 def _sources(spec: Obj, path: str) -> Problems:
     ranges = spec.get("loadBalancerSourceRanges") or []
-    where = f"{path}.loadBalancerSourceRanges"
+    where = f"{path}.LoadBalancerSourceRanges"  # so it is in Kubernetes' own errors
     if ranges and spec.get("type") != "LoadBalancer":
-        yield FieldError.forbidden(where, "may only be used when `type` is 'LoadBalancer'")
+        yield FieldError.forbidden(where, _NOT_BALANCED)
     for index, found in enumerate(ranges):
         yield from checks.named(found.strip(), f"{where}[{index}]", names.cidr)
 
@@ -205,74 +217,114 @@ def _cluster_ips(spec: Obj, path: str) -> Problems:
     if spec.get("type") == "ExternalName":
         return
     one, many, families = spec.get("clusterIP") or "", spec.get("clusterIPs") or [], spec.get("ipFamilies") or []
-    policy = spec.get("ipFamilyPolicy")
+    where, policy = f"{path}.clusterIPs", spec.get("ipFamilyPolicy")
+    if one and not many:
+        yield FieldError.required(where)
+    elif one and many[0] != one:
+        yield FieldError.invalid(where, many, "first value must match `clusterIP`")
+    elif many and not one:
+        yield FieldError.invalid(where, many, "must be empty when `clusterIP` is not specified")
+    yield from _families(families, f"{path}.ipFamilies")
     yield from checks.one_of_if_set(
         policy, f"{path}.ipFamilyPolicy", ("PreferDualStack", "RequireDualStack", "SingleStack")
     )
-    yield from _families(families, f"{path}.ipFamilies")
-    if one and not many:
-        yield FieldError.required(f"{path}.clusterIPs")
-    elif many and many[0] != one:
-        yield FieldError.invalid(f"{path}.clusterIPs", many, "first value must match `clusterIP`")
-    for index, address in enumerate(many):
-        where = f"{path}.clusterIPs[{index}]"
-        if address == NONE and index > 0:
-            yield FieldError.invalid(where, address, "must be empty or a valid IP address" if len(many) > 1 else "")
-        elif address != NONE:
-            yield from checks.named(address, where, names.ip)
-            yield from _of_family(address, families, index, where)
+    problems = list(_addresses(many, where))
+    yield from problems
     if len(many) > 2:
-        yield FieldError.invalid(f"{path}.clusterIPs", many, "may only hold up to 2 values")
-    elif policy == "SingleStack" and len(many) > 1:
-        detail = "may be 'RequireDualStack' or 'PreferDualStack' when multiple `clusterIPs` are specified"
-        yield FieldError.invalid(f"{path}.ipFamilyPolicy", policy, detail)
+        yield FieldError.invalid(where, many, "may only hold up to 2 values")
+    if problems:
+        return
+    if len(many) > 1 and len({":" in address for address in many}) < 2:
+        yield FieldError.invalid(where, many, "may specify no more than one IP for each IP family")
+    if not is_headless(spec):
+        for index, address in enumerate(many):
+            yield from _of_family(address, families, index, f"{where}[{index}]")
+
+
+def _addresses(many: list[str], path: str) -> Problems:
+    for index, address in enumerate(many):
+        if index or address != NONE:
+            yield from checks.named(address, f"{path}[{index}]", names.ip)
+        elif len(many) > 1:
+            yield FieldError.invalid(path, many, "'None' must be the first and only value")
 
 
 def _families(families: list[str], path: str) -> Problems:
     for index, family in enumerate(families):
         if family not in ("IPv4", "IPv6"):
             yield FieldError.not_supported(f"{path}[{index}]", family, ("IPv4", "IPv6"))
-        elif family in families[:index]:
+        if family in families[:index]:
             yield FieldError.duplicate(f"{path}[{index}]", family)
 
 
 def _of_family(address: str, families: list[str], index: int, path: str) -> Problems:
-    if any(names.ip(address)) or index >= len(families):
+    if index < len(families) and ("IPv6" if ":" in address else "IPv4") != families[index]:
+        detail = f"expected an {families[index]} value as indicated by `ipFamilies[{index}]`"
+        yield FieldError.invalid(path, address, detail)
+
+
+def load_balancer(status: Obj, kind: str) -> Problems:
+    """status.loadBalancer of a Service of this type."""
+    found = status.get("ingress") or ()
+    if found and kind != "LoadBalancer":
+        detail = "may only be used when `spec.type` is 'LoadBalancer'"
+        yield FieldError.forbidden("status.loadBalancer.ingress", detail)
         return
-    if ("IPv6" if ":" in address else "IPv4") != families[index]:
-        yield FieldError.invalid(
-            path, address, f"expected an {families[index]} value as indicated by `ipFamilies[{index}]`"
-        )
-
-
-def load_balancer(status: Obj) -> Problems:
-    for index, ingress in enumerate(status.get("ingress") or ()):
-        where = f"status.loadBalancer.ingress[{index}]"
+    for index, ingress in enumerate(found):
+        where, mode = f"status.loadBalancer.ingress[{index}]", ingress.get("ipMode")
         if ingress.get("ip"):
             yield from checks.named(ingress["ip"], f"{where}.ip", names.ip)
-            yield from checks.one_of_if_set(ingress.get("ipMode"), f"{where}.ipMode", ("Proxy", "VIP"))
-        elif ingress.get("ipMode"):
-            detail = "may not be specified when `ip` is not set"
-            yield FieldError.forbidden(f"{where}.ipMode", detail)
-        if host := ingress.get("hostname"):
-            yield from checks.named(host, f"{where}.hostname", names.subdomain)
+            if mode is None:
+                yield FieldError.required(f"{where}.ipMode", "must be specified when `ip` is set")
+        if mode is not None and not ingress.get("ip"):
+            yield FieldError.forbidden(f"{where}.ipMode", "may not be specified when `ip` is not set")
+        elif mode not in (None, "Proxy", "VIP"):
+            yield FieldError.not_supported(f"{where}.ipMode", mode, ("Proxy", "VIP"))
+        yield from ingress_host(ingress.get("hostname") or "", f"{where}.hostname")
+
+
+def ingress_host(host: str, path: str) -> Problems:
+    """The name that a load balancer is reached by."""
+    if host:
+        yield from checks.named(host, path, names.subdomain)
+        if names.address(host) is not None:
+            yield FieldError.invalid(path, host, "must be a DNS name, not an IP address")
+
+
+_FIXED = "may not change once set"
 
 
 def service_update(spec: Obj, before: Obj) -> Problems:
     """The first cluster IP stays for as long as the type has one; the second may come and go."""
-    if has_cluster_ip(spec) and has_cluster_ip(before):
-        old, new = before.get("clusterIPs") or [], spec.get("clusterIPs") or []
-        if before.get("clusterIP") and spec.get("clusterIP") != before["clusterIP"]:
-            yield FieldError.invalid("spec.clusterIPs[0]", new, "may not change once set")
-        if len(old) > 1 and len(new) > 1 and old[1] != new[1]:
-            yield FieldError.invalid("spec.clusterIPs[1]", new, "may not change once set")
-        kept, families = before.get("ipFamilies") or [], spec.get("ipFamilies") or []
-        if kept and families and kept[0] != families[0]:
-            yield FieldError.invalid("spec.ipFamilies[0]", families, "may not change once set")
-    if (
-        spec.get("type") == before.get("type") == "LoadBalancer"
-        and before.get("loadBalancerClass")
-        and spec.get("loadBalancerClass") != before["loadBalancerClass"]
-    ):
-        detail = "may not change once set"
-        yield FieldError.invalid("spec.loadBalancerClass", spec.get("loadBalancerClass"), detail)
+    both = (spec, before)
+    if not any(one.get("type") == "ExternalName" for one in both) and not all(map(is_headless, both)):
+        yield from _addresses_update(spec, before)
+        if not any(map(is_headless, both)):
+            yield from _families_update(spec, before)
+    balanced = all(one.get("type") == "LoadBalancer" for one in both)
+    if balanced and spec.get("loadBalancerClass") != before.get("loadBalancerClass"):
+        yield FieldError.invalid("spec.loadBalancerClass", spec.get("loadBalancerClass"), _FIXED)
+    if all(map(has_health_check_port, both)) and spec.get("healthCheckNodePort") != before.get("healthCheckNodePort"):
+        yield FieldError.forbidden("spec.healthCheckNodePort", "field is immutable")
+
+
+def _addresses_update(spec: Obj, before: Obj) -> Problems:
+    old, new = before.get("clusterIPs") or [], spec.get("clusterIPs") or []
+    if old and not new:
+        yield FieldError.invalid("spec.clusterIPs[0]", new, "primary clusterIP can not be unset")
+    for index, (was, now) in enumerate(zip(old, new, strict=False)):
+        if was != now and (index == 0 or len(old) == len(new)):
+            yield FieldError.invalid(f"spec.clusterIPs[{index}]", new, _FIXED)
+    if len(old) > len(new) == 1 and spec.get("ipFamilyPolicy") != "SingleStack":
+        detail = "must be set to 'SingleStack' when releasing the secondary clusterIP"
+        yield FieldError.invalid("spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), detail)
+
+
+def _families_update(spec: Obj, before: Obj) -> Problems:
+    old, new = before.get("ipFamilies") or [], spec.get("ipFamilies") or []
+    for index, (was, now) in enumerate(zip(old, new, strict=False)):
+        if was != now and (index == 0 or len(old) == len(new)):
+            yield FieldError.invalid("spec.ipFamilies[0]", new, _FIXED)
+    if len(old) > len(new) == 1 and spec.get("ipFamilyPolicy") != "SingleStack":
+        detail = "must be set to 'SingleStack' when releasing the secondary ipFamily"
+        yield FieldError.invalid("spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), detail)

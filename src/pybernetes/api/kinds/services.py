@@ -7,6 +7,7 @@ from ..objects import Obj
 from . import meta
 from .pod_defaults import fill
 from .service_checks import (
+    annotations,
     external_traffic,
     has_cluster_ip,
     has_health_check_port,
@@ -31,8 +32,9 @@ class ServiceStrategy(Strategy):
         if spec["sessionAffinity"] == "None":
             spec.pop("sessionAffinityConfig", None)
         elif spec["sessionAffinity"] == "ClientIP":
-            config = spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {})
-            config.setdefault("timeoutSeconds", 10800)
+            found = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+            if found.get("timeoutSeconds") is None:
+                spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": 10800}}
         for port in spec.get("ports") or ():
             fill(port, {"protocol": "TCP"})
             if port.get("targetPort") in (None, "", 0):
@@ -43,9 +45,9 @@ class ServiceStrategy(Strategy):
             fill(spec, {"internalTrafficPolicy": "Cluster"})
         if spec["type"] == "LoadBalancer":
             fill(spec, {"allocateLoadBalancerNodePorts": True})
-        for ingress in ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ():
-            if ingress.get("ip"):
-                fill(ingress, {"ipMode": "VIP"})
+            for ingress in ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ():
+                if ingress.get("ip"):
+                    fill(ingress, {"ipMode": "VIP"})
 
     def reset_status(self, new: Obj) -> None:
         new["status"] = {"loadBalancer": {}}
@@ -66,9 +68,11 @@ class ServiceStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":
-            yield from load_balancer((new.get("status") or {}).get("loadBalancer") or {})
+            kind = (new.get("spec") or {}).get("type") or ""
+            yield from load_balancer((new.get("status") or {}).get("loadBalancer") or {}, kind)
             return
         spec: Obj = new.get("spec") or {}
+        yield from annotations(new)
         yield from service_spec(spec)
         if old is not None:
             yield from service_update(spec, old.get("spec") or {})

