@@ -7,13 +7,15 @@ the resource table. Clients read: the PATCH operations' x-kubernetes-group-versi
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
+from . import openapi_builtin, openapi_custom
 from .objects import Obj, decode, encode
+from .openapi_builtin import documents, release
 from .resources import Resource, Subresource, definition_of
-from .schema import DEFINITIONS, OBJECT_META
-from .scheme import Scheme
+from .scheme import Entry, Scheme
+
+__all__ = ["document", "hash_of", "index", "path_of", "release"]
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _PATCHES = (
@@ -24,18 +26,6 @@ _CUSTOM_PATCHES = ("application/apply-patch+yaml", "application/json-patch+json"
 _MEDIA = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 _METHODS = {"get": "get", "list": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete"}
 _ACTIONS = {"create": "post", "update": "put"}
-
-
-@cache
-def _documents() -> Mapping[str, Mapping[str, str]]:
-    found: Mapping[str, Mapping[str, str]] = decode((DEFINITIONS / "index.json").read_bytes())["documents"]
-    return found
-
-
-@cache
-def release() -> str:
-    """The Kubernetes release the definitions are of: "1.37.0"."""
-    return str(decode((DEFINITIONS / "index.json").read_bytes())["release"])
 
 
 def path_of(group: str, version: str) -> str:
@@ -55,12 +45,18 @@ def index(scheme: Scheme) -> Obj:
 
 def hash_of(scheme: Scheme, group: str, version: str) -> str:
     """Changes whenever the document does: its ETag."""
-    builtin = _documents().get(path_of(group, version), {}).get("hash", "")
+    builtin = documents().get(path_of(group, version), {}).get("hash", "")
     rows = scheme.in_version(group, version)
     if not any(row.custom for row in rows):
         return builtin or hashlib.sha256(path_of(group, version).encode()).hexdigest()[:32].upper()
-    schemas = [[row.plural, row.kind, scheme.entry(row).openapi] for row in rows]
-    return hashlib.sha256(builtin.encode() + encode(schemas)).hexdigest()[:32].upper()
+    told = "".join(f"{row!r}{_hash(scheme.entry(row))}" for row in rows)
+    return hashlib.sha256(f"{builtin}{told}".encode()).hexdigest()[:32].upper()
+
+
+def _hash(entry: Entry) -> str:
+    if not entry.openapi_hash:
+        entry.openapi_hash = hashlib.sha256(encode(entry.openapi)).hexdigest()
+    return entry.openapi_hash
 
 
 def document(scheme: Scheme, group: str, version: str) -> bytes | None:
@@ -75,48 +71,14 @@ def document(scheme: Scheme, group: str, version: str) -> bytes | None:
 
 
 def _schemas(scheme: Scheme, rows: list[Resource]) -> bytes:
-    builtin = _documents().get(path_of(rows[0].group, rows[0].version))
-    text = (DEFINITIONS / builtin["file"]).read_bytes() if builtin else b"{}"
-    custom = {row.definition: _custom(scheme, row) for row in rows if row.custom}
-    if not custom:
+    text = openapi_builtin.schemas(path_of(rows[0].group, rows[0].version))
+    if not any(row.custom for row in rows):
         return text
-    schemas: Obj = decode(text) or _meta_schemas()
+    found: Obj = openapi_builtin.shared() | decode(text)
     for row in rows:
         if row.custom:
-            schemas[row.definition] = custom[row.definition]
-            schemas[f"{row.definition}List"] = _list_schema(row)
-    return encode(schemas)
-
-
-def _meta_schemas() -> Obj:
-    """The shared definitions, taken from a small built-in document."""
-    found: Obj = decode((DEFINITIONS / _documents()["apis/coordination.k8s.io/v1"]["file"]).read_bytes())
-    return {name: value for name, value in found.items() if name.startswith("io.k8s.apimachinery.")}
-
-
-def _custom(scheme: Scheme, row: Resource) -> Obj:
-    schema: Obj = dict(scheme.entry(row).openapi or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
-    text = {"type": "string"}
-    own = {"apiVersion": text, "kind": text, "metadata": {"allOf": [{"$ref": _ref(OBJECT_META)}]}}
-    schema["properties"] = dict(schema.get("properties") or {}) | own
-    schema["x-kubernetes-group-version-kind"] = [_gvk(row.group, row.version, row.kind)]
-    return schema
-
-
-def _list_schema(row: Resource) -> Obj:
-    text = {"type": "string"}
-    items = {"type": "array", "items": {"$ref": _ref(row.definition)}}
-    return {
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "apiVersion": text,
-            "kind": text,
-            "metadata": {"$ref": _ref(f"{_META}.ListMeta")},
-            "items": items,
-        },
-        "x-kubernetes-group-version-kind": [_gvk(row.group, row.version, row.list_kind)],
-    }
+            found |= openapi_custom.schemas(row, dict(scheme.entry(row).openapi or {}))
+    return encode(found)
 
 
 def _ref(name: str) -> str:
@@ -221,7 +183,7 @@ def _answer(row: Resource, verb: str, part: Subresource | None) -> str:
     if verb in ("delete", "deletecollection"):
         return f"{_META}.Status"
     if part is None or (part.kind == row.kind and part.name != "log"):
-        return f"{row.definition}List" if verb == "list" else row.definition
+        return row.list_definition if verb == "list" else row.definition
     if part.name == "log" or part.kind.endswith("Options"):
         return ""
     return definition_of(part.group or row.group, part.version or row.version, part.kind)

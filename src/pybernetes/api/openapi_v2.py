@@ -8,7 +8,7 @@ Field numbers: github.com/google/gnostic-models, OpenAPIv2.proto.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import openapi
+from . import openapi, openapi_custom
 from .objects import Obj, decode, encode
 from .scheme import Scheme
 
@@ -33,6 +33,9 @@ def document(scheme: Scheme) -> Obj:
                     definitions[name] = _schema(schema)
             for path, item in whole["paths"].items():
                 paths[path] = _item(item)
+            for row in scheme.in_version(group.name, version):
+                if row.custom:
+                    definitions |= openapi_custom.schemas(row, dict(scheme.entry(row).openapi or {}), v2=True)
     return {"swagger": "2.0", "info": info, "paths": paths, "definitions": definitions}
 
 

@@ -61,6 +61,8 @@ class Resource:
     stored_as: "Resource | None" = None
     custom: bool = False
     """True for a row that a CustomResourceDefinition added at run time."""
+    list_name: str = ""
+    """The kind of its lists where it is not the kind and "List" (a custom row may say so)."""
     columns: tuple[PrinterColumn, ...] = ()
     """Of a custom row; without any its objects are shown by name and age."""
 
@@ -71,7 +73,12 @@ class Resource:
 
     @property
     def list_kind(self) -> str:
-        return f"{self.kind}List"
+        return self.list_name or f"{self.kind}List"
+
+    @property
+    def list_definition(self) -> str:
+        """The schema of its lists, beside that of its objects."""
+        return f"{self.definition.removesuffix(self.kind)}{self.list_kind}"
 
     @property
     def qualified(self) -> str:

@@ -38,6 +38,8 @@ class Entry:
     """None: the custom row's schema or the built-in definition, compiled at the first use."""
     openapi: Mapping[str, Any] | None = None
     """A custom row's schema for the OpenAPI document."""
+    openapi_hash: str = ""
+    """Of that schema; worked out when first asked for."""
     conversion: Conversion | None = None
     """To and from the stored version; None when it is the same."""
     conform: Conform | None = None

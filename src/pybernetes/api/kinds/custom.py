@@ -160,6 +160,7 @@ def _row(crd: Obj, version: Obj, storage: Resource | None) -> Resource:
         selectable=tuple(one["jsonPath"].removeprefix(".") for one in version.get("selectableFields") or ()),
         stored_as=storage,
         custom=True,
+        list_name=names.get("listKind") or "",
         columns=tuple(_columns(version)),
     )
 
