@@ -1,6 +1,8 @@
 """The service proxy: how fast the kernel is programmed, what that weighs, and what the kernel's balancing costs.
 
-    python bench/proxy.py [sync] [change] [layouts] [commit] [traffic] [balance] [stress]      (none named: all)
+    python bench/proxy.py [sync] [change] [layouts] [commit] [traffic] [balance] [stress] [storm]
+
+None named: all.
 
 Needs root. Everything happens in network namespaces that it makes and removes. Each figure is one JSON line.
 - `full_sync_SxE_s`: S services of E endpoints from empty, objects in the cache to committed; `full_sync_SxE_cpu_s`, the
@@ -9,7 +11,7 @@ Needs root. Everything happens in network namespaces that it makes and removes. 
 - `other_*_s`: the same services in kube-proxy's own layouts, loaded by nft(8) (proxy_layouts.py).
 - `commit_to_all_nodes_*_ms`: an EndpointSlice is written to the API of a cluster of three nodes, until the kernels of
   all have it: from sending the write (so a little more than from its commit).
-- traffic and balance: see proxy_traffic.py; stress: see proxy_stress.py.
+- traffic and balance: see proxy_traffic.py; stress and storm: see proxy_stress.py.
 """
 
 import argparse
@@ -107,7 +109,7 @@ def until_changed(kernels: list[KernelNftables], before: list[int]) -> float:
     return time.perf_counter()
 
 
-PARTS = ("sync", "change", "layouts", "commit", "traffic", "balance", "stress")
+PARTS = ("sync", "change", "layouts", "commit", "traffic", "balance", "stress", "storm")
 
 
 def main() -> None:
@@ -133,6 +135,7 @@ def main() -> None:
         "traffic": lambda: proxy_traffic.measure_traffic(figure, rounds=options.rounds, envoy=options.envoy),
         "balance": lambda: proxy_traffic.measure_balance(figure),
         "stress": lambda: proxy_stress.measure_stress(figure),
+        "storm": lambda: proxy_stress.measure_storm(figure),
     }
     for part in PARTS:
         if part in wanted:

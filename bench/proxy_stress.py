@@ -1,132 +1,117 @@
-"""100,000 connections while endpoints change up to 1,000 times a second: how many are lost. All endpoints live.
+"""100,000 connections while endpoints change: how many are lost, with the care that the proxy takes and without.
 
-- `stress_lost_WAY`: by a cluster IP, a node port, with affinity; `stress_changes_WAY_per_s`: how many changes that was.
-- `stress_lost_careless`: by a cluster IP without the rule that serves whoever finds a slot empty.
+All endpoints live. Lost is what is refused, answered only after the first packet was sent again, or answered by an
+endpoint that was none at the time (tests/support/proxy_stress.py says how that is seen, and what each way is).
+- `stress_lost_WAY`, `stress_changes_WAY_per_s`: at 1,000 changes a second, by cluster IP, node port, with affinity, and
+  into chains that are new.
+- `stress_careless_lost_WAY`: with one piece of care left out.
+- `storm_...`: the same at as many changes as the kernel takes from one core.
+- `change_plan_us`, `change_encode_us`, `change_commit_us`: where the time of one change goes: the plan, its bytes, the
+  kernel's part. `change_sync_us`: the whole way through the data plane and its thread.
 """
 
 import asyncio
-import itertools
-import subprocess
+import statistics
 import sys
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable
+from pathlib import Path
 
-from proxy_objects import address
-from proxy_traffic import COUNTED, NODE, PODS, Counting, Figure, Net, network
-from pybernetes.netlink import namespaces
 from pybernetes.netlink.conntrack import Conntrack
-from pybernetes.netlink.expressions import Rule
-from pybernetes.netlink.nft import IP, KernelNftables
+from pybernetes.netlink.nft import IP, KernelNftables, Transaction
+from pybernetes.netlink.nft.encode import encode
 from pybernetes.proxy.dataplane import NftDataplane
-from pybernetes.proxy.layout import Class, Layout, Ranges
-from pybernetes.proxy.model import Backend, Desired, Front, ServicePort
-from pybernetes.proxy.plan import Planner
+from pybernetes.proxy.layout import TABLE, Layout, Ranges
+from pybernetes.proxy.model import Backend, Front
+from pybernetes.proxy.plan import Book, Planner
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+
+from support.proxy_stress import CAREFUL, CARELESS, KEY, NODE, PODS, SERVICE, Net, Stress, Way, network
+
+Figure = Callable[[str, float, str, int], None]
 CONNECTIONS = 100_000
-CALLERS = 2
-NODE_PORT = 30080
-PAUSE_SECONDS = 0.001
-SETS = (PODS[:3], PODS[:1], PODS[2:5], PODS, PODS[4:6])
-KEY = ServicePort("default", "called", "", "TCP")
-
-CALLER = """
-import socket, sys
-lost = 0
-for _ in range(int(sys.argv[3])):
-    with socket.socket() as sock:
-        sock.settimeout(5)
-        try:
-            sock.connect((sys.argv[1], int(sys.argv[2])))
-            sock.recv(1)
-        except OSError:
-            lost += 1
-print(lost)
-"""
-
-
-class Way(NamedTuple):
-    name: str
-    where: str
-    port: int
-    affinity_seconds: int = 0
-    careless: bool = False
-
-
-WAYS = (
-    Way("cluster_ip", address(0), 80),
-    Way("node_port", NODE, NODE_PORT),
-    Way("affinity", address(0), 80, affinity_seconds=60),
-    Way("careless", address(0), 80, careless=True),
-)
-
-
-class Careless(Layout):
-    """Whoever finds the slot empty that chance gave is lost."""
-
-    def _balance_rules(self, wanted: Class) -> Iterator[Rule]:
-        rules = list(super()._balance_rules(wanted))
-        yield from rules[:-1] if wanted.size > 1 else rules
-
-
-def truth(pods: tuple[str, ...], affinity_seconds: int) -> Desired:
-    backends = tuple(Backend(each, COUNTED) for each in pods)
-    front = Front(
-        vips=(address(0),), port=80, node_port=NODE_PORT, backends=backends, affinity_seconds=affinity_seconds
-    )
-    return {KEY: front}
+CHANGES_PER_SECOND = 1_000
+ROUNDS = 2_000
 
 
 def measure_stress(figure: Figure) -> None:
-    for way in WAYS:
-        with network() as net:
-            lost, rate = asyncio.run(stress(net, way))
-        figure(f"stress_lost_{way.name}", lost, "", CONNECTIONS)
-        figure(f"stress_changes_{way.name}_per_s", rate, "1/s", CONNECTIONS)
+    measure(figure, "stress", changes_per_second=CHANGES_PER_SECOND)
 
 
-async def stress(net: Net, way: Way) -> tuple[int, float]:
-    """(connections lost, changes a second)."""
-    dataplane = made(net, way)
-    counting = Counting(net)
+def measure_storm(figure: Figure) -> None:
+    measure(figure, "storm", changes_per_second=1e9)
+    measure_change_parts(figure)
+
+
+def measure(figure: Figure, name: str, *, changes_per_second: float) -> None:
+    with network() as net:
+        for ways, prefix in ((CAREFUL, name), (CARELESS, f"{name}_careless")):
+            for way in ways:
+                measure_way(figure, net, way, prefix, changes_per_second)
+
+
+def measure_way(figure: Figure, net: Net, way: Way, prefix: str, changes_per_second: float) -> None:
+    stress = Stress(net, way, changes_per_second=changes_per_second)
     try:
-        await dataplane.sync(truth(PODS, way.affinity_seconds))
-        callers = [call(net, way) for _ in range(CALLERS)]
-        began = time.perf_counter()
-        changes = await change(dataplane, way, callers)
-        rate = changes / (time.perf_counter() - began)
-        return sum(int(each.communicate()[0]) for each in callers), rate
+        outcome = stress.run(CONNECTIONS)
     finally:
-        counting.close()
+        stress.close()
+    figure(f"{prefix}_lost_{way.name}", outcome.lost, "", outcome.connections)
+    figure(f"{prefix}_changes_{way.name}_per_s", outcome.changes / outcome.seconds, "1/s", outcome.changes)
+
+
+def measure_change_parts(figure: Figure) -> None:
+    """A Service goes from two endpoints to one and back; medians."""
+    with network() as net:
+        taken = parts(net)
+        taken["sync"] = asyncio.run(syncs(net))
+    for name, seconds in taken.items():
+        figure(f"change_{name}_us", statistics.median(seconds) * 1e6, "us", len(seconds))
+
+
+def front(number: int) -> Front:
+    backends = tuple(Backend(pod, 8080) for pod in PODS[: 1 + number % 2])
+    return Front(vips=(SERVICE,), port=80, backends=backends)
+
+
+def planner() -> Planner:
+    return Planner(Layout(IP, Ranges(services=("10.96.0.0/16",), pods=("10.244.0.0/16",))), node_addresses=(NODE,))
+
+
+def parts(net: Net) -> dict[str, list[float]]:
+    nft = KernelNftables(net.paths["node"])
+    book = Book(planner())
+    nft.commit(Transaction(IP, TABLE, book.planner.layout.skeleton()))
+    found: dict[str, list[float]] = {"plan": [], "encode": [], "commit": []}
+    for number in range(ROUNDS):
+        began = time.perf_counter()
+        change = book.update({KEY: front(number)})
+        planned = time.perf_counter()
+        if change.chains:
+            nft.commit(Transaction(IP, TABLE, change.chains))
+        transaction = Transaction(IP, TABLE, change.elements)
+        ready = time.perf_counter()
+        list(encode(transaction))
+        encoded = time.perf_counter()
+        nft.commit(transaction)
+        done = time.perf_counter()
+        found["plan"].append(planned - began)
+        found["encode"].append(encoded - ready)
+        found["commit"].append(done - encoded - (encoded - ready))  # it is encoded there once more
+    nft.close()
+    return found
+
+
+async def syncs(net: Net) -> list[float]:
+    dataplane = NftDataplane(KernelNftables(net.paths["node"]), Conntrack(net.paths["node"]), [planner()])
+    found = []
+    try:
+        await dataplane.sync({KEY: front(0)})
+        for number in range(1, ROUNDS):
+            began = time.perf_counter()
+            await dataplane.sync({KEY: front(number)}, changed=frozenset({KEY}))
+            found.append(time.perf_counter() - began)
+    finally:
         await dataplane.close()
-
-
-def made(net: Net, way: Way) -> NftDataplane:
-    ranges = Ranges(services=("10.96.0.0/16",), pods=("10.244.0.0/16",))
-    layout = (Careless if way.careless else Layout)(IP, ranges)
-    path = net.paths["node"]
-    return NftDataplane(KernelNftables(path), Conntrack(path), [Planner(layout, node_addresses=(NODE,))])
-
-
-def call(net: Net, way: Way) -> "subprocess.Popen[str]":
-    argv = [sys.executable, "-c", CALLER, way.where, str(way.port), str(CONNECTIONS // CALLERS)]
-
-    def start() -> "subprocess.Popen[str]":
-        return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-
-    process = namespaces.run_in(net.paths["client"], start)
-    net.stack.callback(process.kill)
-    return process
-
-
-async def change(dataplane: NftDataplane, way: Way, callers: "list[subprocess.Popen[str]]") -> int:
-    deadline = time.perf_counter() + 240
-    for number, pods in enumerate(itertools.cycle(SETS)):
-        if all(each.poll() is not None for each in callers):
-            return number
-        if time.perf_counter() > deadline:
-            raise SystemExit("the callers did not end in 240 s")
-        pause = asyncio.create_task(asyncio.sleep(PAUSE_SECONDS))
-        await dataplane.sync(truth(pods, way.affinity_seconds), changed=frozenset({KEY}))
-        await pause
-    raise AssertionError("an endless cycle ended")
+    return found

@@ -1,0 +1,334 @@
+"""Connections while the endpoints of their Service change as fast as the kernel takes it, with the care that the proxy
+takes and with each piece of it left out. All endpoints live, so whatever is refused or late was lost by an update, and
+whoever answers must have been an endpoint at some moment of the call.
+
+Three namespaces: a caller, a node with the proxy's table, a server with all endpoints' addresses. The transactions are
+the ones that the proxy's plan makes, but made beforehand, so that the kernel is what bounds the changes. Needs two
+CPUs: what is lost is lost between two lookups of one packet, while another CPU commits.
+"""
+
+import array
+import itertools
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from pybernetes.netlink import namespaces, sysctl
+from pybernetes.netlink.expressions import Lookup, Rule
+from pybernetes.netlink.links import Links
+from pybernetes.netlink.nft import (
+    IP,
+    AddTable,
+    DeleteChain,
+    DeleteTable,
+    FlushChain,
+    KernelNftables,
+    Operation,
+    Transaction,
+)
+from pybernetes.proxy.layout import TABLE, Class, Layout, Made, Ranges
+from pybernetes.proxy.model import Backend, Front, ServicePort
+from pybernetes.proxy.plan import Book, Change, Planner
+from support import kernel
+
+NODE, GATEWAY, SERVICE, BALANCER = "172.30.0.11", "169.254.1.1", "10.96.1.0", "192.0.2.1"
+CALLERS = tuple(f"10.244.1.{number}" for number in range(2, 18))
+PODS = tuple(f"10.244.2.{number}" for number in range(1, 11))
+SERVICE_PORT, NODE_PORT, POD_PORT = 80, 30080, 9000
+SOURCES = (*(f"198.{18 + number // 256}.{number % 256}.0/24" for number in range(512)), "10.244.1.0/24")
+"""Who may call the load balancer's address. One rule each, so a packet is under way for long before it gets further."""
+KEY = ServicePort("default", "called", "", "TCP")
+CALLER = Path(__file__).with_name("proxy_caller.py")
+LATE_SECONDS = 0.9
+"""A first packet that got lost is sent again after one second."""
+_LIMIT_SECONDS = 240
+_CATCH_UP_SECONDS = 0.1
+_FIRST_SEGMENT, _SEGMENT_STEP = 1000, 10
+_OPTIONS = 12
+"""Bytes of a segment that TCP timestamps take."""
+
+SIZES = (PODS[:2], PODS[2:3], PODS, PODS[4:5])
+"""Growth, shrink and replacement, over and over: each shrink leaves nine of ten or one of two drawn slots empty."""
+DISTINCT = (PODS[:2], PODS[2:3], PODS, PODS[4:9])
+"""Four size classes, so that each can be away for a while before it comes again."""
+
+
+# Carelessness
+
+
+class NoSlotZero(Layout):
+    """Whoever finds the slot empty that chance gave is lost."""
+
+    def _balance_rules(self, wanted: Class) -> Iterator[Rule]:
+        rules = list(super()._balance_rules(wanted))
+        yield from rules[:-1] if wanted.size > 1 else rules
+
+
+class NoMembers(Layout):
+    """A client goes to the endpoint that it is remembered to have had, whether it still serves or not."""
+
+    def _affinity_rules(self, wanted: Class) -> Iterator[Rule]:
+        known, _, chosen = super()._affinity_rules(wanted)
+        yield tuple(each for each in known if not (isinstance(each, Lookup) and each.set == "members"))
+        yield chosen
+
+
+Transactions = list[list[Operation]]
+
+
+def apart(change: Change) -> Transactions:
+    """The proxy's order: chains that are new, then all elements at once."""
+    return [operations for operations in (change.chains, change.elements) if operations]
+
+
+def together(change: Change) -> Transactions:
+    """Careless: a chain in the transaction that first leads to it."""
+    return [[*change.chains, *change.elements]]
+
+
+def one_by_one(change: Change) -> Transactions:
+    """Careless: what goes, then what comes, set by set, each in a transaction of its own."""
+    return [*([change.chains] if change.chains else []), *([each] for each in change.elements)]
+
+
+class Way(NamedTuple):
+    """How the Service is called and changed; `layout` and `order` are the proxy's own unless they are careless."""
+
+    name: str
+    where: tuple[str, int] = (SERVICE, SERVICE_PORT)
+    affinity_seconds: int = 0
+    renewed: bool = False
+    """Each change leads to chains that are new; old ones are taken away afterwards, which the proxy never does."""
+    layout: type[Layout] = Layout
+    order: Callable[[Change], Transactions] = apart
+
+
+ON_NODE = (NODE, NODE_PORT)
+BALANCED = (BALANCER, SERVICE_PORT)
+CAREFUL = (
+    Way("cluster_ip"),
+    Way("node_port", where=ON_NODE),
+    Way("affinity", affinity_seconds=60),
+    Way("node_port_affinity", where=ON_NODE, affinity_seconds=60),
+    Way("new_chains", where=BALANCED, renewed=True),
+)
+CARELESS = (
+    Way("no_slot_zero", layout=NoSlotZero),
+    Way("no_slot_zero_node_port", where=ON_NODE, layout=NoSlotZero),
+    Way("no_slot_zero_affinity", affinity_seconds=60, layout=NoSlotZero),
+    Way("no_members", affinity_seconds=60, layout=NoMembers),
+    Way("one_by_one", order=one_by_one),
+    Way("one_by_one_node_port", where=ON_NODE, order=one_by_one),
+    Way("chains_together", where=BALANCED, renewed=True, order=together),
+)
+
+
+class Outcome(NamedTuple):
+    connections: int
+    refused: int
+    late: int
+    misled: int
+    """Answered by an endpoint that was none at any moment of the call."""
+    changes: int
+    seconds: float
+
+    @property
+    def lost(self) -> int:
+        return self.refused + self.late + self.misled
+
+    def __add__(self, other: "Outcome") -> "Outcome":  # type: ignore[override]
+        return Outcome(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+
+NOTHING = Outcome(0, 0, 0, 0, 0, 0.0)
+
+
+# The namespaces
+
+
+class Net:
+    """The caller's, the node's and the server's namespace, by name; endpoints listen while it is there."""
+
+    def __init__(self, paths: dict[str, str]) -> None:
+        self.paths = paths
+
+
+@contextmanager
+def network() -> Iterator[Net]:
+    with ExitStack() as stack:
+        paths = {name: stack.enter_context(kernel.namespace(name)) for name in ("client", "node", "server")}
+        for name, addresses in (("client", CALLERS), ("server", PODS)):
+            _pod(paths, name, addresses)
+        node: dict[str, str | int] = {
+            "net.ipv4.ip_forward": 1,
+            "net.netfilter.nf_conntrack_tcp_timeout_close": 1,  # a caller's port may come again after that time
+        }
+        sysctl.write_all(node, namespace=paths["node"])
+        sysctl.write("net.ipv4.ip_local_port_range", "1024 65000", namespace=paths["client"])
+        with Links(paths["node"]) as links:
+            links.up("lo")
+            links.add_address("lo", f"{NODE}/32")
+            links.add_address("lo", f"{BALANCER}/32")
+            links.add_route("10.96.0.0/16", link="client")  # else what was not translated is no refusal, but dropped
+        for sock in namespaces.run_in(paths["server"], _listeners):
+            stack.enter_context(sock)
+        yield Net(paths)
+
+
+def _pod(paths: dict[str, str], name: str, addresses: Sequence[str]) -> None:
+    with Links(paths["node"]) as node, Links(paths[name]) as inside:
+        node.add_veth(name, "eth0", peer_namespace=paths[name])
+        node.add_address(name, f"{GATEWAY}/32")
+        inside.up("lo")
+        inside.up("eth0")
+        for each in addresses:
+            node.add_route(f"{each}/32", link=name)
+            inside.add_address("eth0", f"{each}/32")
+        inside.add_route(f"{GATEWAY}/32", link="eth0")
+        inside.add_route("default", via=GATEWAY, link="eth0", onlink=True)
+
+
+def _listeners() -> list[socket.socket]:
+    """One for each endpoint, told apart by its segments. Nobody accepts: a connection is made by the kernel when the
+    caller has been answered, and waits for data that never comes.
+    """
+    found = []
+    for number, pod in enumerate(PODS):
+        sock = socket.create_server((pod, POD_PORT), backlog=4096)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _FIRST_SEGMENT + number * _SEGMENT_STEP)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+        found.append(sock)
+    return found
+
+
+def _pod_of(answer: float) -> str:
+    return PODS[(int(answer) + _OPTIONS - _FIRST_SEGMENT) // _SEGMENT_STEP]
+
+
+# Calls, and changes meanwhile
+
+
+class State(NamedTuple):
+    """The transactions that lead to it, and its endpoints."""
+
+    transactions: list[Transaction]
+    pods: frozenset[str]
+
+
+class Stress:
+    """One way, in a network; `run` may be called again and goes on."""
+
+    def __init__(self, net: Net, way: Way, *, changes_per_second: float = 1e9) -> None:
+        self.net = net
+        self.way = way
+        self.pause = 1 / changes_per_second
+        self.nft = KernelNftables(net.paths["node"])
+        layout = way.layout(IP, Ranges(services=("10.96.0.0/16",), pods=("10.244.0.0/16",)))
+        self.book = Book(Planner(layout, node_addresses=(NODE,)))
+        self.nft.commit(Transaction(IP, TABLE, [AddTable(), DeleteTable(), *layout.skeleton()]))
+        self._last: frozenset[Made] = frozenset()
+        turns = [[self._state(pods) for pods in (DISTINCT if way.renewed else SIZES)] for _ in range(2)]
+        for state in turns[0]:
+            self._apply(state)
+        self._now = turns[0][-1]
+        self._coming = itertools.cycle(turns[1])  # what follows the first turn follows each
+
+    def close(self) -> None:
+        self.nft.close()
+
+    def run(self, connections: int) -> Outcome:
+        """So many connections while endpoints change."""
+        with tempfile.TemporaryFile() as output:
+            caller = self._start(connections, output)
+            try:
+                history = [Moment(time.monotonic(), time.monotonic(), self._now.pods)]
+                history += self._change(caller)
+                if caller.wait(timeout=_LIMIT_SECONDS):
+                    raise RuntimeError(f"the caller ended with {caller.returncode}")
+            finally:
+                caller.kill()
+                caller.wait()
+            output.seek(0)
+            return judged(array.array("d", output.read()), history)
+
+    def _start(self, connections: int, output: BinaryIO) -> "subprocess.Popen[bytes]":
+        host, port = self.way.where
+        argv = [sys.executable, "-I", str(CALLER), host, str(port), str(connections), *CALLERS]
+        return namespaces.run_in(self.net.paths["client"], lambda: subprocess.Popen(argv, stdout=output))
+
+    def _change(self, caller: "subprocess.Popen[bytes]") -> Iterator["Moment"]:
+        due = time.monotonic()
+        deadline = due + _LIMIT_SECONDS
+        for state in self._coming:
+            began = time.monotonic()
+            self._apply(state)
+            yield Moment(began, time.monotonic(), state.pods)
+            if caller.poll() is not None:
+                return
+            if began > deadline:
+                raise RuntimeError(f"the caller did not end in {_LIMIT_SECONDS} s")
+            due = max(due + self.pause, began - _CATCH_UP_SECONDS)
+            if (left := due - time.monotonic()) > 0:
+                time.sleep(left)
+
+    def _apply(self, state: State) -> None:
+        for transaction in state.transactions:
+            self.nft.commit(transaction)
+        self._now = state
+
+    def _state(self, pods: Sequence[str]) -> State:
+        """The next in the book: what the proxy would send the kernel."""
+        way = self.way
+        front = Front(
+            vips=(SERVICE,),
+            port=SERVICE_PORT,
+            node_port=NODE_PORT,
+            balancers=(BALANCER,) if way.where == BALANCED else (),
+            sources=SOURCES if way.where == BALANCED else (),
+            backends=tuple(Backend(pod, POD_PORT) for pod in pods),
+            affinity_seconds=way.affinity_seconds,
+        )
+        operations = way.order(self.book.update({KEY: front}))
+        if way.renewed:
+            operations += self._without_chains()
+        return State([Transaction(IP, TABLE, each) for each in operations], frozenset(pods))
+
+    def _without_chains(self) -> Transactions:
+        """Take away the chains that only the last state but one used, out of the book too."""
+        book = self.book
+        used = {made for placement in book.placements.values() for made in book.planner.elements(placement)[1]}
+        old = book.chains - used - self._last
+        self._last = frozenset(used)
+        book.chains -= old
+        gone: list[Operation] = [each for made in old for each in (FlushChain(made.chain), DeleteChain(made.chain))]
+        return [gone] if gone else []
+
+
+class Moment(NamedTuple):
+    """When the kernel was told, when it had done it, and the endpoints from then on."""
+
+    began: float
+    done: float
+    pods: frozenset[str]
+
+
+def judged(answers: Sequence[float], history: Sequence[Moment]) -> Outcome:
+    """`answers` are the caller's: began, ended, who."""
+    began, done = [each.began for each in history], [each.done for each in history[1:]]
+    refused = late = misled = 0
+    for start, end, who in zip(answers[0::3], answers[1::3], answers[2::3], strict=True):
+        if who < 0:
+            refused += 1
+        elif end - start > LATE_SECONDS:
+            late += 1
+        else:
+            meanwhile = history[bisect_left(done, start) : bisect_right(began, end)]
+            misled += not any(_pod_of(who) in each.pods for each in meanwhile)
+    return Outcome(len(answers) // 3, refused, late, misled, len(history) - 1, history[-1].done - history[0].began)
