@@ -4,10 +4,11 @@ Follows robfig/cron, which Kubernetes uses: day of month and day of week are alt
 time that a clock change leaves out is not run, one that it repeats is run twice. Times are POSIX seconds.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from . import times
 
 _BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -22,9 +23,6 @@ _DESCRIPTORS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_DURATION = re.compile(r"(?:[0-9.]+(?:h|ms|us|µs|ns|m|s))+")
-_PART = re.compile(r"([0-9.]+)(h|ms|us|µs|ns|m|s)")
 _HORIZON_DAYS = 5 * 366
 
 
@@ -130,10 +128,10 @@ def zone_of(name: str) -> tzinfo:
 
 
 def _seconds(text: str) -> float:
-    """A Go duration."""
-    if not _DURATION.fullmatch(text):
-        raise ValueError(f"failed to parse duration @every {text}: time: invalid duration {text!r}")
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    try:
+        return times.duration(text)
+    except ValueError as error:
+        raise ValueError(f"failed to parse duration @every {text}: {error}") from error
 
 
 def _field(field: str, position: int) -> tuple[frozenset[int], bool]:

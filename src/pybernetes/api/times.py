@@ -7,6 +7,9 @@ import re
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"[+-]?(?:0|(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)")
+_PART = re.compile(r"([0-9.]+)([a-z\u00b5\u03bc]+)")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
@@ -28,6 +31,14 @@ def parse(text: str) -> float:
         return (_moment(text) - _EPOCH) / timedelta(seconds=1)
     except ValueError as error:
         raise ValueError(f'parsing time "{text}": {error}') from error
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration as Go writes it: "1h30m", "-1.5s", "0". Raises ValueError in Go's words."""
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f'time: invalid duration "{text}"')
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    return -seconds if text.startswith("-") else seconds
 
 
 def _moment(text: str) -> datetime:

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import random
-import re
 import time
 from collections.abc import Callable, Iterable
 
+from pybernetes.api import times
 from pybernetes.api.errors import (
     ApiError,
     BadRequest,
@@ -177,20 +177,16 @@ def deadline(handler: Handler) -> Handler:
     return limited
 
 
-_DURATION = re.compile(r"[+-]?(?:0|(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)")
-_PART = re.compile(r"([0-9.]+)([a-z\u00b5\u03bc]+)")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
 def _asked_seconds(request: Request) -> float:
     """`?timeout=`, a duration as Go writes them; 0, less than 0 or too much is the server's own. Raises BadRequest."""
     text = request.param("timeout")
     if not text:
         return REQUEST_SECONDS
-    if not _DURATION.fullmatch(text):
-        raise BadRequest(f'invalid timeout specified in the request URL - time: invalid duration "{text}"')
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-    return seconds if 0 < seconds < REQUEST_SECONDS and not text.startswith("-") else REQUEST_SECONDS
+    try:
+        seconds = times.duration(text)
+    except ValueError as error:
+        raise BadRequest(f"invalid timeout specified in the request URL - {error}") from error
+    return seconds if 0 < seconds < REQUEST_SECONDS else REQUEST_SECONDS
 
 
 def authenticate(authenticator: Authenticator, metrics: Metrics) -> Filter:

@@ -50,3 +50,17 @@ def test_what_is_no_time_is_refused_in_gos_words(text):
 )
 def test_ages_read_as_kubectl_prints_them(seconds, text):
     assert times.human(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("1h30m", 5400), ("-1.5s", -1.5), ("+.5s", 0.5), ("1.h", 3600), ("2us3\u03bcs", 5e-6), ("7ns", 7e-9)],
+)
+def test_durations_as_go_reads_them(text, seconds):
+    assert times.duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "-", "5", "1d", "1h 30m", "1..5s", ".s", "+-1s", "one hour"])
+def test_what_is_no_duration_is_refused_in_gos_words(text):
+    with pytest.raises(ValueError, match="time: invalid duration"):
+        times.duration(text)

@@ -13,8 +13,18 @@ from .. import times
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*\.?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_DURATION = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_WORDS = re.compile(r"(\d+)\s*([A-Za-z\u00b5]+)")
+_UNITS = (
+    (("ns", "nano"), 1e-9),
+    (("us", "\u00b5s", "micro"), 1e-6),
+    (("ms", "milli"), 1e-3),
+    (("s", "sec"), 1.0),
+    (("m", "min"), 60.0),
+    (("h", "hr", "hour"), 3600.0),
+    (("d", "day"), 86400.0),
+    (("w", "week", "wk"), 604800.0),
+)
+"""Each unit's names; one that begins with the last of them is meant as well ("hours")."""
 
 
 def fits(value: str, format_: str) -> bool:
@@ -29,19 +39,20 @@ def fits(value: str, format_: str) -> bool:
 
 
 def duration(text: str) -> timedelta:
-    """Go's durations, "1h30m". Raises ValueError."""
-    sign, rest, seconds = (-1 if text.startswith("-") else 1), text.lstrip("+-"), 0.0
-    if rest == "0":
-        return timedelta()
-    while rest:
-        found = _DURATION.match(rest)
-        if found is None:
-            raise ValueError(f"{text!r} is no duration")
-        seconds += float(found[1]) * _UNITS[found[3]]
-        rest = rest[found.end() :]
-    if not text.strip("+-"):
-        raise ValueError("a duration is not empty")
-    return timedelta(seconds=sign * seconds)
+    """Go's durations, "1h30m", and ones in words, "2 days" (kube-openapi, strfmt.ParseDuration). Raises ValueError."""
+    try:
+        return timedelta(seconds=times.duration(text))
+    except ValueError:
+        parts = [(int(number), _unit(word.lower())) for number, word in _WORDS.findall(text)]
+    known = [number * seconds for number, seconds in parts if seconds]
+    if not known:
+        raise ValueError(f"unable to parse {text} as duration")
+    return timedelta(seconds=sum(known))
+
+
+def _unit(word: str) -> float:
+    """Seconds; 0 for none."""
+    return next((seconds for names, seconds in _UNITS if word in names or word.startswith(names[-1])), 0.0)
 
 
 def _uri(text: str) -> bool:
