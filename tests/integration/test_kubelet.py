@@ -56,7 +56,7 @@ class Story:
             node_name="node-1",
             node_addresses=(ADDRESS,),
             pod_ranges=("10.199.7.0/24",),
-            cluster_dns="10.96.0.10",
+            cluster_dns=("10.96.0.10",),
             state_directory=str(directory / "state"),
             run_directory=str(directory / "run"),
         )
@@ -135,10 +135,12 @@ class Story:
             },
         }
 
-    async def logs(self, name, **query):
+    async def logs(self, name, container="web", **query):
         query = {key: [value] for key, value in query.items()}
         transport = LoopbackTransport(self.kubelet.handler)
-        return (await transport.send(Request(path=f"/containerLogs/default/{name}/web", query=query))).body.decode()
+        return (
+            await transport.send(Request(path=f"/containerLogs/default/{name}/{container}", query=query))
+        ).body.decode()
 
     async def exec(self, name, *argv):
         """(output, exit status message)"""
@@ -321,6 +323,28 @@ def test_the_hosts_network_is_the_nodes(story):
             found = await s.ready("host")
             assert found["status"]["podIP"] == ADDRESS
             assert not kubelet.network.known()
+
+    story(tell)
+
+
+def test_an_ephemeral_container_sees_the_processes_of_its_target(story):
+    async def tell(s):
+        async with s.agent():
+            await s.client.create(PODS, s.server("watched"))
+            pod = await s.ready("watched")
+            look = "for each in /proc/[0-9]*; do tr '\\0' ' ' < $each/cmdline; echo; done"
+            debug = {"name": "debug", "image": "host", "command": ["sh", "-c", look]}
+            debug["targetContainerName"] = pod["spec"]["containers"][0]["name"]
+            body = {"spec": {"ephemeralContainers": [debug]}}
+            await s.client.patch(PODS, Key("default", "watched"), body, subresource="ephemeralcontainers")
+
+            async def ended():
+                found = ((await s.pod("watched")).get("status") or {}).get("ephemeralContainerStatuses") or [{}]
+                return (found[0].get("state") or {}).get("terminated")
+
+            assert (await s.until(ended))["exitCode"] == 0
+            assert "server.py" in await s.logs("watched", "debug")
+            assert condition_is(await s.pod("watched"), "Ready")
 
     story(tell)
 

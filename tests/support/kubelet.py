@@ -59,7 +59,7 @@ class Node:
             node_name=NODE,
             node_addresses=("192.0.2.1",),
             pod_ranges=("10.244.0.0/24",),
-            cluster_dns="10.96.0.10",
+            cluster_dns=("10.96.0.10",),
             state_directory=str(directory / "state"),
             run_directory=str(directory / "run"),
             **config,

@@ -26,8 +26,9 @@ from .references import References
 from .runtime.fake import FakeRuntime
 from .runtime.process import ProcessRuntime
 from .runtime.protocol import ContainerState, Phase
+from .tools import Tools
 from .volumes import PodVolumes
-from .worker import PodWorker, Tools
+from .worker import PodWorker
 
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,8 @@ class Setting:
     termination: Path
     log: Path
     node_name: str
+    target: str = ""
+    """The runtime's id of the container whose processes it sees, for an ephemeral one."""
 
 
 def container_spec(pod: Obj, container: Obj, attempt: int, setting: Setting) -> ContainerSpec:
@@ -42,6 +44,7 @@ def container_spec(pod: Obj, container: Obj, attempt: int, setting: Setting) -> 
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         log=str(setting.log),
+        target=setting.target,
         annotations={
             "io.kubernetes.pod.name": name_of(pod),
             "io.kubernetes.pod.namespace": namespace_of(pod),

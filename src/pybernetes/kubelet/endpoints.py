@@ -203,7 +203,8 @@ def _not_running(pod: Obj, container: str) -> str:
     """Why there is no log, in the words of the kubelet."""
     reason = "ContainerCreating"
     status = pod.get("status") or {}
-    for entry in [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]:
+    fields = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+    for entry in (entry for field in fields for entry in status.get(field) or ()):
         if entry.get("name") == container:
             reason = ((entry.get("state") or {}).get("waiting") or {}).get("reason", reason)
     texts = {

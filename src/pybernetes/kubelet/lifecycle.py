@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from pybernetes.api.objects import Obj
+
 from .runtime.protocol import ContainerState, Phase
 
 FIRST_BACKOFF_SECONDS = 10.0
@@ -41,6 +43,18 @@ def phase_of(tally: Tally, *, initialized: bool, init_failed: bool, policy: str)
     if tally.failed:
         return "Failed" if policy == "Never" else "Running"
     return "Succeeded"
+
+
+def containers_of(spec: Obj) -> list[Obj]:
+    """All containers of a pod's spec: the init, the main and the ephemeral ones."""
+    return [*(spec.get("initContainers") or ()), *spec["containers"], *(spec.get("ephemeralContainers") or ())]
+
+
+def field_path(pod: Obj, name: str) -> str:
+    """Where in the pod a container is, as events say it: spec.containers{web}."""
+    kinds = ("initContainers", "ephemeralContainers")
+    held = (kind for kind in kinds if any(one["name"] == name for one in pod["spec"].get(kind) or ()))
+    return f"spec.{next(held, 'containers')}{{{name}}}"
 
 
 def restarts(policy: str, state: ContainerState) -> bool:

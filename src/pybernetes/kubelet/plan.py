@@ -117,6 +117,8 @@ def plan(pod: Obj, observed: Observed, *, now: float) -> Plan:
     if _initialize(pod, observed, found, result, now):
         for container in pod["spec"]["containers"]:
             _advance(pod, container, observed, found, result, now, policy=restart_policy(pod))
+        for container in pod["spec"].get("ephemeralContainers") or ():
+            _advance(pod, container, observed, found, result, now, policy="Never")
     return result
 
 

@@ -13,6 +13,8 @@ from pybernetes.api.objects import Key, Obj
 from pybernetes.api.resources import CONFIG_MAPS, SECRETS
 from pybernetes.client import Client, Informer
 
+from .lifecycle import containers_of
+
 _RESOURCES = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
 SYNC_SECONDS = 5.0
 
@@ -109,7 +111,7 @@ def references_of(pod: Obj) -> frozenset[Reference]:
         if name:
             found.add(Reference(kind, namespace, name))
 
-    for container in [*(spec.get("initContainers") or ()), *spec["containers"]]:
+    for container in containers_of(spec):
         for source in container.get("envFrom") or ():
             add("ConfigMap", (source.get("configMapRef") or {}).get("name"))
             add("Secret", (source.get("secretRef") or {}).get("name"))

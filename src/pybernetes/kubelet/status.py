@@ -50,6 +50,18 @@ def difference(old: Obj, new: Obj) -> Obj:
     return {field: new.get(field) for field in fields if old.get(field) or new.get(field)}
 
 
+def pod_reason(pod: Obj, *, now: float) -> dict[str, str]:
+    """`reason` and `message` of a pod that has failed as a whole or is past its deadline; {} for any other."""
+    old = pod.get("status") or {}
+    if old.get("phase") == "Failed" and old.get("reason"):
+        return {"reason": old["reason"], "message": old.get("message", "")}
+    seconds, started = pod["spec"].get("activeDeadlineSeconds"), old.get("startTime")
+    if seconds is not None and started and now >= times.parse(started) + float(seconds):
+        message = "Pod was active on the node longer than the specified deadline"
+        return {"reason": "DeadlineExceeded", "message": message}
+    return {}
+
+
 def pod_status(pod: Obj, facts: Facts, *, now: float) -> Obj:
     """The whole status; fields that others own (conditions of readiness gates, qosClass) are kept."""
     found = newest(facts.containers)
@@ -62,6 +74,10 @@ def pod_status(pod: Obj, facts: Facts, *, now: float) -> Obj:
         phase = old["phase"]  # a pod that has ended stays so
     main = [_container(pod, container, found, facts, initialized, now) for container in spec["containers"]]
     sidecars = [_container(pod, container, found, facts, True, now, init=True) for container in init]
+    ephemeral = [
+        _container(pod, container, found, facts, True, now) | {"ready": False}
+        for container in spec.get("ephemeralContainers") or ()
+    ]
     restartable = [entry for entry, container in zip(sidecars, init, strict=True) if is_sidecar(container)]
     ended = phase in ("Succeeded", "Failed")
     status: Obj = {
@@ -79,6 +95,8 @@ def pod_status(pod: Obj, facts: Facts, *, now: float) -> Obj:
         status |= {"podIP": addresses[0]["ip"], "podIPs": addresses}
     if sidecars:
         status["initContainerStatuses"] = sidecars
+    if ephemeral:
+        status["ephemeralContainerStatuses"] = ephemeral
     if facts.reason:
         status |= {"reason": facts.reason, "message": facts.message}
     if generation := metadata(pod).get("generation"):

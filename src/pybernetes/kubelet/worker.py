@@ -7,25 +7,19 @@ says at once that it is no longer ready.
 import asyncio
 import contextlib
 import logging
-import shutil
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from pybernetes.api import times
 from pybernetes.api.errors import ApiError, Conflict, NotFound
 from pybernetes.api.objects import Key, Obj, is_deleting, key_of, metadata, name_of, namespace_of, revision_of, uid_of
 from pybernetes.api.resources import PODS
-from pybernetes.client import Client
-from pybernetes.control import EventSink
 
-from . import files
-from .config import KubeletConfig
 from .containers import Setting, container_spec
 from .environment import ConfigError, environment, service_variables
 from .health import Health, Running
-from .lifecycle import Backoff, newest
-from .network import PodNetwork
+from .hooks import Hooks
+from .lifecycle import Backoff, containers_of, field_path, newest
+from .messages import termination_message
 from .plan import (
     Action,
     Finish,
@@ -37,45 +31,16 @@ from .plan import (
     plan,
 )
 from .probes import Prober, Target
-from .references import Reference, References, references_of
-from .runtime.protocol import ContainerState, ImageMissing, Phase, Runtime, RuntimeFailure
-from .status import SCHEME, Facts, Waiting, difference, pod_status
-from .tokens import PodTokens
-from .volumes import PodVolumes, VolumeError, mounts, written
+from .runtime.protocol import ContainerState, ImageMissing, Phase, RuntimeFailure
+from .sandbox import Sandbox
+from .status import SCHEME, Facts, Waiting, difference, pod_reason, pod_status
+from .tools import Tools
+from .troubles import POD, PULL_BACKOFF_AFTER_SECONDS, RETRY_SECONDS, Troubles
+from .volumes import VolumeError, mounts, written
 
 log = logging.getLogger(__name__)
 
-PULL_BACKOFF_AFTER_SECONDS = 1.0
-RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 CONFIG_RETRY_SECONDS = 5.0
-MESSAGE_LIMIT, LOG_MESSAGE_LIMIT = 4096, 2048
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tools:
-    """What all workers of a node share."""
-
-    config: KubeletConfig
-    client: Client
-    runtime: Runtime
-    network: PodNetwork
-    events: EventSink
-    references: References
-    services: Callable[[], Iterable[Obj]]
-    services_synced: asyncio.Event
-    """Set once Services are known: no container starts before."""
-    allocatable: Mapping[str, str]
-    clock: Callable[[], float]
-
-
-@dataclass(slots=True)
-class _Trouble:
-    """Why a container (or "" for the whole pod) cannot be started, and when to try again."""
-
-    waiting: Waiting
-    until: float
-    since: float
-    count: int = 1
 
 
 @dataclass
@@ -85,10 +50,8 @@ class _Memory:
     sandbox: bool = False
     released: bool = False
     orphan: bool = False
-    renew_at: float = 0.0
     stopping: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     backoffs: dict[str, Backoff] = field(default_factory=dict)
-    troubles: dict[str, _Trouble] = field(default_factory=dict)
     messages: dict[str, str] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
 
@@ -103,12 +66,12 @@ class PodWorker:
         self.tools = tools
         self.finished = False
         self.status: Obj = dict(pod.get("status") or {})
-        self.volumes = PodVolumes(tools.config.state / "pods" / self.uid)
+        self.sandbox = Sandbox(pod, tools)
         self._memory = _Memory()
+        self._troubles = Troubles(tools.clock)
         self._states: list[ContainerState] = []
-        self._paths: dict[str, Path] = {}
-        self._tokens = PodTokens(tools.client)
         self._prober = Prober(tools.runtime)
+        self._hooks = Hooks(self._prober, lambda reason, text, of: self._event("Warning", reason, text, of))
         self._health: Health | None = None
         self._wake = asyncio.Event()
         self._dirty = asyncio.Event()
@@ -142,10 +105,7 @@ class PodWorker:
     def renew(self) -> None:
         """Something that its volumes or variables refer to has changed."""
         self._renew = True
-        for name in [
-            n for n, t in self._memory.troubles.items() if t.waiting.reason == "CreateContainerConfigError" or not n
-        ]:
-            self._memory.troubles[name].until = 0.0
+        self._troubles.retry()
         self.wake()
 
     def wake(self) -> None:
@@ -206,26 +166,25 @@ class PodWorker:
             self._publish()
             if not any(isinstance(action, MakeSandbox | StartContainer) for action in result.actions):
                 renewed = await self._renew_volumes()
-                return min((at for at in (result.again, renewed, self._next_trouble()) if at), default=0.0)
+                return min((at for at in (result.again, renewed, self._troubles.next) if at), default=0.0)
 
     async def _look(self) -> None:
         """Read what the runtime has of this pod, and have the right probes running."""
         self._states = [state for state in await self.tools.runtime.list() if state.sandbox == self.uid]
+        specs = {container["name"]: container for container in self._containers()}
         for state in self._states:
             if state.phase is Phase.EXITED and state.id not in self._memory.messages:
-                self._memory.messages[state.id] = self._termination_message(state)
-        specs = {container["name"]: container for container in self._containers()}
+                self._memory.messages[state.id] = termination_message(state, specs.get(state.name, {}))
         running = [
             Running(attempts[0], specs[name])
             for name, attempts in newest(self._states).items()
             if name in specs and attempts[0].phase is Phase.RUNNING
         ]
         assert self._health is not None
-        self._health.sync(running, address=self._address(), stopping=frozenset(self._memory.stopping))
+        self._health.sync(running, address=self.sandbox.address(self.pod), stopping=frozenset(self._memory.stopping))
 
     def _containers(self) -> list[Obj]:
-        spec = self.pod["spec"]
-        return [*(spec.get("initContainers") or ()), *spec["containers"]]
+        return containers_of(self.pod["spec"])
 
     def _observed(self) -> Observed:
         memory = self._memory
@@ -233,18 +192,15 @@ class PodWorker:
         return Observed(
             containers=self._states,
             sandbox=memory.sandbox,
-            sandbox_retry=memory.troubles[""].until if "" in memory.troubles else 0.0,
+            sandbox_retry=self._troubles.until(POD),
             stopping=frozenset(memory.stopping),
             started=frozenset(self._health.started),
             unhealthy=dict(self._health.unhealthy),
             backoffs=memory.backoffs,
-            blocked={name: trouble.until for name, trouble in memory.troubles.items() if name},
+            blocked=self._troubles.blocked,
             released=memory.released,
             orphan=memory.orphan,
         )
-
-    def _next_trouble(self) -> float:
-        return min((t.until for t in self._memory.troubles.values() if t.until > self.tools.clock()), default=0.0)
 
     def _spawn(self, group: asyncio.TaskGroup, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         async def guarded() -> None:
@@ -273,87 +229,36 @@ class PodWorker:
 
     async def _make_sandbox(self) -> None:
         try:
-            await self._prepare()
+            await self.sandbox.make(self.pod, self._status)
         except (VolumeError, ConfigError) as error:
-            self._troubled("", Waiting("ContainerCreating"))
+            self._troubles.note(POD, Waiting("ContainerCreating"))
             self._event("Warning", "FailedMount", str(error))
         except (ApiError, ConnectionError, TimeoutError) as error:
-            self._troubled("", Waiting("ContainerCreating"))
+            self._troubles.note(POD, Waiting("ContainerCreating"))
             self._event(
                 "Warning", "FailedMount", f"MountVolume.SetUp failed: {error or 'timed out waiting for the API'}"
             )
         except (OSError, RuntimeFailure, RuntimeError) as error:
             log.warning("sandbox failed key=%s error=%s", self.key, error)
-            self._troubled("", Waiting("ContainerCreating"))
+            self._troubles.note(POD, Waiting("ContainerCreating"))
             self._event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
         else:
-            self._memory.troubles.pop("", None)
+            self._troubles.drop(POD)
             self._memory.sandbox = True
-
-    async def _prepare(self) -> None:
-        tools, wanted = self.tools, references_of(self.pod)
-        tools.references.need(self.uid, wanted)
-        host = bool(self.pod["spec"].get("hostNetwork"))
-        if not host:
-            await tools.network.set_up(self.uid)
-        await tools.references.synced(wanted)
-        await self._build_volumes()
-        self._write_etc(host)
-        await tools.runtime.sandbox(self.pod, netns="" if host else tools.network.path(self.uid))
-
-    async def _build_volumes(self) -> None:
-        self._memory.renew_at = await self._tokens.refresh(self.pod, now=self.tools.clock())
-        self._paths = self.volumes.build(
-            self.pod,
-            lookup=self._lookup,
-            token=self._tokens.get,
-            status=self._status(),
-            allocatable=self.tools.allocatable,
-        )
 
     async def _renew_volumes(self) -> float:
         """After a change of what they refer to, or when a token is due; returns when the next is."""
-        memory = self._memory
-        due = memory.renew_at and memory.renew_at <= self.tools.clock()
-        if memory.sandbox and (self._renew or due):
+        sandbox, now = self.sandbox, self.tools.clock()
+        if self._memory.sandbox and (self._renew or 0.0 < sandbox.renew_at <= now):
             self._renew = False
             try:
-                await self._build_volumes()
+                await sandbox.build_volumes(self.pod, self._status())
             except (VolumeError, ConfigError) as error:
                 self._event("Warning", "FailedMount", str(error))
             except (ApiError, ConnectionError, TimeoutError) as error:
                 log.warning("volumes not renewed key=%s error=%s", self.key, error)
-                memory.renew_at = self.tools.clock() + 10.0
-        return memory.renew_at
-
-    def _write_etc(self, host: bool) -> None:
-        config, etc = self.tools.config, self.volumes.etc
-        etc.mkdir(parents=True, exist_ok=True)
-        node = files.parse_resolv(_read_text(Path(config.resolv_conf)))
-        settings = files.dns(self.pod, node=node, cluster_dns=config.cluster_dns, domain=config.cluster_domain)
-        hosts = files.hosts(
-            self.pod, addresses=self._addresses(), node_name=config.node_name, domain=config.cluster_domain
-        )
-        if host:
-            hosts = f"# Kubernetes-managed hosts file (host network).\n{_read_text(Path('/etc/hosts'))}"
-        name = files.hostname(self.pod, node_name=config.node_name)
-        for file, text in (("hosts", hosts), ("resolv.conf", files.resolv(settings)), ("hostname", name + "\n")):
-            path = etc / file
-            if not path.exists():  # running containers may have changed theirs
-                path.write_text(text)
-
-    def _lookup(self, kind: str, name: str) -> Obj | None:
-        return self.tools.references.get(Reference(kind, namespace_of(self.pod), name))
-
-    def _address(self) -> str:
-        """Of the primary family, "" before there is a network."""
-        return next(iter(self._addresses()), "")
-
-    def _addresses(self) -> tuple[str, ...]:
-        """One of each family, () before there is a network."""
-        if self.pod["spec"].get("hostNetwork"):
-            return self.tools.config.node_addresses
-        return self.tools.network.addresses(self.uid)
+                sandbox.renew_at = now + CONFIG_RETRY_SECONDS
+        return sandbox.renew_at
 
     # Containers
 
@@ -370,16 +275,18 @@ class PodWorker:
         except ImageMissing as error:
             self._image_missing(container, error)
         except (ConfigError, VolumeError) as error:
-            self._troubled(action.name, Waiting("CreateContainerConfigError", str(error)), CONFIG_RETRY_SECONDS)
+            waiting = Waiting("CreateContainerConfigError", str(error))
+            self._troubles.note(action.name, waiting, CONFIG_RETRY_SECONDS)
             self._event("Warning", "Failed", f"Error: {error}", container)
         except (RuntimeFailure, OSError) as error:
             self._not_started(container, error)
         else:
-            self._memory.troubles.pop(action.name, None)
+            self._troubles.drop(action.name)
             self._event("Normal", "Started", f"Started container {action.name}", container)
             hook = (container.get("lifecycle") or {}).get("postStart")
             if hook:
-                self._spawn(group, self._post_start(container, identifier, hook), f"postStart-{action.name}")
+                target = Target(identifier, container, self.sandbox.address(self.pod))
+                self._spawn(group, self._post_start(hook, target), f"postStart-{action.name}")
 
     async def _pull(self, container: Obj) -> str:
         image = str(container.get("image") or "")
@@ -402,58 +309,61 @@ class PodWorker:
             self._event("Normal", "Pulling", f'Pulling image "{image}"', container)
             self._event("Warning", "Failed", f'Failed to pull image "{image}": {error.message}', container)
             self._event("Warning", "Failed", f"Error: {error.reason}", container)
-        before = self._memory.troubles.get(name)
-        count = before.count if before else 0
-        self._troubled(name, Waiting(error.reason, error.message), min(10.0 * 2**count, 300.0))
+        self._troubles.note(
+            name, Waiting(error.reason, error.message), min(10.0 * 2 ** self._troubles.count(name), 300.0)
+        )
+        if error.reason == "ErrImagePull":
+            asyncio.get_running_loop().call_later(PULL_BACKOFF_AFTER_SECONDS + 0.01, self.wake)
 
     def _not_started(self, container: Obj, error: RuntimeFailure | OSError) -> None:
         failure = error if isinstance(error, RuntimeFailure) else RuntimeFailure("CreateContainerError", str(error))
         self._event("Warning", "Failed", f"Error: {failure.message}", container)
+        waiting = Waiting(failure.reason, failure.message)
         if failure.reason == "RunContainerError":
             # it is an exited container now, and comes back by the back-off of the restart policy
-            self._memory.troubles[container["name"]] = _Trouble(
-                Waiting(failure.reason, failure.message), 0.0, self.tools.clock()
-            )
+            self._troubles.hold(container["name"], waiting)
         else:
-            self._troubled(container["name"], Waiting(failure.reason, failure.message), CONFIG_RETRY_SECONDS)
+            self._troubles.note(container["name"], waiting, CONFIG_RETRY_SECONDS)
 
     async def _create(self, container: Obj, attempt: int, image: str) -> str:
         tools, name = self.tools, container["name"]
         await tools.services_synced.wait()
+        await self.sandbox.refer(self.pod)  # an ephemeral container may have brought references
         variables = environment(
             self.pod,
             container,
             services=service_variables(self.pod, tools.services()),
-            lookup=self._lookup,
+            lookup=lambda kind, name: self.sandbox.lookup(self.pod, kind, name),
             status=self._status(),
             allocatable=tools.allocatable,
         )
-        termination = self.volumes.directory / "termination" / f"{name}-{attempt}"
+        volumes = self.sandbox.volumes
+        termination = volumes.directory / "termination" / f"{name}-{attempt}"
         termination.parent.mkdir(parents=True, exist_ok=True)
         termination.touch(mode=0o666)
         termination.chmod(0o666)
         setting = Setting(
             environment=variables,
-            mounts=mounts(container, self._paths, variables, ours=written(self.pod)),
-            etc=self.volumes.etc,
+            mounts=mounts(container, self.sandbox.paths, variables, ours=written(self.pod)),
+            etc=volumes.etc,
             termination=termination,
-            log=self.logs / name / f"{attempt}.log",
+            log=self.sandbox.logs / name / f"{attempt}.log",
             node_name=tools.config.node_name,
+            target=self._target(container),
         )
         spec = container_spec(self.pod, container, attempt, setting)
         return await tools.runtime.create(self.uid, spec, image=image)
 
-    @property
-    def logs(self) -> Path:
-        """The directory of this pod's logs."""
-        return logs_directory(self.tools.config, self.pod)
+    def _target(self, container: Obj) -> str:
+        """Whose processes an ephemeral container sees; "" for its own."""
+        attempts = newest(self._states).get(container.get("targetContainerName") or "", ())
+        return attempts[0].id if attempts else ""
 
-    async def _post_start(self, container: Obj, identifier: str, hook: Obj) -> None:
-        outcome = await self._prober.handle(hook, Target(identifier, container, self._address()))
-        if not outcome.ok:
-            self._event("Warning", "FailedPostStartHook", f"PostStartHook failed: {outcome.message}", container)
+    async def _post_start(self, hook: Obj, target: Target) -> None:
+        if not await self._hooks.post_start(hook, target):
             assert self._health is not None
-            self._health.unhealthy[identifier] = f"FailedPostStartHook: container {container['name']} is ended"
+            name = target.spec["name"]
+            self._health.unhealthy[target.container] = f"FailedPostStartHook: container {name} is ended"
             self.wake()
 
     async def _stop(self, action: StopContainer) -> None:
@@ -464,7 +374,8 @@ class PodWorker:
         hook = (container.get("lifecycle") or {}).get("preStop")
         try:
             if hook and grace > 0:
-                grace = await self._pre_stop(hook, action, container, grace)
+                target = Target(action.id, container, self.sandbox.address(self.pod))
+                grace = await self._hooks.pre_stop(hook, target, grace_seconds=grace)
             await self.tools.runtime.stop(action.id, grace=grace)
         except RuntimeFailure as error:
             log.warning("stop failed key=%s container=%s error=%s", self.key, action.name, error)
@@ -472,22 +383,6 @@ class PodWorker:
             if self._memory.stopping.get(action.id) is asyncio.current_task():
                 del self._memory.stopping[action.id]
             self.wake()
-
-    async def _pre_stop(self, hook: Obj, action: StopContainer, container: Obj, grace: float) -> float:
-        """Returns what is left of the grace, two seconds at least."""
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        try:
-            async with asyncio.timeout(grace):
-                if (pause := hook.get("sleep")) is not None:
-                    await asyncio.sleep(float(pause["seconds"]))
-                else:
-                    outcome = await self._prober.handle(hook, Target(action.id, container, self._address()))
-                    if not outcome.ok:
-                        self._event("Warning", "FailedPreStopHook", f"PreStopHook failed: {outcome.message}", container)
-        except TimeoutError:
-            self._event("Warning", "FailedPreStopHook", "PreStopHook did not end within the grace period", container)
-        return max(grace - (clock() - began), 2.0)
 
     def _forget_stops(self) -> None:
         for task in list(self._memory.stopping.values()):
@@ -503,14 +398,11 @@ class PodWorker:
             await self._write()
         if delete:
             await tools.runtime.remove(self.uid)
-        if tools.network.addresses(self.uid):
-            await tools.network.tear_down(self.uid)
-        tools.references.need(self.uid, frozenset())
+        await self.sandbox.release()
         self._memory.sandbox, self._memory.released = False, True
         if not delete:
             return
-        self.volumes.remove()
-        shutil.rmtree(self.logs, ignore_errors=True)
+        self.sandbox.remove()
         if not self._memory.orphan:
             with contextlib.suppress(NotFound, Conflict):
                 await tools.client.delete(PODS, self.key, uid=self.uid, grace_seconds=0)
@@ -523,64 +415,41 @@ class PodWorker:
         assert self._health is not None
         facts = Facts(
             containers=self._states,
-            waiting={name: trouble.waiting for name, trouble in memory.troubles.items() if name},
+            waiting=self._troubles.waiting,
             started=frozenset(self._health.started),
             ready=frozenset(self._health.ready),
             sandbox=memory.sandbox,
-            addresses=self._addresses(),
+            addresses=self.sandbox.addresses(self.pod),
             node_addresses=config.node_addresses,
             messages=memory.messages,
             final=final,
-            **self._pod_reason(),
+            **pod_reason(self.pod, now=self.tools.clock()),
         )
         return pod_status(self.pod, facts, now=self.tools.clock())
 
-    def _pod_reason(self) -> dict[str, str]:
-        old = self.pod.get("status") or {}
-        if old.get("phase") == "Failed" and old.get("reason"):
-            return {"reason": old["reason"], "message": old.get("message", "")}
-        seconds, started = self.pod["spec"].get("activeDeadlineSeconds"), old.get("startTime")
-        if seconds is not None and started and self.tools.clock() >= times.parse(started) + float(seconds):
-            return {
-                "reason": "DeadlineExceeded",
-                "message": "Pod was active on the node longer than the specified deadline",
-            }
-        return {}
-
     def _explain(self, waiting: Mapping[str, str]) -> None:
         """Turn the plan's reasons into what users read; say once that a container is held back."""
-        memory, now = self._memory, self.tools.clock()
-        latest = newest(self._states)
+        memory, latest = self._memory, newest(self._states)
         for name, reason in waiting.items():
             state = latest[name][0]
             seconds = memory.backoffs.get(name, Backoff()).seconds
             where = f"{name_of(self.pod)}_{namespace_of(self.pod)}({self.uid})"
             text = f"back-off {_duration(seconds)} restarting failed container={name} pod={where}"
-            memory.troubles[name] = _Trouble(Waiting(reason, text), 0.0, now)
+            self._troubles.hold(name, Waiting(reason, text))
             if state.id not in memory.told:
                 memory.told.add(state.id)
                 container = next(one for one in self._containers() if one["name"] == name)
                 message = f"Back-off restarting failed container {name} in pod {where}"
                 self._event("Warning", "BackOff", message, container)
-        for name, trouble in memory.troubles.items():
-            late = now - trouble.since > PULL_BACKOFF_AFTER_SECONDS
-            if trouble.waiting.reason == "ErrImagePull" and late:
-                container = next(one for one in self._containers() if one["name"] == name)
-                text = f'Back-off pulling image "{container.get("image")}"'
-                trouble.waiting = Waiting("ImagePullBackOff", f"{text}: ErrImagePull: {trouble.waiting.message}")
-                self._event("Normal", "BackOff", text, container)
-                self._event("Warning", "Failed", "Error: ImagePullBackOff", container)
-        for name in [n for n, a in latest.items() if a[0].phase is Phase.RUNNING]:
-            memory.troubles.pop(name, None)
-
-    def _troubled(self, name: str, waiting: Waiting, seconds: float = 0.0) -> None:
-        now = self.tools.clock()
-        before = self._memory.troubles.get(name)
-        count = before.count + 1 if before else 1
-        wait = seconds or RETRY_SECONDS[min(count - 1, len(RETRY_SECONDS) - 1)]
-        self._memory.troubles[name] = _Trouble(waiting, now + wait, now, count)
-        if waiting.reason == "ErrImagePull":
-            asyncio.get_running_loop().call_later(PULL_BACKOFF_AFTER_SECONDS + 0.01, self.wake)
+        for name in self._troubles.give_up_pulling():
+            container = next(one for one in self._containers() if one["name"] == name)
+            text = f'Back-off pulling image "{container.get("image")}"'
+            self._troubles.say(name, f"{text}: ErrImagePull: {self._troubles.waiting[name].message}")
+            self._event("Normal", "BackOff", text, container)
+            self._event("Warning", "Failed", "Error: ImagePullBackOff", container)
+        for name, attempts in latest.items():
+            if attempts[0].phase is Phase.RUNNING:
+                self._troubles.drop(name)
 
     def _publish(self, *, final: bool = False) -> None:
         """Compute the status; the writer sends it if it differs."""
@@ -618,53 +487,18 @@ class PodWorker:
             self.pod = {"apiVersion": "v1", "kind": "Pod"} | answer
             self.wake()
 
-    def _termination_message(self, state: ContainerState) -> str:
-        path = state.annotations.get("termination")
-        text = _tail(Path(path), MESSAGE_LIMIT) if path else ""
-        container = next((one for one in self._containers() if one["name"] == state.name), {})
-        fallback = container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
-        if not text and fallback and state.exit_code != 0 and state.log:
-            lines = _tail(Path(state.log), LOG_MESSAGE_LIMIT * 2).splitlines()[-80:]
-            text = "\n".join(line.split(" ", 3)[-1] for line in lines)[-LOG_MESSAGE_LIMIT:]
-        return text
-
     def _probe_failed(self, name: str, kind: str, message: str) -> None:
         container = next((one for one in self._containers() if one["name"] == name), {})
         self._event("Warning", "Unhealthy", f"{kind} probe failed: {message}", container)
 
     def _event(self, type: str, reason: str, message: str, container: Obj | None = None) -> None:
-        path = ""
-        if container:
-            inits = [one["name"] for one in self.pod["spec"].get("initContainers") or ()]
-            kind = "initContainers" if container.get("name") in inits else "containers"
-            path = f"spec.{kind}{{{container.get('name')}}}"
+        path = field_path(self.pod, container["name"]) if container else ""
         self.tools.events.event(self.pod, reason, message, type=type, field_path=path)
-
-
-def logs_directory(config: KubeletConfig, pod: Obj) -> Path:
-    return config.state / "logs" / f"{namespace_of(pod)}_{name_of(pod)}_{uid_of(pod)}"
 
 
 def _revision(obj: Obj) -> int:
     text = revision_of(obj)
     return int(text) if text.isdigit() else 0
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-def _tail(path: Path, limit: int) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - limit))
-            return file.read(limit).decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def _duration(seconds: float) -> str:

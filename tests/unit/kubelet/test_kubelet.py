@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pybernetes.api.objects import condition_is, decode
-from pybernetes.api.resources import CONFIG_MAPS, LEASES, NODES, PODS
+from pybernetes.api.resources import CONFIG_MAPS, EVENTS, LEASES, NODES, PODS
 from pybernetes.kubelet.runtime import Phase
 from pybernetes.wire import Request
 from pybernetes.wire.loopback import LoopbackTransport
@@ -273,3 +273,20 @@ async def test_the_server_lists_pods_and_reports_what_is_missing(node):
     previous = Request(path="/containerLogs/default/p/web", query={"previous": ["true"]})
     assert (await transport.send(previous)).status == 400
     assert b"kubelet_running_pods 1" in (await transport.send(Request(path="/metrics"))).body
+
+
+async def test_an_ephemeral_container_sees_its_target_and_leaves_the_pod_as_it_is(node):
+    node.put(pod())
+    await node.api.until(lambda: node.conditions().get("Ready") == "True")
+    wanted = container("debug", command=["sh"], targetContainerName="web")
+    node.api.edit(PODS, "p", "default", spec={"ephemeralContainers": [wanted]})
+    await node.api.until(lambda: bool(node.status().get("ephemeralContainerStatuses")))
+    await node.api.until(lambda: "running" in node.status()["ephemeralContainerStatuses"][0]["state"])
+    assert node.runtime.specs[node.runtime.running("debug")].target == node.runtime.running("web")
+    node.runtime.exit(node.runtime.running("debug"), 7)
+    await node.api.until(lambda: "terminated" in node.status()["ephemeralContainerStatuses"][0]["state"])
+    (debug,) = node.status()["ephemeralContainerStatuses"]
+    assert (debug["state"]["terminated"]["exitCode"], debug["restartCount"]) == (7, 0)
+    assert (node.status()["phase"], node.conditions()["Ready"]) == ("Running", "True")
+    fields = {event["involvedObject"].get("fieldPath") for event in node.api.of(EVENTS)}
+    assert "spec.ephemeralContainers{debug}" in fields

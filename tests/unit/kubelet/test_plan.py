@@ -148,3 +148,19 @@ def test_the_deadline_ends_the_pod():
     assert [type(action) for action in actions(the_pod, state())] == [StopContainer]
     the_pod["status"]["startTime"] = "1970-01-01T00:16:35Z"
     assert plan(the_pod, Observed(containers=[state()], sandbox=True), now=NOW).again == 1005.0
+
+
+DEBUG = {"name": "debug", "image": "host", "command": ["sh"]}
+
+
+def test_an_ephemeral_container_is_started_beside_the_others_and_never_again():
+    asked = pod(ephemeralContainers=[DEBUG])
+    assert actions(asked, state()) == [StartContainer("debug", 0)]
+    assert actions(asked, state(), state("debug")) == []
+    assert actions(asked, state(), state("debug", exited=1)) == []
+
+
+def test_an_ephemeral_container_ends_with_its_pod():
+    asked = pod(ephemeralContainers=[DEBUG], restartPolicy="Never")
+    ended = actions(asked, state(exited=0), state("debug"), released=True)
+    assert [(type(each), each.name) for each in ended] == [(StopContainer, "debug")]

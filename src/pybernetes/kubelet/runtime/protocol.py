@@ -88,6 +88,8 @@ class ContainerSpec:
     stdin_once: bool = False
     log: str = ""
     """File of the CRI log format; "" keeps none."""
+    target: str = ""
+    """The id of a running container whose process namespace it joins; "" for one of its own."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Kept beside the container and given back in its state (spec hash, grace period)."""
 

@@ -124,6 +124,7 @@ class ProcessRuntime:
         place = specs.Place(
             base=str(self.base),
             netns=read(self.sandboxes / f"{sandbox}.json").get("netns", ""),
+            pidns=self._processes_of(spec.target),
             overlay=bool(self.overlay),
             hidden=self.hidden,
             log_max_bytes=self.log_max_bytes,
@@ -140,6 +141,15 @@ class ProcessRuntime:
         self._exits[container] = asyncio.Event()
         self._note(record.state())
         return container
+
+    def _processes_of(self, target: str) -> str:
+        """The file of a running container's process namespace, "" for no target."""
+        if not target:
+            return ""
+        state = self._states.get(target)
+        if state is None or state.phase is not Phase.RUNNING:
+            raise RuntimeFailure("CreateContainerError", "the target container is not running")
+        return f"/proc/{state.pid}/ns/pid"
 
     async def start(self, container: str) -> None:
         record = self._record(container)

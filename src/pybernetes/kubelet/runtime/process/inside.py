@@ -38,7 +38,7 @@ _READ_ONLY = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/pr
 
 
 def become(spec: "dict[str, Any]", errors: int, hand_over: "Any") -> "NoReturn":
-    """Turn this freshly forked process (pid 1 of its pid namespace) into the container.
+    """Turn this freshly forked process (pid 1 of its pid namespace, unless it joined another's) into the container.
 
     `hand_over(fd)` gives a terminal's master to the shim. What fails is written to the fd `errors`, which exec closes.
     """

@@ -120,7 +120,10 @@ class Shim:
         ours, theirs = self._stdio()
         errors, errors_in = os.pipe()
         here, there = socket.socketpair()
-        kernel.unshare(kernel.NEWPID)
+        if self.spec["pidns"]:
+            kernel.enter(self.spec["pidns"], kernel.NEWPID)
+        else:
+            kernel.unshare(kernel.NEWPID)
         pid = os.fork()
         if pid == 0:
             for number, fd in enumerate(theirs):

@@ -29,6 +29,8 @@ class Place(NamedTuple):
 
     base: str
     netns: str
+    pidns: str
+    """The file of the process namespace to join, "" for a new one."""
     overlay: bool
     hidden: tuple[str, ...]
     log_max_bytes: int
@@ -43,6 +45,7 @@ def zygote_spec(spec: ContainerSpec, place: Place, group: Group) -> dict[str, An
         "directory": spec.directory or "/",
         "hostname": spec.hostname,
         "netns": place.netns,
+        "pidns": place.pidns,
         "ipcns": "",
         "base": place.base,
         "overlay": place.overlay,
