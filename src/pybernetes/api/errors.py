@@ -10,6 +10,9 @@ from typing import Any, ClassVar, Self
 
 from .objects import Obj, decode, encode
 
+OMITTED: Any = object()
+"""As the value of a FieldError: one that is not shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
@@ -61,7 +64,7 @@ class FieldError:
     def message(self) -> str:
         """The text of a cause, as apimachinery's field.Error prints it without the field."""
         title = _TITLES.get(self.type, "Invalid value")
-        shown = "" if self.type in _WITHOUT_VALUE else f": {_shown(self.value)}"
+        shown = "" if self.type in _WITHOUT_VALUE or self.value is OMITTED else f": {_shown(self.value)}"
         return f"{title}{shown}" + (f": {self.detail}" if self.detail else "")
 
     def __str__(self) -> str:

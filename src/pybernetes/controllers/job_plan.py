@@ -180,7 +180,7 @@ def status_of(
         word = "Suspended" if suspended else "Resumed"
         conditions = with_condition(conditions, "Suspended", "True" if suspended else "False", reason=f"Job{word}",
                                     message=f"Job {word.lower()}", now=now)  # fmt: skip
-        if suspended:
+        if suspended and end is None:
             status["startTime"] = None
     if end is not None:
         target = "SuccessCriteriaMet" if end.type == "Complete" else "FailureTarget"

@@ -1,5 +1,6 @@
 """The small checks that validation is made of; each yields a FieldError in apimachinery's words for what is wrong."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -74,6 +75,23 @@ def port_or_name(value: int | str | None, path: str) -> Problems:
         yield from named(value, path, names.port_name)
     else:
         yield from port(value, path)
+
+
+_HTTP_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
+
+
+def domain_prefixed_path(value: str, path: str) -> Problems:
+    """acme.io/foo (IsDomainPrefixedPath)."""
+    host, slash, rest = value.partition("/")
+    if not value:
+        yield FieldError.required(path)
+    elif not host or not slash or not rest:
+        yield FieldError.invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')
+    else:
+        yield from named(host, path, names.subdomain)
+        if not _HTTP_PATH.fullmatch(rest):
+            detail = f"Invalid path (regex used for validation is '{_HTTP_PATH.pattern}')"
+            yield FieldError.invalid(path, rest, detail)
 
 
 def unique(values: Iterable[Any], path: Callable[[int], str]) -> Problems:

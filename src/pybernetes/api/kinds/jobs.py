@@ -1,14 +1,17 @@
 """Jobs and CronJobs."""
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Iterator
 
 from .. import cron as schedules
-from .. import names
 from ..errors import FieldError
 from ..objects import Obj, metadata
+from ..selectors import of
 from . import checks, meta
-from .pod_checks import template
+from .job_checks import host_names, job_spec, own_labels
+from .job_status import job_status
 from .pod_defaults import fill
+from .rules import NOT_NEGATIVE, Table, among, follow, given, need
 from .strategy import Strategy
 from .workloads import default_template
 
@@ -17,10 +20,6 @@ Problems = Iterator[FieldError]
 UID_LABEL, NAME_LABEL = "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"
 _OLD_LABELS = {"controller-uid": UID_LABEL, "job-name": NAME_LABEL}
 _MOST_RETRIES = (1 << 31) - 1
-_COUNTS = (
-    *("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "backoffLimitPerIndex"),
-    *("maxFailedIndexes", "ttlSecondsAfterFinished"),
-)
 
 
 def default_job(obj: Obj) -> None:
@@ -50,125 +49,101 @@ class JobStrategy(Strategy):
 
     def default(self, obj: Obj) -> None:
         default_job(obj)
-        labels = (obj["spec"]["template"].get("metadata") or {}).get("labels")
-        if labels and UID_LABEL not in labels and not metadata(obj).get("labels"):
-            obj.setdefault("metadata", {})["labels"] = dict(labels)
+        _take_labels(obj)
 
     def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:
         super().prepare(new, old, part=part)
         spec = new.setdefault("spec", {})
         if old is None and not spec.get("manualSelector"):
             _select_own(new)
+            _take_labels(new)
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":
+            yield from job_status(new, old or {})
             return
         spec: Obj = new.get("spec") or {}
-        yield from checks.workload_selector(spec, "spec", kind="job")
+        optional = () if old is None or _is_prefixed(old) else (UID_LABEL, NAME_LABEL)
+        yield from own_labels(new, _own(new), optional=optional)
         yield from job_spec(spec, "spec")
+        yield from _selector(spec)
+        yield from host_names(new)
         if old is not None:
-            yield from _job_update(spec, old.get("spec") or {})
+            yield from _job_update(new, old)
+
+
+def _take_labels(job: Obj) -> None:
+    """A Job without labels has those of its pods."""
+    labels = (job["spec"]["template"].get("metadata") or {}).get("labels")
+    if labels and not metadata(job).get("labels"):
+        job.setdefault("metadata", {})["labels"] = dict(labels)
+
+
+def _own(job: Obj) -> dict[str, str]:
+    found = metadata(job)
+    own = {UID_LABEL: found.get("uid") or "", NAME_LABEL: found.get("name") or ""}
+    return {old: own[new] for old, new in _OLD_LABELS.items()} | own
+
+
+def _is_prefixed(job: Obj) -> bool:
+    return UID_LABEL in (metadata(job["spec"].get("template") or {}).get("labels") or {})
 
 
 def _select_own(job: Obj) -> None:
-    """The selector and labels that make the pods this job's own (generateSelector)."""
-    spec, found = job["spec"], job.get("metadata") or {}
-    own = {UID_LABEL: found.get("uid", ""), NAME_LABEL: found.get("name", "")}
-    labels = spec["template"].setdefault("metadata", {}).setdefault("labels", {})
-    labels |= own | {old: own[new] for old, new in _OLD_LABELS.items()}
+    """The selector and labels that make the pods this job's own (generateSelector). What the caller says instead stays,
+    for validation to refuse."""
+    spec, own = job["spec"], _own(job)
+    found = spec["template"].setdefault("metadata", {})
+    found["labels"] = own | (found.get("labels") or {})
     selector = spec.setdefault("selector", {})
-    selector.setdefault("matchLabels", {})[UID_LABEL] = own[UID_LABEL]
+    selector["matchLabels"] = {UID_LABEL: own[UID_LABEL]} | (selector.get("matchLabels") or {})
 
 
-def job_spec(spec: Obj, path: str) -> Problems:
-    for field in _COUNTS:
-        yield from checks.not_negative(spec.get(field), f"{path}.{field}")
-    mode = spec.get("completionMode")
-    yield from checks.one_of(mode, f"{path}.completionMode", ("Indexed", "NonIndexed"))
-    if mode == "Indexed" and spec.get("completions") is None:
-        detail = "when completion mode is Indexed"
-        yield FieldError.required(f"{path}.completions", detail)
-    for field in ("backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"):
-        if spec.get(field) is not None and mode != "Indexed":
-            detail = f"requires indexed completion mode: {field}"
-            yield FieldError.invalid(f"{path}.{field}", spec[field], detail)
-    if (found := spec.get("podFailurePolicy")) is not None:
-        yield from _failure_policy(found, spec, path)
-    policies = ("Failed", "TerminatingOrFailed")
-    yield from checks.one_of_if_set(spec.get("podReplacementPolicy"), f"{path}.podReplacementPolicy", policies)
-    yield from template(spec, f"{path}.template", kind="Job")
-    policy = ((spec.get("template") or {}).get("spec") or {}).get("restartPolicy") or ""
-    where = f"{path}.template.spec.restartPolicy"
-    if policy in ("Always", ""):
-        yield FieldError.required(where, 'valid values: "OnFailure", "Never"')
-    elif policy not in ("OnFailure", "Never"):
-        yield FieldError.not_supported(where, policy, ("OnFailure", "Never"))
+def _selector(spec: Obj) -> Problems:
+    found, labels = spec.get("selector"), metadata(spec.get("template") or {}).get("labels")
+    if found is None:
+        yield FieldError.required("spec.selector")
+    else:
+        yield from checks.selector(found, "spec.selector")
+    try:
+        matched = of(found).matches(labels or {})
+    except ValueError:
+        return  # said above
+    if not matched:
+        where = "spec.template.metadata.labels"
+        yield FieldError.invalid(where, labels, "`selector` does not match template `labels`")
 
 
-_ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
-_MOST_RULES = 20
+_FIXED = ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")
 
 
-def _failure_policy(found: Obj, spec: Obj, path: str) -> Problems:
-    where = f"{path}.podFailurePolicy"
-    rules = found.get("rules") or []
-    if len(rules) > _MOST_RULES:
-        yield FieldError.too_many(f"{where}.rules", len(rules), _MOST_RULES)
-    containers: Obj = (spec.get("template") or {}).get("spec") or {}
-    known = {
-        one.get("name") for one in (*(containers.get("containers") or ()), *(containers.get("initContainers") or ()))
-    }
-    for index, rule in enumerate(rules):
-        yield from _failure_rule(rule, f"{where}.rules[{index}]", known=known)
-        if rule.get("action") == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
-            detail = "requires the backoffLimitPerIndex to be set"
-            yield FieldError.invalid(f"{where}.rules[{index}].action", "FailIndex", detail)
-    if containers.get("restartPolicy") != "Never":
-        detail = 'only "Never" is supported when podFailurePolicy is specified'
-        yield FieldError.invalid(f"{path}.template.spec.restartPolicy", containers.get("restartPolicy"), detail)
-
-
-def _failure_rule(rule: Obj, path: str, *, known: Collection[str | None]) -> Problems:
-    yield from checks.one_of(rule.get("action"), f"{path}.action", _ACTIONS)
-    codes, patterns = rule.get("onExitCodes"), rule.get("onPodConditions") or []
-    if codes is not None:
-        yield from _exit_codes(codes, f"{path}.onExitCodes", known=known)
-    for index, pattern in enumerate(patterns):
-        where = f"{path}.onPodConditions[{index}]"
-        yield from checks.named(pattern.get("type") or "", f"{where}.type", names.qualified)
-        yield from checks.one_of(pattern.get("status"), f"{where}.status", ("False", "True", "Unknown"))
-    if codes is not None and patterns:
-        detail = "specifying both OnExitCodes and OnPodConditions is not supported"
-        yield FieldError.invalid(path, "", detail)
-    if codes is None and not patterns:
-        yield FieldError.invalid(path, "", "specifying one of OnExitCodes and OnPodConditions is required")
-
-
-def _exit_codes(found: Obj, path: str, *, known: Collection[str | None]) -> Problems:
-    operator, values = found.get("operator"), found.get("values") or []
-    yield from checks.one_of(operator, f"{path}.operator", ("In", "NotIn"))
-    name = found.get("containerName")
-    if name is not None and name not in known:
-        detail = "must be one of the container or initContainer names in the pod template"
-        yield FieldError.invalid(f"{path}.containerName", name, detail)
-    if not values:
-        yield FieldError.invalid(f"{path}.values", values, "at least one value is required")
-    for index, value in enumerate(values):
-        if operator == "In" and value == 0:
-            yield FieldError.invalid(f"{path}.values[{index}]", value, "must not be 0 for the In operator")
-    yield from checks.unique(values, lambda index: f"{path}.values[{index}]")
-    if values != sorted(values):
-        yield FieldError.invalid(f"{path}.values", values, "must be ordered")
-
-
-def _job_update(spec: Obj, before: Obj) -> Problems:
-    if before.get("completionMode") != "Indexed":
+def _job_update(new: Obj, old: Obj) -> Problems:
+    spec, before = new.get("spec") or {}, old.get("spec") or {}
+    if spec.get("completionMode") != "Indexed":
         yield from meta.immutable(spec.get("completions"), before.get("completions"), "spec.completions")
+    elif spec.get("completions") not in (None, before.get("completions"), spec.get("parallelism")):
+        detail = "can only be modified in tandem with spec.parallelism"
+        yield FieldError.invalid("spec.completions", spec["completions"], detail)
     yield from meta.immutable(spec.get("selector"), before.get("selector"), "spec.selector")
-    for field in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
+    template, earlier = spec.get("template") or {}, before.get("template") or {}
+    if before.get("suspend") and not (old.get("status") or {}).get("startTime"):
+        same = _unsteered(template) == _unsteered(earlier)
+    else:
+        same = template == earlier
+    if not same:
+        yield FieldError.invalid("spec.template", template, "field is immutable")
+    for field in _FIXED:
         yield from meta.immutable(spec.get(field), before.get(field), f"spec.{field}")
-    if not before.get("suspend"):  # a suspended job's template may still be steered to nodes
-        yield from meta.immutable(spec.get("template"), before.get("template"), "spec.template")
+
+
+def _unsteered(template: Obj) -> Obj:
+    """A template without what sends its pods to nodes: that may change while the Job has not started."""
+    spec: Obj = dict(template.get("spec") or {})
+    for field in ("nodeSelector", "tolerations", "schedulingGates"):
+        spec.pop(field, None)
+    rest = {key: value for key, value in (spec.pop("affinity", None) or {}).items() if key != "nodeAffinity"}
+    found = {key: value for key, value in metadata(template).items() if key not in ("labels", "annotations")}
+    return template | {"metadata": found, "spec": spec | ({"affinity": rest} if rest else {})}
 
 
 class CronJobStrategy(Strategy):
@@ -191,38 +166,59 @@ class CronJobStrategy(Strategy):
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":
             return
-        name = metadata(new).get("name", "")
-        if old is None and len(name) > 52:
-            yield FieldError.invalid("metadata.name", name, "must be no more than 52 characters")
         spec: Obj = new.get("spec") or {}
-        schedule = spec.get("schedule") or ""
-        if not schedule:
-            yield FieldError.required("spec.schedule")
+        before: Obj = (old or {}).get("spec") or {}
+        if schedule := spec.get("schedule"):
+            zoned = "TZ" in (before.get("schedule") or "")
+            yield from cron(schedule, "spec.schedule", zoned=zoned, zone=spec.get("timeZone"))
         else:
-            yield from cron(schedule, "spec.schedule")
-        yield from time_zone(spec.get("timeZone"), "spec.timeZone")
-        yield from checks.not_negative(spec.get("startingDeadlineSeconds"), "spec.startingDeadlineSeconds")
-        yield from checks.one_of(
-            spec.get("concurrencyPolicy"), "spec.concurrencyPolicy", ("Allow", "Forbid", "Replace")
-        )
-        for field in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
-            yield from checks.not_negative(spec.get(field), f"spec.{field}")
-        job: Obj = (spec.get("jobTemplate") or {}).get("spec") or {}
-        if job.get("manualSelector"):
-            yield FieldError.not_supported("spec.jobTemplate.spec.manualSelector", True, ("nil", "false"))
-        yield from job_spec({"completionMode": "NonIndexed"} | job, "spec.jobTemplate.spec")
+            yield FieldError.required("spec.schedule")
+        yield from follow(spec, _CRON, "spec")
+        if old is None or spec.get("timeZone") != before.get("timeZone"):
+            yield from time_zone(spec.get("timeZone"), "spec.timeZone")
+        yield from _job_template(spec.get("jobTemplate") or {}, "spec.jobTemplate")
+        name = metadata(new).get("name") or ""
+        if old is None and len(name) > _LONGEST_NAME:
+            detail = f"must be no more than {_LONGEST_NAME} characters"
+            yield FieldError.invalid("metadata.name", name, detail)
 
 
-def cron(schedule: str, path: str) -> Problems:
-    """The five fields of a crontab line, or @hourly and its like."""
-    if "TZ=" in schedule:
-        detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-        yield FieldError.invalid(path, schedule, detail)
-        return
+_LONGEST_NAME = 52
+"""A Job's name is the CronJob's and eleven characters of the time."""
+_CRON: Table = {
+    "startingDeadlineSeconds": given(NOT_NEGATIVE),
+    "concurrencyPolicy": need(among("Allow", "Forbid", "Replace")),
+    "successfulJobsHistoryLimit": given(NOT_NEGATIVE),
+    "failedJobsHistoryLimit": given(NOT_NEGATIVE),
+}
+
+
+def _job_template(found: Obj, path: str) -> Problems:
+    spec: Obj = found.get("spec") or {}
+    yield from job_spec(spec, f"{path}.spec")
+    if spec.get("selector") is not None:
+        yield FieldError.invalid(f"{path}.spec.selector", spec["selector"], "`selector` will be auto-generated")
+    if spec.get("manualSelector"):
+        yield FieldError.not_supported(f"{path}.spec.manualSelector", True, ("nil", "false"))
+
+
+def cron(schedule: str, path: str, *, zoned: bool = False, zone: str | None = None) -> Problems:
+    """The five fields of a crontab line, or @hourly and its like. `zoned`: the old one had a zone, so this may have."""
+    if "TZ" in schedule:
+        if not zoned:
+            detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+            yield FieldError.invalid(path, schedule, detail)
+        elif zone is not None:
+            detail = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+            yield FieldError.invalid(path, schedule, detail)
     try:
-        schedules.parse(schedule)
+        schedules.parse(_ZONE.sub("", schedule))
     except ValueError as error:
         yield FieldError.invalid(path, schedule, str(error))
+
+
+_ZONE = re.compile(r"^(CRON_)?TZ=\S+ +")
+_ZONE_PART = re.compile(r"[A-Za-z._0-9+][A-Za-z.\-_0-9+]{0,13}")
 
 
 def time_zone(name: str | None, path: str) -> Problems:
@@ -230,6 +226,8 @@ def time_zone(name: str | None, path: str) -> Problems:
         return
     if not name:
         yield FieldError.invalid(path, name, "timeZone must be nil or non-empty string")
+    elif any(part in (".", "..") or not _ZONE_PART.fullmatch(part) for part in name.split("/")):
+        yield FieldError.invalid(path, name, f"unknown time zone {name}")
     elif name.lower() == "local":
         detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
         yield FieldError.invalid(path, name, detail)

@@ -1,5 +1,7 @@
 """Validation of a pod spec as a whole, in a Pod and in templates (ValidatePodSpec)."""
 
+from collections.abc import Sequence
+
 from .. import names, quota
 from ..errors import FieldError
 from ..objects import Obj, annotations_of, labels_of
@@ -209,10 +211,11 @@ def pod(obj: Obj) -> Problems:
             yield from image(container, f"spec.{field}[{index}]")
 
 
-def template(spec: Obj, path: str, *, kind: str) -> Problems:
-    """spec.template of a workload; `kind` restricts what its pods may do."""
+def template(spec: Obj, path: str, *, kind: str, added: Sequence[Obj] = ()) -> Problems:
+    """spec.template of a workload; `kind` restricts what its pods may do. `added` volumes come before the template's,
+    and instead of those of the same name."""
     found: Obj = spec.get("template") or {}
-    yield from template_spec(found, path)
+    yield from template_spec(_with_volumes(found, added) if added else found, path)
     inner: Obj = found.get("spec") or {}
     policy, where = inner.get("restartPolicy") or "", f"{path}.spec.restartPolicy"
     if kind in _TEMPLATES_OF_RUNNING:
@@ -221,6 +224,13 @@ def template(spec: Obj, path: str, *, kind: str) -> Problems:
         if inner.get("activeDeadlineSeconds") is not None:
             detail = f"activeDeadlineSeconds in {kind} is not Supported"
             yield FieldError.forbidden(f"{path}.spec.activeDeadlineSeconds", detail)
+
+
+def _with_volumes(found: Obj, added: Sequence[Obj]) -> Obj:
+    inner: Obj = found.get("spec") or {}
+    taken = {volume["name"] for volume in added}
+    others = [volume for volume in inner.get("volumes") or () if volume.get("name") not in taken]
+    return found | {"spec": inner | {"volumes": [*added, *others]}}
 
 
 def template_spec(found: Obj, path: str) -> Problems:

@@ -7,8 +7,10 @@ from .. import names
 from ..errors import FieldError
 from ..objects import Obj, annotations_of, metadata
 from . import checks, meta
+from .claim_checks import claim_spec
 from .pod_checks import template
 from .pod_defaults import default_spec, fill
+from .rules import NOT_NEGATIVE, Table, among, follow, given, inside, matching, may, need
 from .strategy import Strategy
 
 Problems = Iterator[FieldError]
@@ -18,6 +20,16 @@ _PERCENT_TEXT = (
     "a valid percent string must be a numeric string followed by an ending '%' "
     "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
 )
+_COUNTS: Table = dict.fromkeys(("replicas", "minReadySeconds", "revisionHistoryLimit"), given(NOT_NEGATIVE))
+_STATUS_COUNTS: Table = dict.fromkeys(
+    (
+        *("replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"),
+        *("unavailableReplicas", "fullyLabeledReplicas", "terminatingReplicas", "observedGeneration"),
+        "collisionCount",
+    ),
+    given(NOT_NEGATIVE),
+)
+_PARTS = ("updatedReplicas", "currentReplicas", "readyReplicas", "availableReplicas", "fullyLabeledReplicas")
 _STATEFUL_MUTABLE = (
     *("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit"),
     *("persistentVolumeClaimRetentionPolicy", "minReadySeconds"),
@@ -50,6 +62,7 @@ class WorkloadStrategy(Strategy):
     """What they share: replicas, a template, a selector that never changes and matches the template."""
 
     kind = ""
+    most_available = "cannot be greater than readyReplicas"
     generation = True
     status = True
     status_keeps_labels = True
@@ -60,15 +73,18 @@ class WorkloadStrategy(Strategy):
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":
             yield from self.check_status(new.get("status") or {})
+            yield from _not_back(new, old or {})
             return
         spec: Obj = new.get("spec") or {}
-        for field in ("replicas", "minReadySeconds", "revisionHistoryLimit"):
-            yield from checks.not_negative(spec.get(field), f"spec.{field}")
+        yield from follow(spec, _COUNTS, "spec")
         yield from checks.workload_selector(spec, "spec", kind=self.kind.lower())
-        yield from template(spec, "spec.template", kind=self.kind)
+        yield from self.check_pods(spec, old)
         yield from self.check_spec(spec)
         if old is not None:
             yield from self.check_update(spec, old.get("spec") or {})
+
+    def check_pods(self, spec: Obj, old: Obj | None) -> Problems:
+        yield from template(spec, "spec.template", kind=self.kind)
 
     def check_spec(self, spec: Obj) -> Problems:
         yield from ()
@@ -77,14 +93,21 @@ class WorkloadStrategy(Strategy):
         yield from meta.immutable(spec.get("selector"), before.get("selector"), "spec.selector")
 
     def check_status(self, status: Obj) -> Problems:
-        counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "observedGeneration")
-        for field in (*counts, "unavailableReplicas", "fullyLabeledReplicas", "collisionCount"):
-            yield from checks.not_negative(status.get(field), f"status.{field}")
-        total = status.get("replicas")
-        for field in ("updatedReplicas", "readyReplicas", "availableReplicas", "fullyLabeledReplicas"):
-            if total is not None and field in status and status[field] > total:
+        yield from follow(status, _STATUS_COUNTS, "status")
+        total, ready = status.get("replicas") or 0, status.get("readyReplicas") or 0
+        for field in _PARTS:
+            if (status.get(field) or 0) > total:
                 detail = "cannot be greater than status.replicas"
                 yield FieldError.invalid(f"status.{field}", status[field], detail)
+        if (available := status.get("availableReplicas") or 0) > ready:
+            yield FieldError.invalid("status.availableReplicas", available, self.most_available)
+
+
+def _not_back(new: Obj, old: Obj) -> Problems:
+    """collisionCount, once there, only grows."""
+    count, before = ((obj.get("status") or {}).get("collisionCount") for obj in (new, old))
+    if before is not None and (count or 0) < before:
+        yield FieldError.invalid("status.collisionCount", count or 0, "cannot be decremented")
 
 
 class DeploymentStrategy(WorkloadStrategy):
@@ -106,7 +129,7 @@ class DeploymentStrategy(WorkloadStrategy):
     def check_spec(self, spec: Obj) -> Problems:
         strategy: Obj = spec.get("strategy") or {}
         path = "spec.strategy"
-        yield from checks.one_of(strategy.get("type"), f"{path}.type", ("Recreate", "RollingUpdate"))
+        yield from among("Recreate", "RollingUpdate")(strategy.get("type") or "", f"{path}.type")
         if strategy.get("type") == "Recreate" and strategy.get("rollingUpdate") is not None:
             detail = "may not be specified when strategy `type` is 'Recreate'"
             yield FieldError.forbidden(f"{path}.rollingUpdate", detail)
@@ -159,7 +182,8 @@ class DaemonSetStrategy(WorkloadStrategy):
     def check_spec(self, spec: Obj) -> Problems:
         strategy: Obj = spec.get("updateStrategy") or {}
         path = "spec.updateStrategy"
-        yield from checks.one_of(strategy.get("type"), f"{path}.type", ("OnDelete", "RollingUpdate"))
+        if strategy.get("type") not in ("RollingUpdate", "OnDelete"):
+            yield FieldError.not_supported(path, strategy, ("RollingUpdate", "OnDelete"))
         if strategy.get("type") != "RollingUpdate":
             return
         found: Obj = strategy.get("rollingUpdate") or {}
@@ -181,7 +205,7 @@ class DaemonSetStrategy(WorkloadStrategy):
 
 class StatefulSetStrategy(WorkloadStrategy):
     kind = "StatefulSet"
-    name_rule = staticmethod(meta.label_name)
+    most_available = "cannot be greater than status.readyReplicas"
 
     def default(self, obj: Obj) -> None:
         super().default(obj)
@@ -201,23 +225,27 @@ class StatefulSetStrategy(WorkloadStrategy):
     def reset_status(self, new: Obj) -> None:
         new["status"] = {"replicas": 0, "availableReplicas": 0}
 
+    def check_pods(self, spec: Obj, old: Obj | None) -> Problems:
+        """Once less was asked of a template and of claims: what was wrong before may stay wrong."""
+        before: Obj = (old or {}).get("spec") or {}
+        for check in (_stateful_pods, _stateful_claims):
+            found = list(check(spec))
+            if found and (old is None or not any(check(before))):
+                yield from found
+
     def check_spec(self, spec: Obj) -> Problems:
-        policies = ("OrderedReady", "Parallel")
-        yield from checks.one_of(spec.get("podManagementPolicy"), "spec.podManagementPolicy", policies)
-        strategy: Obj = spec.get("updateStrategy") or {}
-        path = "spec.updateStrategy"
-        yield from checks.one_of(strategy.get("type"), f"{path}.type", ("OnDelete", "RollingUpdate"))
-        found = strategy.get("rollingUpdate")
-        if strategy.get("type") == "OnDelete" and found is not None:
-            detail = "only allowed for updateStrategy 'RollingUpdate'"
-            yield FieldError.invalid(f"{path}.rollingUpdate", found, detail)
-        yield from checks.not_negative((found or {}).get("partition"), f"{path}.rollingUpdate.partition")
-        if service := spec.get("serviceName"):
-            yield from checks.named(service, "spec.serviceName", names.label)
-        retention: Obj = spec.get("persistentVolumeClaimRetentionPolicy") or {}
-        for field in ("whenDeleted", "whenScaled"):
-            where = f"spec.persistentVolumeClaimRetentionPolicy.{field}"
-            yield from checks.one_of(retention.get(field), where, ("Delete", "Retain"))
+        if (policy := spec.get("podManagementPolicy") or "") == "":
+            yield FieldError.required("spec.podManagementPolicy")
+        elif policy not in ("OrderedReady", "Parallel"):
+            detail = "must be 'OrderedReady' or 'Parallel'"
+            yield FieldError.invalid("spec.podManagementPolicy", policy, detail)
+        yield from _stateful_update(spec.get("updateStrategy") or {}, "spec.updateStrategy")
+        yield from follow(spec, _STATEFUL, "spec")
+
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        if old is None:  # a name was once held to less, and its object can still be changed
+            yield from matching(names.label)(metadata(new).get("name") or "", "metadata.name")
+        yield from super().check(new, old, part=part)
 
     def check_update(self, spec: Obj, before: Obj) -> Problems:
         def fixed(found: Obj) -> Obj:
@@ -227,6 +255,45 @@ class StatefulSetStrategy(WorkloadStrategy):
             listed = ", ".join(f"'{field}'" for field in _STATEFUL_MUTABLE[:-1])
             detail = f"updates to statefulset spec for fields other than {listed} and 'minReadySeconds' are forbidden"
             yield FieldError.forbidden("spec", detail)
+
+
+def _stateful_pods(spec: Obj) -> Problems:
+    """The pods' own claims, under the names of their templates, take the place of volumes of that name."""
+    claims = [(claim.get("metadata") or {}).get("name") or "" for claim in spec.get("volumeClaimTemplates") or ()]
+    added = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims if name]
+    yield from template(spec, "spec.template", kind="StatefulSet", added=added)
+
+
+def _stateful_claims(spec: Obj) -> Problems:
+    for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+        yield from claim_spec(claim.get("spec") or {}, f"spec.volumeClaimTemplates[{index}].spec")
+
+
+def _stateful_update(strategy: Obj, path: str) -> Problems:
+    kind, found = strategy.get("type") or "", strategy.get("rollingUpdate")
+    if not kind:
+        yield FieldError.required(path)
+    elif kind == "OnDelete" and found is not None:
+        yield FieldError.invalid(f"{path}.rollingUpdate", found, "only allowed for updateStrategy 'RollingUpdate'")
+    elif kind not in ("OnDelete", "RollingUpdate"):
+        yield FieldError.invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")
+    elif found:
+        where = f"{path}.rollingUpdate"
+        yield from checks.not_negative(found.get("partition"), f"{where}.partition")
+        most = found.get("maxUnavailable")
+        if most is not None:
+            yield from count_or_percent(most, f"{where}.maxUnavailable")
+            if _is_zero(most):
+                yield FieldError.invalid(f"{where}.maxUnavailable", most, "cannot be 0")
+            yield from _at_most_all(most, f"{where}.maxUnavailable")
+
+
+_RETENTION = given(among("Retain", "Delete"))
+_STATEFUL: Table = {
+    "ordinals": may(inside({"start": given(NOT_NEGATIVE)})),
+    "serviceName": may(matching(names.label)),
+    "persistentVolumeClaimRetentionPolicy": may(inside({"whenDeleted": _RETENTION, "whenScaled": _RETENTION})),
+}
 
 
 class ReplicationControllerStrategy(Strategy):
@@ -249,22 +316,33 @@ class ReplicationControllerStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":
+            yield from _REPLICAS.check_status(new.get("status") or {})
             return
         spec: Obj = new.get("spec") or {}
-        yield from checks.not_negative(spec.get("replicas"), "spec.replicas")
-        yield from checks.not_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
-        yield from checks.required(spec, "selector", "spec")
-        labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+        yield from follow(spec, _CONTROLLER, "spec")
+        found: Obj | None = spec.get("template")
+        if found is None:
+            yield FieldError.required("spec.template")
+            return
+        labels = (found.get("metadata") or {}).get("labels") or {}
         if any(labels.get(key) != value for key, value in (spec.get("selector") or {}).items()):
-            yield FieldError.invalid(
-                "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
-            )
+            detail = "`selector` does not match template `labels`"
+            yield FieldError.invalid("spec.template.metadata.labels", labels, detail)
         yield from template(spec, "spec.template", kind="ReplicationController")
+
+
+_REPLICAS = ReplicaSetStrategy()
+_CONTROLLER: Table = {
+    "minReadySeconds": given(NOT_NEGATIVE),
+    "selector": need(),
+    "replicas": given(NOT_NEGATIVE),
+}
 
 
 class ControllerRevisionStrategy(Strategy):
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        revision = new.get("revision", 0)
-        yield from checks.not_negative(revision, "revision")
+        if new.get("data") is None:
+            yield FieldError.required("data", "data is mandatory")
+        yield from checks.not_negative(new.get("revision", 0), "revision")
         if old is not None:
             yield from meta.immutable(new.get("data"), old.get("data"), "data")

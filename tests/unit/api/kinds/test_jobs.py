@@ -50,7 +50,7 @@ def test_a_work_queue_has_no_completions():
         ({"parallelism": -1}, ["spec.parallelism"]),
         ({"completionMode": "Indexed", "parallelism": 1}, ["spec.completions"]),
         ({"completionMode": "Odd"}, ["spec.completionMode"]),
-        ({"maxFailedIndexes": 1}, ["spec.maxFailedIndexes"]),
+        ({"maxFailedIndexes": 1}, ["spec.backoffLimitPerIndex", "spec.maxFailedIndexes"]),
         (
             {"template": {"spec": TEMPLATE["spec"] | {"restartPolicy": "Always"}}},
             ["spec.template.spec.restartPolicy"],

@@ -39,7 +39,9 @@ def test_a_daemon_sets_defaults():
 
 
 def test_a_stateful_sets_defaults():
-    found = accepted(workload("StatefulSet", serviceName="web", volumeClaimTemplates=[{"metadata": {"name": "d"}}]))
+    asked = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    claims = [{"metadata": {"name": "d"}, "spec": asked}]
+    found = accepted(workload("StatefulSet", serviceName="web", volumeClaimTemplates=claims))
     assert found["spec"]["podManagementPolicy"] == "OrderedReady"
     assert found["spec"]["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
     claim = found["spec"]["volumeClaimTemplates"][0]
