@@ -1,13 +1,15 @@
 """Ingress, IngressClass, NetworkPolicy, IPAddress, ServiceCIDR."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from .. import names
 from ..errors import FieldError
-from ..objects import Obj
+from ..objects import Obj, annotations_of
 from . import checks, meta
 from .pod_defaults import fill
+from .rules import Table, among, follow, given, matching, may, need
+from .service_checks import ingress_host
 from .strategy import Strategy
 
 Problems = Iterator[FieldError]
@@ -25,6 +27,7 @@ class IngressStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":
+            yield from _ingress_status(new.get("status") or {}, "status.loadBalancer.ingress")
             return
         spec: Obj = new.get("spec") or {}
         rules, backend = spec.get("rules") or [], spec.get("defaultBackend")
@@ -35,17 +38,37 @@ class IngressStrategy(Strategy):
             yield from _backend(backend, "spec.defaultBackend")
         for index, rule in enumerate(rules):
             yield from _rule(rule, f"spec.rules[{index}]")
+        before: Obj = (old or {}).get("spec") or {}
         for index, tls in enumerate(spec.get("tls") or ()):
-            for number, host in enumerate(tls.get("hosts") or ()):
-                yield from _host(host, f"spec.tls[{index}].hosts[{number}]")
-        if (name := spec.get("ingressClassName")) is not None:
-            yield from checks.named(name, "spec.ingressClassName", names.subdomain)
-            notes = (new.get("metadata") or {}).get("annotations") or {}
-            if old is None and _CLASS_ANNOTATION in notes:
-                detail = "can not be set when the class field is also set"
-                yield FieldError.invalid(
-                    "metadata.annotations[kubernetes.io/ingress.class]", notes[_CLASS_ANNOTATION], detail
-                )
+            yield from _tls(tls, f"spec.tls[{index}]", known={one.get("secretName") for one in before.get("tls") or ()})
+        yield from follow(spec, {"ingressClassName": given(_NAME)}, "spec")
+        if old is None:
+            yield from _same_class(spec.get("ingressClassName"), annotations_of(new).get(_CLASS_ANNOTATION))
+
+
+_NAME, _SEGMENT = matching(names.subdomain), matching(names.path_segment)
+_REFERENCE: Table = {"apiGroup": given(_NAME), "kind": need(_SEGMENT), "name": need(_SEGMENT)}
+
+
+def _same_class(name: str | None, noted: str | None) -> Problems:
+    if name is not None and noted is not None and name != noted:
+        detail = "must match `ingressClassName` when both are specified"
+        yield FieldError.invalid(f"annotations.{_CLASS_ANNOTATION}", noted, detail)
+
+
+def _tls(tls: Obj, path: str, *, known: Collection[str | None]) -> Problems:
+    """`known` names were there before and are not judged again."""
+    for number, host in enumerate(tls.get("hosts") or ()):
+        yield from _host(host, f"{path}.hosts[{number}]")
+    if (name := tls.get("secretName")) and name not in known:
+        yield from _NAME(name, f"{path}.secretName")
+
+
+def _ingress_status(status: Obj, path: str) -> Problems:
+    for index, entry in enumerate((status.get("loadBalancer") or {}).get("ingress") or ()):
+        if ip := entry.get("ip"):
+            yield from checks.named(ip, f"{path}[{index}].ip", names.ip)
+        yield from ingress_host(entry.get("hostname") or "", f"{path}[{index}].hostname")
 
 
 def _host(host: str, path: str) -> Problems:
@@ -82,7 +105,8 @@ def _path(entry: Obj, path: str) -> Problems:
     kind, target = entry.get("pathType") or "", entry.get("path") or ""
     if not kind:
         yield FieldError.required(f"{path}.pathType", "pathType must be specified")
-    elif kind not in _PATH_TYPES:
+        return
+    if kind not in _PATH_TYPES:
         yield FieldError.not_supported(f"{path}.pathType", kind, _PATH_TYPES)
     elif kind != "ImplementationSpecific" or target:
         if not target.startswith("/"):
@@ -102,15 +126,11 @@ def _backend(backend: Obj, path: str) -> Problems:
     if service is not None and resource is not None:
         yield FieldError.invalid(path, "", "cannot set both resource and service backends")
     elif resource is not None:
-        for field in ("kind", "name"):
-            yield from checks.required(resource, field, f"{path}.resource")
+        yield from follow(resource, _REFERENCE, f"{path}.resource")
     elif service is None:
-        yield FieldError.required(path, "resource or service backend is required")
+        yield FieldError.invalid(path, "", "resource or service backend is required")
     else:
-        if name := service.get("name"):
-            yield from checks.named(name, f"{path}.service.name", names.label)
-        else:
-            yield FieldError.required(f"{path}.service.name")
+        yield from follow(service, {"name": need(matching(names.label))}, f"{path}.service")
         port: Obj = service.get("port") or {}
         if port.get("name") and port.get("number"):
             yield FieldError.invalid(path, "", "cannot set both port name & port number")
@@ -131,18 +151,29 @@ class IngressClassStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         spec: Obj = new.get("spec") or {}
-        if controller := spec.get("controller"):
-            yield from checks.named(controller, "spec.controller", names.qualified)
-        else:
-            yield FieldError.required("spec.controller")
+        controller = spec.get("controller") or ""
         if old is not None:
             yield from meta.immutable(controller, (old.get("spec") or {}).get("controller"), "spec.controller")
+        if len(controller.encode()) > _MOST_CONTROLLER:
+            yield FieldError.too_long("spec.controller", "", _MOST_CONTROLLER)
+        yield from checks.domain_prefixed_path(controller, "spec.controller")
         if (parameters := spec.get("parameters")) is not None:
-            for field in ("kind", "name"):
-                yield from checks.required(parameters, field, "spec.parameters")
-            yield from checks.one_of(parameters.get("scope"), "spec.parameters.scope", ("Cluster", "Namespace"))
-            if parameters.get("scope") == "Namespace":
-                yield from checks.required(parameters, "namespace", "spec.parameters")
+            yield from _parameters(parameters, "spec.parameters")
+
+
+_MOST_CONTROLLER = 250
+
+
+def _parameters(found: Obj, path: str) -> Problems:
+    yield from follow(found, _REFERENCE, path)
+    yield from follow(found, {"scope": need(among("Cluster", "Namespace"))}, path)
+    scope, namespace = found.get("scope"), found.get("namespace")
+    if scope == "Namespace" and namespace is None:
+        yield FieldError.required(f"{path}.namespace", "`parameters.scope` is set to 'Namespace'")
+    elif scope == "Namespace" and namespace is not None:
+        yield from checks.named(namespace, f"{path}.namespace", names.label)
+    elif scope == "Cluster" and namespace is not None:
+        yield FieldError.forbidden(f"{path}.namespace", "`parameters.scope` is set to 'Cluster'")
 
 
 class NetworkPolicyStrategy(Strategy):
@@ -173,11 +204,11 @@ class NetworkPolicyStrategy(Strategy):
             yield FieldError.invalid("spec.policyTypes", types, "may not specify more than two policyTypes")
         else:
             for index, kind in enumerate(types):
-                yield from checks.one_of(kind, f"spec.policyTypes[{index}]", ("Egress", "Ingress"))
+                yield from among("Ingress", "Egress")(kind, f"spec.policyTypes[{index}]")
 
 
 def _policy_port(port: Obj, path: str) -> Problems:
-    yield from checks.one_of_if_set(port.get("protocol"), f"{path}.protocol", checks.PROTOCOLS)
+    yield from follow(port, {"protocol": given(among("TCP", "UDP", "SCTP"))}, path)
     first, last = port.get("port"), port.get("endPort")
     if first is not None:
         yield from checks.port_or_name(first, f"{path}.port")
@@ -189,7 +220,7 @@ def _policy_port(port: Obj, path: str) -> Problems:
                 yield FieldError.invalid(f"{path}.endPort", last, "must be greater than or equal to `port`")
             yield from checks.port(last, f"{path}.endPort")
     elif last is not None:
-        yield FieldError.required(f"{path}.port", "must be specified when `endPort` is set")
+        yield FieldError.invalid(f"{path}.endPort", last, "may not be specified when `port` is not specified")
 
 
 def _peer(peer: Obj, path: str) -> Problems:
@@ -231,13 +262,15 @@ class IpAddressStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         parent = (new.get("spec") or {}).get("parentRef")
-        if not parent:
+        if parent is None:
             yield FieldError.required("spec.parentRef")
         else:
-            for field in ("resource", "name"):
-                yield from checks.required(parent, field, "spec.parentRef")
+            yield from follow(parent, _PARENT, "spec.parentRef")
         if old is not None:
             yield from meta.immutable(parent, (old.get("spec") or {}).get("parentRef"), "spec.parentRef")
+
+
+_PARENT: Table = {"group": may(_NAME), "resource": need(_SEGMENT), "name": need(_SEGMENT), "namespace": may(_SEGMENT)}
 
 
 class ServiceCidrStrategy(Strategy):
@@ -245,14 +278,35 @@ class ServiceCidrStrategy(Strategy):
     status = True
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        if part == "status":
+            return
         ranges = (new.get("spec") or {}).get("cidrs") or []
-        if not ranges:
-            yield FieldError.required("spec.cidrs", "at least one CIDR required")
-        for index, found in enumerate(ranges):
-            yield from checks.named(found, f"spec.cidrs[{index}]", names.cidr)
-        if len(ranges) > 2:
-            yield FieldError.invalid("spec.cidrs", ranges, "may only hold up to 2 values")
+        before = ((old or {}).get("spec") or {}).get("cidrs") or []
+        if old is None or len(before) < len(ranges):
+            yield from _ranges(ranges, "spec.cidrs")
         if old is not None:
-            before = (old.get("spec") or {}).get("cidrs") or []
-            if ranges[: len(before)] != before:
-                yield FieldError.invalid("spec.cidrs", ranges, "field is immutable")
+            yield from _ranges_update(ranges, before, "spec.cidrs")
+
+
+def _ranges(ranges: list[str], path: str) -> Problems:
+    if not ranges:
+        yield FieldError.required(path, "at least one CIDR required")
+    elif len(ranges) > 2:
+        yield FieldError.invalid(path, {"cidrs": ranges}, "may only hold up to 2 values")
+    else:
+        wrong = [list(checks.named(found, f"{path}[{index}]", names.cidr)) for index, found in enumerate(ranges)]
+        for problems in wrong:
+            yield from problems
+        families = set() if any(wrong) else {ipaddress.ip_network(found, strict=False).version for found in ranges}
+        if len(ranges) > len(families) == 1:
+            detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
+            yield FieldError.invalid(path, ranges, detail)
+
+
+def _ranges_update(ranges: list[str], before: list[str], path: str) -> Problems:
+    """One range may get a companion of the other IP family; nothing else changes."""
+    if len(ranges) == len(before) or (len(before) == 1 and len(ranges) == 2):
+        for index, was in enumerate(before):
+            yield from meta.immutable(ranges[index], was, f"{path}[{index}]")
+    else:
+        yield FieldError.invalid(path, ranges, "field is immutable")

@@ -7,9 +7,11 @@ from ..errors import FieldError
 from ..objects import Obj, name_of
 from . import checks, meta, scaling
 from .affinity_checks import tolerations
-from .pod_defaults import fill
+from .pod_defaults import fill, round_to_millis
+from .resource_checks import requirements
+from .rules import NOT_NEGATIVE, Table, among, both, distinct, follow, given, may
 from .strategy import Strategy
-from .workloads import count_or_percent
+from .workloads import at_most_all, count_or_percent
 
 Problems = Iterator[FieldError]
 
@@ -25,18 +27,25 @@ class PodDisruptionBudgetStrategy(Strategy):
         new["status"] = dict.fromkeys(counts, 0)
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        if part == "status":
+            yield from follow(new.get("status") or {}, _BUDGET_STATUS, "status")
+            return
         spec: Obj = new.get("spec") or {}
-        low, high = spec.get("minAvailable"), spec.get("maxUnavailable")
-        if low is not None and high is not None:
+        if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
             yield FieldError.invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")
-        for field, value in (("minAvailable", low), ("maxUnavailable", high)):
-            if value is not None:
-                yield from count_or_percent(value, f"spec.{field}")
-        yield from checks.selector(spec.get("selector"), "spec.selector")
-        policies = ("AlwaysAllow", "IfHealthyBudget")
-        yield from checks.one_of_if_set(
-            spec.get("unhealthyPodEvictionPolicy"), "spec.unhealthyPodEvictionPolicy", policies
-        )
+        yield from follow(spec, _BUDGET, "spec")
+
+
+_SHARE = given(both(count_or_percent, at_most_all))
+_BUDGET: Table = {
+    "minAvailable": _SHARE,
+    "maxUnavailable": _SHARE,
+    "selector": may(checks.selector),
+    "unhealthyPodEvictionPolicy": given(among("AlwaysAllow", "IfHealthyBudget")),
+}
+_BUDGET_STATUS: Table = dict.fromkeys(
+    ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"), given(NOT_NEGATIVE)
+)
 
 
 class ScalerStrategy(Strategy):
@@ -65,22 +74,25 @@ class ScalerStrategy(Strategy):
                 down["policies"] = [{"type": "Percent", "value": 100, "periodSeconds": 15}]
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        if part == "status":
+            counts = dict.fromkeys(("currentReplicas", "desiredReplicas"), given(NOT_NEGATIVE))
+            yield from follow(new.get("status") or {}, counts, "status")
+            return
         spec: Obj = new.get("spec") or {}
         low, high = spec.get("minReplicas"), spec.get("maxReplicas") or 0
-        if low is not None and low < 1:
-            yield FieldError.invalid("spec.minReplicas", low, "must be greater than or equal to 1")
+        least = 0 if ((old or {}).get("spec") or {}).get("minReplicas") == 0 else 1
+        if low is not None and low < least:
+            yield FieldError.invalid("spec.minReplicas", low, f"must be greater than or equal to {least}")
         if high < 1:
             yield FieldError.invalid("spec.maxReplicas", high, "must be greater than 0")
         if low is not None and high < low:
             yield FieldError.invalid("spec.maxReplicas", high, "must be greater than or equal to `minReplicas`")
-        target: Obj = spec.get("scaleTargetRef") or {}
-        for field in ("kind", "name"):
-            if value := target.get(field):
-                yield from checks.named(value, f"spec.scaleTargetRef.{field}", names.path_segment)
-            else:
-                yield FieldError.required(f"spec.scaleTargetRef.{field}")
-        yield from scaling.metrics(spec.get("metrics") or [], "spec.metrics")
+        yield from scaling.reference(spec.get("scaleTargetRef") or {}, "spec.scaleTargetRef")
+        yield from scaling.metrics(spec.get("metrics") or [], "spec.metrics", least=low)
         yield from scaling.behavior(spec.get("behavior") or {}, "spec.behavior")
+
+
+_SYSTEM_CLASSES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
 
 
 class PriorityClassStrategy(Strategy):
@@ -91,27 +103,41 @@ class PriorityClassStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         value, name = new.get("value", 0), name_of(new)
-        if name.startswith("system-") and name not in ("system-node-critical", "system-cluster-critical"):
-            detail = "priority class names with 'system-' prefix are reserved for system use only"
-            yield FieldError.forbidden(
-                "metadata.name", detail + f". error: {name} is not a known system priority class"
-            )
-        elif value > _MOST_PRIORITY and not name.startswith("system-"):
+        if name.startswith("system-"):
+            if wrong := _no_system_class(name, value, default=bool(new.get("globalDefault"))):
+                detail = "priority class names with 'system-' prefix are reserved for system use only. error: "
+                yield FieldError.forbidden("metadata.name", detail + wrong)
+        elif value > _MOST_PRIORITY:
             yield FieldError.forbidden("value", f"maximum allowed value of a user defined priority is {_MOST_PRIORITY}")
-        yield from checks.one_of(new.get("preemptionPolicy"), "preemptionPolicy", ("Never", "PreemptLowerPriority"))
+        yield from follow(new, {"preemptionPolicy": given(among("PreemptLowerPriority", "Never"))}, "")
         if old is not None:
             if value != old.get("value", 0):
                 yield FieldError.forbidden("value", "may not be changed in an update.")
             yield from meta.immutable(new.get("preemptionPolicy"), old.get("preemptionPolicy"), "preemptionPolicy")
 
 
+def _no_system_class(name: str, value: int, *, default: bool) -> str:
+    """Why it is none of the classes that every cluster has; "" when it is one."""
+    if name not in _SYSTEM_CLASSES:
+        return f"{name} is not a known system priority class"
+    if value != _SYSTEM_CLASSES[name]:
+        return f"value of {name} PriorityClass must be {_SYSTEM_CLASSES[name]}"
+    return f"globalDefault of {name} PriorityClass must be false" if default else ""
+
+
 class RuntimeClassStrategy(Strategy):
+    def default(self, obj: Obj) -> None:
+        round_to_millis((obj.get("overhead") or {}).get("podFixed"))
+
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         handler = new.get("handler") or ""
         yield from checks.named(handler, "handler", names.label)
         if old is not None:
             yield from meta.immutable(handler, old.get("handler"), "handler")
-        yield from checks.amounts((new.get("overhead") or {}).get("podFixed"), "overhead.podFixed")
+        if (fixed := (new.get("overhead") or {}).get("podFixed")) is not None:
+            yield from requirements({"limits": fixed}, "overhead")
         scheduling: Obj = new.get("scheduling") or {}
         yield from meta.labels(scheduling.get("nodeSelector"), "scheduling.nodeSelector")
-        yield from tolerations(scheduling.get("tolerations") or (), "scheduling.tolerations")
+        found = scheduling.get("tolerations") or []
+        yield from tolerations(found, "scheduling.tolerations")
+        yield from distinct(found, "scheduling.tolerations")

@@ -29,7 +29,11 @@ class RoleStrategy(Strategy):
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         for index, rule in enumerate(new.get("rules") or ()):
             yield from self._rule(rule, f"rules[{index}]")
-        for index, selector in enumerate((new.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()):
+        aggregated = new.get("aggregationRule")
+        if aggregated is not None and not aggregated.get("clusterRoleSelectors"):
+            detail = "at least one clusterRoleSelector required if aggregationRule is non-nil"
+            yield FieldError.required("aggregationRule", detail)
+        for index, selector in enumerate((aggregated or {}).get("clusterRoleSelectors") or ()):
             yield from checks.selector(selector, f"aggregationRule.clusterRoleSelectors[{index}]")
 
     def _rule(self, rule: Obj, path: str) -> Problems:
@@ -69,7 +73,7 @@ class BindingStrategy(Strategy):
         role: Obj = new.get("roleRef") or {}
         if role.get("apiGroup") != GROUP:
             yield FieldError.not_supported("roleRef.apiGroup", role.get("apiGroup", ""), (GROUP,))
-        kinds = ("ClusterRole", "Role") if self.namespaced else ("ClusterRole",)
+        kinds = ("Role", "ClusterRole") if self.namespaced else ("ClusterRole",)
         if role.get("kind") not in kinds:
             yield FieldError.not_supported("roleRef.kind", role.get("kind", ""), kinds)
         if not role.get("name"):
@@ -96,4 +100,4 @@ class BindingStrategy(Strategy):
                 if group != GROUP:
                     yield FieldError.not_supported(f"{path}.apiGroup", group, (GROUP,))
             case _:
-                yield FieldError.not_supported(f"{path}.kind", kind, ("Group", "ServiceAccount", "User"))
+                yield FieldError.not_supported(f"{path}.kind", kind, ("ServiceAccount", "User", "Group"))

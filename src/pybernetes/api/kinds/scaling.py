@@ -6,7 +6,8 @@ from .. import names
 from ..errors import FieldError
 from ..objects import Obj
 from ..quantity import Quantity
-from . import checks
+from .resource_checks import container_name
+from .rules import Table, among, follow, given, matching, need
 
 Problems = Iterator[FieldError]
 
@@ -16,35 +17,46 @@ _LONGEST_WINDOW = 3600
 _LONGEST_PERIOD = 1800
 
 
-def metrics(found: list[Obj], path: str) -> Problems:
+def metrics(found: list[Obj], path: str, *, least: int | None = None) -> Problems:
+    """`least` is minReplicas: none at all needs a metric that is there without pods."""
     for index, metric in enumerate(found):
-        where = f"{path}[{index}]"
-        kind = metric.get("type") or ""
-        yield from checks.one_of(kind, f"{where}.type", METRIC_TYPES)
-        if kind not in METRIC_TYPES:
-            continue
-        field = kind[0].lower() + kind[1:]
-        source = metric.get(field)
-        if source is None:
-            detail = f"must populate information for the given metric source type {kind}"
-            yield FieldError.required(f"{where}.{field}", detail)
-        else:
-            yield from _source(kind, source, f"{where}.{field}")
+        yield from _metric(metric, f"{path}[{index}]")
+    if least == 0 and not any(metric.get("type") in ("Object", "External") for metric in found):
+        detail = "must specify at least one Object or External metric to support scaling to zero replicas"
+        yield FieldError.forbidden(path, detail)
+
+
+_FIELDS = {kind[0].lower() + kind[1:]: kind for kind in ("Object", "External", "Pods", "Resource", "ContainerResource")}
+
+
+def _metric(metric: Obj, path: str) -> Problems:
+    kind = metric.get("type") or ""
+    if not kind:
+        yield FieldError.required(f"{path}.type", "must specify a metric source type")
+    if kind not in METRIC_TYPES:
+        yield FieldError.not_supported(f"{path}.type", kind, METRIC_TYPES)
+    present = [field for field in _FIELDS if metric.get(field) is not None]
+    for field in present[:1]:
+        yield from _source(_FIELDS[field], metric[field], f"{path}.{field}")
+    wanted = next((field for field, name in _FIELDS.items() if name == kind), None)
+    if wanted is None:
+        yield FieldError.not_supported(f"{path}.type", kind, METRIC_TYPES)
+    elif wanted not in present:
+        yield FieldError.required(f"{path}.{wanted}", "must populate information for the given metric source")
+    for field in present if len(present) != 1 else ():
+        if field != wanted:
+            yield FieldError.forbidden(f"{path}.{field}", "must populate the given metric source only")
 
 
 def _source(kind: str, source: Obj, path: str) -> Problems:
     target: Obj = source.get("target") or {}
     where = f"{path}.target"
     if kind in ("Resource", "ContainerResource"):
-        yield from checks.required(source, "name", path, "must specify a resource name")
-        if kind == "ContainerResource":
-            yield from checks.required(source, "container", path, "must specify a container")
-    else:
-        yield from _identifier(source.get("metric") or {}, f"{path}.metric")
+        yield from follow(source, _CONTAINER if kind == "ContainerResource" else _RESOURCE, path)
     if kind == "Object":
-        described: Obj = source.get("describedObject") or {}
-        for field in ("kind", "name"):
-            yield from checks.required(described, field, f"{path}.describedObject")
+        yield from reference(source.get("describedObject") or {}, f"{path}.describedObject")
+    if kind in ("Object", "External", "Pods"):
+        yield from follow(source.get("metric") or {}, _METRIC, f"{path}.metric")
     yield from _target(target, where)
     value, average = target.get("value"), target.get("averageValue")
     usage = target.get("averageUtilization")
@@ -61,26 +73,36 @@ def _source(kind: str, source: Obj, path: str) -> Problems:
                 yield FieldError.required(f"{where}.averageValue", "must specify a positive target averageValue")
         case "Object" | "External":
             if value is None and average is None:
-                detail = "must set either a target value for metric or a per-pod target"
-                yield FieldError.required(f"{where}.averageValue", detail)
+                yield FieldError.required(f"{where}.averageValue", _NO_VALUE[kind])
             if kind == "External" and value is not None and average is not None:
                 detail = "may not set both a target value for metric and a per-pod target"
                 yield FieldError.forbidden(f"{where}.value", detail)
 
 
-def _identifier(metric: Obj, path: str) -> Problems:
-    if not metric.get("name"):
-        yield FieldError.required(f"{path}.name", "must specify a metric name")
-    else:
-        yield from checks.named(metric["name"], f"{path}.name", names.path_segment)
-    yield from checks.selector(metric.get("selector"), f"{path}.selector")
+_NO_VALUE = {
+    "Object": "must set either a target value or averageValue",
+    "External": "must set either a target value for metric or a per-pod target",
+}
+_SEGMENT = matching(names.path_segment)
+_METRIC: Table = {"name": need(_SEGMENT, "must specify a metric name")}
+_RESOURCE: Table = {"name": need(None, "must specify a resource name")}
+_CONTAINER: Table = {
+    "name": need(container_name, "must specify a resource name"),
+    "container": need(matching(names.label), "must specify a container"),
+}
+_REFERENCE: Table = {"kind": need(_SEGMENT), "name": need(_SEGMENT)}
+
+
+def reference(found: Obj, path: str) -> Problems:
+    """A CrossVersionObjectReference."""
+    yield from follow(found, _REFERENCE, path)
 
 
 def _target(target: Obj, path: str) -> Problems:
     kind = target.get("type") or ""
     if not kind:
         yield FieldError.required(f"{path}.type", "must specify a metric target type")
-    elif kind not in _TARGET_TYPES:
+    if kind not in _TARGET_TYPES:
         yield FieldError.invalid(f"{path}.type", kind, "must be either Utilization, Value, or AverageValue")
     for field in ("value", "averageValue"):
         amount = target.get(field)
@@ -104,13 +126,13 @@ def _rules(rules: Obj, path: str) -> Problems:
     elif window is not None and window > _LONGEST_WINDOW:
         detail = f"must be less than or equal to {_LONGEST_WINDOW}"
         yield FieldError.invalid(f"{path}.stabilizationWindowSeconds", window, detail)
-    yield from checks.one_of_if_set(rules.get("selectPolicy"), f"{path}.selectPolicy", ("Disabled", "Max", "Min"))
+    yield from follow(rules, {"selectPolicy": given(among("Disabled", "Max", "Min"))}, path)
     policies = rules.get("policies") or []
     if not policies:
         yield FieldError.required(f"{path}.policies", "must specify at least one Policy")
     for index, policy in enumerate(policies):
         where = f"{path}.policies[{index}]"
-        yield from checks.one_of(policy.get("type"), f"{where}.type", ("Percent", "Pods"))
+        yield from among("Percent", "Pods")(policy.get("type") or "", f"{where}.type")
         for field in ("value", "periodSeconds"):
             if policy.get(field, 0) <= 0:
                 yield FieldError.invalid(f"{where}.{field}", policy.get(field, 0), "must be greater than zero")

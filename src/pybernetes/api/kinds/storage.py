@@ -1,33 +1,30 @@
-"""PersistentVolume, PersistentVolumeClaim, StorageClass and the CSI kinds."""
+"""PersistentVolume and PersistentVolumeClaim: defaults, and what a change may touch."""
 
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Mapping
+from typing import Any
 
 from .. import names
 from ..errors import FieldError
-from ..objects import Obj
+from ..objects import Obj, annotations_of, metadata
 from ..quantity import Quantity
-from . import checks, meta
-from .affinity_checks import node_term
-from .pod_defaults import fill
+from . import meta
+from .affinity_checks import node_selector
+from .claim_checks import VOLUME_MODES, access_modes, claim_spec
+from .pod_defaults import default_source, fill, round_to_millis
+from .resource_checks import amount, is_native
+from .rules import Problems, Table, among, follow, given, matching, may
 from .strategy import Strategy
+from .volume_sources import VOLUME_SOURCES, one_source, portal_problem, portal_too_long
 
-Problems = Iterator[FieldError]
-
-_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
-_BEFORE_SOURCE = {
-    *("capacity", "accessModes", "claimRef", "persistentVolumeReclaimPolicy", "storageClassName", "mountOptions"),
-    *("volumeMode", "nodeAffinity", "volumeAttributesClassName"),
+_CLASS = "volume.beta.kubernetes.io/storage-class"
+_BETA_LABELS = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
 }
-
-
-def _modes(modes: list[str], path: str) -> Problems:
-    if not modes:
-        yield FieldError.required(path)
-    for mode in modes:
-        if mode not in _MODES:
-            yield FieldError.not_supported(path, mode, _MODES)
-    if "ReadWriteOncePod" in modes and len(modes) > 1:
-        yield FieldError.forbidden(path, "may not use ReadWriteOncePod with other access modes")
 
 
 class PersistentVolumeStrategy(Strategy):
@@ -36,159 +33,261 @@ class PersistentVolumeStrategy(Strategy):
     def default(self, obj: Obj) -> None:
         spec = obj.setdefault("spec", {})
         fill(spec, {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"})
-        if (host := spec.get("hostPath")) is not None and host.get("type") is None:
-            host["type"] = ""
+        round_to_millis(spec.get("capacity"))
+        default_source(spec)
+        fill(obj.setdefault("status", {}), {"phase": "Pending"})
 
-    def reset_status(self, new: Obj) -> None:
-        new["status"] = {"phase": "Pending"}
+    def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:
+        super().prepare(new, old, part=part)
+        if old is None:
+            new["status"] = {"phase": "Pending"}
+            if created := metadata(new).get("creationTimestamp"):
+                new["status"]["lastPhaseTransitionTime"] = created
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        if part == "status":
+            return
         spec: Obj = new.get("spec") or {}
-        yield from _modes(spec.get("accessModes") or [], "spec.accessModes")
-        capacity: Obj = spec.get("capacity") or {}
-        if not capacity:
-            yield FieldError.required("spec.capacity")
-        elif set(capacity) != {"storage"}:
-            yield FieldError.not_supported("spec.capacity", ",".join(capacity), ("storage",))
-        elif Quantity.parse(capacity["storage"]).nano <= 0:
-            yield FieldError.invalid("spec.capacity[storage]", capacity["storage"], "must be greater than zero")
-        yield from checks.one_of(
-            spec.get("persistentVolumeReclaimPolicy"),
-            "spec.persistentVolumeReclaimPolicy",
-            ("Delete", "Recycle", "Retain"),
-        )
-        yield from _source(spec, old)
-        for index, term in enumerate(
-            ((spec.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or ()
-        ):
-            yield from node_term(term, f"spec.nodeAffinity.required.nodeSelectorTerms[{index}]")
-        if name := spec.get("storageClassName"):
-            yield from checks.named(name, "spec.storageClassName", names.subdomain)
+        yield from volume_spec(spec, "spec", name=metadata(new).get("name") or "")
+        if old is not None:
+            yield from _volume_update(spec, old.get("spec") or {})
 
 
-def _source(spec: Obj, old: Obj | None) -> Problems:
-    sources = sorted(set(spec) - _BEFORE_SOURCE)
-    if not sources:
-        yield FieldError.required("spec", "must specify a volume type")
-    for field in sources[1:]:
-        yield FieldError.forbidden(f"spec.{field}", "may not specify more than 1 volume type")
-    if old is not None:
-        before: Obj = old.get("spec") or {}
-        if {f: spec.get(f) for f in sources} != {f: before.get(f) for f in sorted(set(before) - _BEFORE_SOURCE)}:
-            detail = "spec.persistentvolumesource is immutable after creation"
-            yield FieldError.forbidden("spec.persistentvolumesource", detail)
+_NAME = matching(names.subdomain)
+_VOLUME: Table = {
+    "storageClassName": may(_NAME),
+    "volumeMode": given(among(*VOLUME_MODES)),
+}
+
+
+def volume_spec(spec: Obj, path: str, *, name: str) -> Problems:
+    """A PersistentVolumeSpec (ValidatePersistentVolumeSpec)."""
+    yield from _modes(spec, path)
+    yield from _capacity(spec.get("capacity") or {}, f"{path}.capacity")
+    policies = {"persistentVolumeReclaimPolicy": may(among("Delete", "Recycle", "Retain"))}
+    yield from follow(spec, policies, path)
+    affinity = spec.get("nodeAffinity")
+    if affinity is not None:
+        if affinity.get("required") is None:
+            yield FieldError.required(f"{path}.nodeAffinity.required", "must specify required node constraints")
+        else:
+            yield from node_selector(affinity["required"], f"{path}.nodeAffinity.required")
+    yield from _source(spec, path, name=name)
+    host = spec.get("hostPath")
+    root = host is not None and posixpath.normpath(host.get("path") or ".").lstrip("/") == "" and host.get("path")
+    if root and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+        detail = "may not be 'recycle' for a hostPath mount of '/'"
+        yield FieldError.forbidden(f"{path}.persistentVolumeReclaimPolicy", detail)
+    yield from follow(spec, _VOLUME, path)
+    yield from _attributes(spec, path)
+
+
+def _modes(spec: Obj, path: str) -> Problems:
+    if not spec.get("accessModes"):
+        yield FieldError.required(f"{path}.accessModes")
+    yield from access_modes(spec.get("accessModes") or [], f"{path}.accessModes")
+
+
+def _capacity(found: Mapping[str, str], path: str) -> Problems:
+    if not found:
+        yield FieldError.required(path)
+    if set(found) != {"storage"}:
+        yield FieldError.not_supported(path, dict(found) or None, ("storage",))
+    for name, value in found.items():
+        if Quantity.parse(value).nano < 0:
+            yield FieldError.invalid(f"{path}[{name}]", value, "must be a valid resource quantity")
+        if Quantity.parse(value).nano <= 0:
+            yield FieldError.invalid(f"{path}[{name}]", value, "must be greater than zero")
+
+
+def _source(spec: Obj, path: str, *, name: str) -> Problems:
+    yield from one_source(spec, path, VOLUME_SOURCES)
+    if spec.get("local") is not None and not (spec.get("nodeAffinity") or {}).get("required"):
+        yield FieldError.required(f"{path}.nodeAffinity", "Local volume requires node affinity")
+    if (iscsi := spec.get("iscsi")) is not None and name and portal_too_long(iscsi, name):
+        yield portal_problem(f"{path}.iscsi.targetportal", iscsi.get("targetPortal") or "")
+
+
+def _attributes(spec: Obj, path: str) -> Problems:
+    name = spec.get("volumeAttributesClassName")
+    if name is None:
+        return
+    where = f"{path}.volumeAttributesClassName"
+    if not name:
+        yield FieldError.required(where, "an empty string is disallowed")
+    else:
+        yield from _NAME(name, where)
+    if spec.get("csi") is None:
+        yield FieldError.required(f"{path}.csi", "has to be specified when using volumeAttributesClassName")
+
+
+def inline_spec(spec: Obj, path: str) -> Problems:
+    """The volume that a VolumeAttachment brings along: CSI, and nothing that binds it."""
+    for field in ("claimRef", "capacity", "nodeAffinity", "storageClassName"):
+        if spec.get(field) not in (None, "", {}):
+            yield FieldError.forbidden(f"{path}.{field}", "may not be specified in the context of inline volumes")
+    if spec.get("csi") is None:
+        yield FieldError.required(f"{path}.csi", "has to be specified in the context of inline volumes")
+    yield from _modes(spec, path)
+    if spec.get("persistentVolumeReclaimPolicy") not in (None, "", "Retain"):
+        detail = "may only be Retain in the context of inline volumes"
+        yield FieldError.forbidden(f"{path}.persistentVolumeReclaimPolicy", detail)
+    yield from one_source(spec, path, VOLUME_SOURCES)
+    if spec.get("volumeMode") not in (None, "Filesystem"):
+        detail = "may not specify volumeMode other than Filesystem in the context of inline volumes"
+        yield FieldError.forbidden(f"{path}.volumeMode", detail)
+    yield from _attributes(spec, path)
+
+
+def _volume_update(spec: Obj, before: Obj) -> Problems:
+    sources, earlier = ({field: held.get(field) for field in VOLUME_SOURCES} for held in (spec, before))
+    csi, was = sources["csi"], earlier["csi"]
+    if csi is not None and was is not None and was.get("controllerExpandSecretRef") is None:
+        sources["csi"] = {key: value for key, value in csi.items() if key != "controllerExpandSecretRef"}
+    if sources != earlier:
+        detail = "spec.persistentvolumesource is immutable after creation"
+        yield FieldError.forbidden("spec.persistentvolumesource", detail)
+    yield from meta.immutable(spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
+    placed, place = spec.get("nodeAffinity"), before.get("nodeAffinity")
+    if place is not None and _renamed(placed) != _renamed(place):
+        detail = "field is immutable, except for updating from beta label to GA"
+        yield FieldError.invalid("nodeAffinity", placed, detail)
+    if before.get("volumeAttributesClassName") is not None and spec.get("volumeAttributesClassName") is None:
+        detail = "update from non-nil value to nil is forbidden"
+        yield FieldError.forbidden("spec.volumeAttributesClassName", detail)
+
+
+def _renamed(value: Any) -> Any:
+    """Node affinity with the labels' names of today."""
+    if isinstance(value, dict):
+        return {key: _renamed(_BETA_LABELS.get(one, one) if key == "key" else one) for key, one in value.items()}
+    return [_renamed(one) for one in value] if isinstance(value, list) else value
 
 
 class PersistentVolumeClaimStrategy(Strategy):
     status = True
 
     def default(self, obj: Obj) -> None:
-        fill(obj.setdefault("spec", {}), {"volumeMode": "Filesystem"})
+        spec = obj.setdefault("spec", {})
+        fill(spec, {"volumeMode": "Filesystem"})
+        for field in ("requests", "limits"):
+            round_to_millis((spec.get("resources") or {}).get(field))
+        fill(obj.setdefault("status", {}), {"phase": "Pending"})
 
     def reset_status(self, new: Obj) -> None:
         new["status"] = {"phase": "Pending"}
 
+    def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:
+        super().prepare(new, old, part=part)
+        if part != "status":
+            _match_sources(new.setdefault("spec", {}), (old or {}).get("spec") or {})
+
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        spec: Obj = new.get("spec") or {}
         if part == "status":
+            yield from _claim_status(new.get("status") or {})
             return
-        modes = spec.get("accessModes") or []
-        if not modes:
-            yield FieldError.required("spec.accessModes", "at least 1 access mode is required")
-        else:
-            yield from _modes(modes, "spec.accessModes")
-        yield from checks.selector(spec.get("selector"), "spec.selector")
-        storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-        if storage is None:
-            yield FieldError.required("spec.resources[storage]")
-        elif Quantity.parse(storage).nano <= 0:
-            yield FieldError.invalid("spec.resources[storage]", storage, "must be greater than zero")
-        if name := spec.get("storageClassName"):
-            yield from checks.named(name, "spec.storageClassName", names.subdomain)
+        before: Obj = (old or {}).get("spec") or {}
+        grouped = any((before.get(field) or {}).get("apiGroup") is not None for field in _SOURCES)
+        yield from claim_spec(new.get("spec") or {}, "spec", any_group=grouped)
         if old is not None:
-            yield from _claim_update(spec, old.get("spec") or {})
+            yield from _claim_update(new, old)
 
 
-def _claim_update(spec: Obj, before: Obj) -> Problems:
-    def fixed(found: Obj) -> Obj:
-        kept = {key: value for key, value in found.items() if key not in ("resources", "volumeAttributesClassName")}
-        if not before.get("volumeName"):
-            kept.pop("volumeName", None)
-        return kept
+_SOURCES = ("dataSource", "dataSourceRef")
+_RESIZES = (
+    *("ControllerResizeInProgress", "ControllerResizeInfeasible"),
+    *("NodeResizeInProgress", "NodeResizeInfeasible", "NodeResizePending"),
+)
 
-    if fixed(spec) != fixed(before):
+
+def _match_sources(spec: Obj, before: Obj) -> None:
+    """dataSource and dataSourceRef say the same, but for a source that only the newer field can name."""
+    old, new = spec.get("dataSource"), spec.get("dataSourceRef")
+    if old is not None and before.get("dataSource") is None and not _is_plain(old):
+        spec.pop("dataSource")
+        old = None
+    if (new or {}).get("namespace"):
+        return
+    if old is not None and new is None:
+        spec["dataSourceRef"] = {field: old[field] for field in ("apiGroup", "kind", "name") if field in old}
+    elif new is not None and old is None:
+        spec["dataSource"] = {field: new[field] for field in ("apiGroup", "kind", "name") if field in new}
+
+
+def _is_plain(source: Obj) -> bool:
+    """Of a claim or of a snapshot: all that the older field ever meant."""
+    kind, group = source.get("kind"), source.get("apiGroup") or ""
+    return (kind, group) in (("PersistentVolumeClaim", ""), ("VolumeSnapshot", "snapshot.storage.k8s.io"))
+
+
+def _storage(held: Obj, *way: str) -> Quantity:
+    found: Any = held
+    for field in way:
+        found = (found or {}).get(field)
+    return Quantity.parse(found or "0")
+
+
+def _claim_update(new: Obj, old: Obj) -> Problems:
+    spec, before = new.get("spec") or {}, old.get("spec") or {}
+    bound = (new.get("status") or {}).get("phase") == "Bound"
+    if _fixed(spec, before, bound=bound, annotated=annotations_of(old).get(_CLASS)) != _fixed(before, before):
         detail = (
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
         )
         yield FieldError.forbidden("spec", detail)
-    old = ((before.get("resources") or {}).get("requests") or {}).get("storage")
-    new = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    if Quantity.parse(new).nano < Quantity.parse(old).nano:
-        detail = "field can not be less than previous value"
+    asked = _storage(spec, "resources", "requests", "storage")
+    shrinks = asked < _storage(before, "resources", "requests", "storage")
+    if shrinks and asked <= _storage(old, "status", "capacity", "storage"):
+        detail = "field can not be less than status.capacity"
         yield FieldError.forbidden("spec.resources.requests.storage", detail)
+    yield from meta.immutable(spec.get("volumeMode"), before.get("volumeMode"), "volumeMode")
+    name, was = spec.get("volumeAttributesClassName"), before.get("volumeAttributesClassName")
+    if was is not None and not name:
+        what = "nil" if name is None else "an empty string"
+        detail = f"update from non-nil value to {what} is forbidden"
+        yield FieldError.forbidden("spec.volumeAttributesClassName", detail)
 
 
-class StorageClassStrategy(Strategy):
-    def default(self, obj: Obj) -> None:
-        fill(obj, {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})
-
-    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        if provisioner := new.get("provisioner"):
-            yield from checks.named(provisioner.lower(), "provisioner", names.qualified)
-        else:
-            yield FieldError.required("provisioner")
-        yield from checks.one_of(new.get("reclaimPolicy"), "reclaimPolicy", ("Delete", "Retain"))
-        yield from checks.one_of(
-            new.get("volumeBindingMode"), "volumeBindingMode", ("Immediate", "WaitForFirstConsumer")
-        )
-        if old is not None:
-            for field in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
-                if (new.get(field) or None) != (old.get(field) or None):
-                    yield FieldError.forbidden(field, f"updates to {field} are forbidden.")
-
-
-class CsiDriverStrategy(Strategy):
-    generation = True
-
-    def default(self, obj: Obj) -> None:
-        spec = obj.setdefault("spec", {})
-        defaults = {
-            "attachRequired": True,
-            "podInfoOnMount": False,
-            "storageCapacity": False,
-            "fsGroupPolicy": "ReadWriteOnceWithFSType",
-            "requiresRepublish": False,
-            "seLinuxMount": False,
-        }
-        fill(spec, defaults)
-        if not spec.get("volumeLifecycleModes"):
-            spec["volumeLifecycleModes"] = ["Persistent"]
-
-    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        if old is not None:
-            before = (old.get("spec") or {}).get("attachRequired")
-            yield from meta.immutable((new.get("spec") or {}).get("attachRequired"), before, "spec.attachRequired")
+def _fixed(spec: Obj, before: Obj, *, bound: bool = False, annotated: str | None = None) -> Obj:
+    """The part of a claim's spec that stays, with amounts as numbers."""
+    kept = {key: value for key, value in spec.items() if key != "resources" and value not in (None, [], {})}
+    amounts = spec.get("resources") or {}
+    for field in ("requests", "limits"):
+        found = {name: Quantity.parse(value).nano for name, value in (amounts.get(field) or {}).items()}
+        if field == "requests" and bound and found:
+            found["storage"] = _storage(before, "resources", "requests", "storage").nano
+        kept[field] = found
+    if not before.get("volumeName"):
+        kept.pop("volumeName", None)  # a claim is bound once
+    name = spec.get("storageClassName")
+    if before.get("storageClassName") is None and name is not None and annotated in (None, name):
+        kept.pop("storageClassName", None)
+    if bound and kept.get("volumeAttributesClassName") is not None:
+        kept["volumeAttributesClassName"] = before.get("volumeAttributesClassName")
+    return {key: value for key, value in kept.items() if value is not None}
 
 
-class CsiNodeStrategy(Strategy):
-    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        drivers = (new.get("spec") or {}).get("drivers") or []
-        for index, driver in enumerate(drivers):
-            for field in ("name", "nodeID"):
-                yield from checks.required(driver, field, f"spec.drivers[{index}]")
-        yield from checks.unique((d.get("name") for d in drivers), lambda index: f"spec.drivers[{index}].name")
+def _claim_status(status: Obj) -> Problems:
+    for name, value in (status.get("capacity") or {}).items():
+        yield from _basic(value, f"status.capacity[{name}]")
+    for name, state in (status.get("allocatedResourceStatuses") or {}).items():
+        where = "status.allocatedResourceStatus"
+        yield from _resource(name, where)
+        if state not in _RESIZES:
+            yield FieldError.not_supported(where, name, _RESIZES)
+    for name, value in (status.get("allocatedResources") or {}).items():
+        problems = list(_resource(name, "status.allocatedResources"))
+        where = f"status.allocatedResources[{name}]"
+        yield from problems or list(_basic(value, where)) or amount("storage", value, where)
 
 
-class VolumeAttachmentStrategy(Strategy):
-    status = True
+def _resource(name: str, path: str) -> Problems:
+    wrong = list(matching(names.qualified)(name, path))
+    yield from wrong
+    if not wrong and is_native(name) and name != "storage":
+        yield FieldError.not_supported(path, name, ("storage",))
 
-    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        spec: Obj = new.get("spec") or {}
-        for field in ("attacher", "nodeName"):
-            yield from checks.required(spec, field, "spec")
-        if not spec.get("source"):
-            yield FieldError.required(
-                "spec.source", "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
-            )
-        if old is not None:
-            yield from meta.immutable(spec, old.get("spec"), "spec")
+
+def _basic(value: str, path: str) -> Problems:
+    if Quantity.parse(value).nano < 0:
+        yield FieldError.invalid(path, value, "must be a valid resource quantity")

@@ -27,13 +27,14 @@ from .quotas import LimitRangeStrategy, ResourceQuotaStrategy
 from .rbac import GROUP as RBAC
 from .rbac import BindingStrategy, RoleStrategy
 from .services import ServiceStrategy
-from .storage import (
+from .storage import PersistentVolumeClaimStrategy, PersistentVolumeStrategy
+from .storage_classes import (
     CsiDriverStrategy,
     CsiNodeStrategy,
-    PersistentVolumeClaimStrategy,
-    PersistentVolumeStrategy,
+    CsiStorageCapacityStrategy,
     StorageClassStrategy,
     VolumeAttachmentStrategy,
+    VolumeAttributesClassStrategy,
 )
 from .strategy import ReviewStrategy, SchemaStrategy, Strategy
 from .trust import (
@@ -104,8 +105,10 @@ STRATEGIES: Mapping[str, Strategy] = {
     "priorityclasses.scheduling.k8s.io": PriorityClassStrategy(),
     "csidrivers.storage.k8s.io": CsiDriverStrategy(),
     "csinodes.storage.k8s.io": CsiNodeStrategy(),
+    "csistoragecapacities.storage.k8s.io": CsiStorageCapacityStrategy(),
     "storageclasses.storage.k8s.io": StorageClassStrategy(),
     "volumeattachments.storage.k8s.io": VolumeAttachmentStrategy(),
+    "volumeattributesclasses.storage.k8s.io": VolumeAttributesClassStrategy(),
 }
 
 FIXED: Mapping[str, tuple[str, ...]] = {
@@ -113,8 +116,6 @@ FIXED: Mapping[str, tuple[str, ...]] = {
     "resourceclaims.resource.k8s.io": ("spec",),
     "resourceclaimtemplates.resource.k8s.io": ("spec",),
     "resourceslices.resource.k8s.io": ("spec.driver", "spec.nodeName", "spec.pool.name"),
-    "csistoragecapacities.storage.k8s.io": ("nodeTopology", "storageClassName"),
-    "volumeattributesclasses.storage.k8s.io": ("driverName", "parameters"),
     "storageversionmigrations.storagemigration.k8s.io": ("spec",),
 }
 """Fields that never change, of kinds that their schema checks otherwise."""

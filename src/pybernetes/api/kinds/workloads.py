@@ -49,7 +49,7 @@ def count_or_percent(value: int | str | None, path: str) -> Problems:
         yield from checks.not_negative(value, path)
 
 
-def _at_most_all(value: int | str | None, path: str) -> Problems:
+def at_most_all(value: int | str | None, path: str) -> Problems:
     if isinstance(value, str) and _PERCENT.fullmatch(value) and int(value[:-1]) > 100:
         yield FieldError.invalid(path, value, "must not be greater than 100%")
 
@@ -149,7 +149,7 @@ def rolling(found: Obj, path: str) -> Problems:
     if _is_zero(unavailable) and _is_zero(surge):
         detail = "may not be 0 when `maxSurge` is 0"
         yield FieldError.invalid(f"{path}.maxUnavailable", unavailable or 0, detail)
-    yield from _at_most_all(unavailable, f"{path}.maxUnavailable")
+    yield from at_most_all(unavailable, f"{path}.maxUnavailable")
 
 
 class ReplicaSetStrategy(WorkloadStrategy):
@@ -191,7 +191,7 @@ class DaemonSetStrategy(WorkloadStrategy):
         where = f"{path}.rollingUpdate"
         for field in ("maxUnavailable", "maxSurge"):
             yield from count_or_percent(found.get(field), f"{where}.{field}")
-            yield from _at_most_all(found.get(field), f"{where}.{field}")
+            yield from at_most_all(found.get(field), f"{where}.{field}")
         if not _is_zero(unavailable) and not _is_zero(surge):
             yield FieldError.invalid(f"{where}.maxSurge", surge, "may not be set when maxUnavailable is non-zero")
         elif _is_zero(unavailable) and _is_zero(surge):
@@ -285,7 +285,7 @@ def _stateful_update(strategy: Obj, path: str) -> Problems:
             yield from count_or_percent(most, f"{where}.maxUnavailable")
             if _is_zero(most):
                 yield FieldError.invalid(f"{where}.maxUnavailable", most, "cannot be 0")
-            yield from _at_most_all(most, f"{where}.maxUnavailable")
+            yield from at_most_all(most, f"{where}.maxUnavailable")
 
 
 _RETENTION = given(among("Retain", "Delete"))
