@@ -213,8 +213,10 @@ class GarbageCollector:
         if not owners.gone and not owners.waiting:
             return
         propagation: Propagation = "Background"
-        if owners.waiting and self._dependents(item.uid):
+        if owners.waiting and (dependents := self._dependents(item.uid)):
             propagation = "Foreground"
+            if any(_awaits(one) for _, one in dependents):
+                obj = await self._unblock(item, obj)
         elif not owners.waiting:
             finalizers = metadata(obj).get("finalizers") or ()
             propagation = (
@@ -224,6 +226,13 @@ class GarbageCollector:
         await self.client.delete(
             item.resource, item.key, uid=item.uid, revision=revision_of(obj), propagation=propagation
         )
+
+    async def _unblock(self, item: Item, obj: Obj) -> Obj:
+        """Let owners no longer wait for it, where it will wait itself: each in a circle would wait for the next."""
+        log.info("circle of owners opened object=%s", item)
+        owners = [dict(owner) | {"blockOwnerDeletion": False} for owner in owners_of(obj)]
+        meta = {"uid": item.uid, "resourceVersion": revision_of(obj), "ownerReferences": owners}
+        return await self.client.patch(item.resource, item.key, {"metadata": meta})
 
     async def _sort(self, obj: Obj) -> Sorted:
         found = Sorted([], [], [])

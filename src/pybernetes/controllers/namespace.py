@@ -86,11 +86,14 @@ def is_collection(row: Resource) -> bool:
 
 
 async def empty(client: Client, namespace: str, resources: Sequence[Resource]) -> list[Left]:
-    """Delete all objects of a namespace; returns what is still there, resource by resource. Pods go first."""
-    first = [row for row in resources if row == PODS]
+    """Delete all objects of a namespace; returns what is still there, resource by resource.
+
+    Pods go first, and nothing else while there are any: they may need it to the end (KEP-5080).
+    """
+    if PODS in resources and (pods := await _empty_one(client, namespace, PODS)) is not None:
+        return [pods]
     rest = [row for row in resources if row != PODS]
-    left = [await _empty_one(client, namespace, row) for row in first]
-    left += await asyncio.gather(*(_empty_one(client, namespace, row) for row in rest))
+    left = await asyncio.gather(*(_empty_one(client, namespace, row) for row in rest))
     return [one for one in left if one is not None]
 
 

@@ -51,6 +51,17 @@ async def test_foreground_deletes_from_the_leaves(stage: Stage) -> None:
     assert gone == ["configmaps", "replicasets", "deployments"]
 
 
+async def test_should_not_be_blocked_by_dependency_circle(stage: Stage) -> None:
+    first, second, third = (stage.api.put(CONFIG_MAPS, config_map(name)) for name in ("a", "b", "c"))
+    for obj, owner in ((first, third), (second, first), (third, second)):
+        stage.api.edit(
+            CONFIG_MAPS, obj["metadata"]["name"], "default", metadata={"ownerReferences": [reference(owner)]}
+        )
+    assert reference(first)["blockOwnerDeletion"]
+    await stage.client.delete(CONFIG_MAPS, Key("default", "a"), propagation="Foreground")
+    await stage.api.until(lambda: not present(stage))
+
+
 async def test_orphans_stay(stage: Stage) -> None:
     chain(stage)
     await stage.client.delete(DEPLOYMENTS, Key("default", "web"), propagation="Orphan")

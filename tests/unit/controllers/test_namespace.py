@@ -3,6 +3,7 @@
 from pybernetes.api.objects import Key, condition
 from pybernetes.api.resources import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS
 from pybernetes.controllers import ControllersConfig
+from pybernetes.controllers.custom import custom_resources
 from pybernetes.controllers.namespace import NamespaceController
 from pybernetes.controllers.serviceaccount import root_ca, service_accounts
 from support.control_plane import Stage
@@ -50,3 +51,39 @@ async def test_a_deleted_namespace_goes_with_all_in_it() -> None:
         await api.until(lambda: ("namespaces", "", "one") not in api.objects)
         assert [key for key in api.objects if key[1] == "one"] == []
         assert ("secrets", "two", "b") in api.objects
+
+
+async def test_namespace_deletion_should_delete_pod_first() -> None:
+    stage = Stage()
+    async with stage.running(NamespaceController(stage.shared)) as api:
+        api.put(NAMESPACES, namespace("one"))
+        api.put(CONFIG_MAPS, {"metadata": meta("needed", "one")})
+        held = pod("held", namespace="one", node="n1")
+        held["metadata"]["finalizers"] = ["example.com/hold"]
+        api.put(PODS, held)
+        await stage.client.delete(NAMESPACES, Key("", "one"))
+
+        def remaining() -> bool:
+            found = condition(api.one(NAMESPACES, "one"), "NamespaceContentRemaining")
+            return found is not None and found["status"] == "True"
+
+        await api.until(remaining)
+        found = condition(api.one(NAMESPACES, "one"), "NamespaceContentRemaining")
+        assert found["message"] == "Some resources are remaining: pods. has 1 resource instances"
+        assert "deletionTimestamp" in api.one(PODS, "held", "one")["metadata"]
+        assert not api.asked("DELETE", "/namespaces/one/configmaps")
+        api.edit(PODS, "held", "one", metadata={"finalizers": None})
+        await api.until(lambda: ("namespaces", "", "one") not in api.objects)
+        assert [key for key in api.objects if key[1] == "one"] == []
+
+
+async def test_custom_resources_go_by_whichever_version_is_served() -> None:
+    names = {"plural": "trees", "kind": "Tree"}
+    versions = [{"name": "v1", "served": False, "storage": True}, {"name": "v2", "served": True, "storage": False}]
+    crd = {
+        "spec": {"group": "example.com", "names": names, "scope": "Namespaced", "versions": versions},
+        "status": {"conditions": [{"type": "Established", "status": "True"}]},
+    }
+    assert [row.version for row in custom_resources(crd)] == ["v2"]
+    versions[0]["served"] = True
+    assert [row.version for row in custom_resources(crd)] == ["v1"]
