@@ -9,10 +9,11 @@ from pybernetes.api.objects import Obj, metadata
 from pybernetes.api.schema import Type
 from pybernetes.wire import Request
 
-from .body import APPLY_PATCH, field_validation, media_type, parse, parse_yaml, report, typed
+from .body import APPLY_PATCH, field_validation, media_type, parse, parse_yaml, report, typed, yaml_duplicates
 from .managers import Versions, applied
 from .registry import Registry
 from .served import Served
+from .users import warn
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -78,6 +79,16 @@ def _accepted(custom: bool) -> tuple[str, ...]:
     return (JSON_PATCH, MERGE_PATCH, APPLY_PATCH) if custom else (JSON_PATCH, MERGE_PATCH, APPLY_PATCH, STRATEGIC_PATCH)
 
 
+def _report_doubles(request: Request, doubled: list[str], *, strict: bool) -> None:
+    """Keys that stand twice. Raises BadRequest where that is strictly forbidden."""
+    if not doubled:
+        return
+    text = "error converting YAML to JSON: yaml: unmarshal errors:\n  " + "\n  ".join(doubled)
+    if strict:
+        raise BadRequest(f"error strict decoding YAML: {text}")
+    warn(request, text)
+
+
 def _apply(request: Request, registry: Registry, served: Served, *, name: str, namespace: str, part: str) -> Patch:
     """Server-side apply (KEP-555)."""
     row = served.row
@@ -88,8 +99,15 @@ def _apply(request: Request, registry: Registry, served: Served, *, name: str, n
     force = request.flag("force")
     versions = Versions(served)
 
+    if (validation := field_validation(request)) != "Ignore":
+        parse_yaml(request.body)  # it must be well-formed first
+        _report_doubles(request, yaml_duplicates(request.body), strict=validation == "Strict")
+
     def body() -> Obj:
         wanted = parse_yaml(request.body)
+        typed(wanted, row.api_version, row.kind)
+        type_ = registry.scheme.type(row)
+        patches.declared(wanted, type_, api_version=row.api_version, name=name, namespace=namespace)
         wanted = conformed(request, registry, served, wanted)
         meta = wanted["metadata"]
         meta.setdefault("name", name)

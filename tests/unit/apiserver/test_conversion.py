@@ -217,3 +217,44 @@ async def test_managers_of_the_two_versions_of_a_scaler(call: Call) -> None:
     code, answer = await applied(scaler("v2", metrics=metrics), "second")
     assert code == 409
     assert [one["field"] for one in answer["details"]["causes"]] == [".spec.targetCPUUtilizationPercentage"]
+
+
+async def test_an_apply_with_fields_that_no_schema_declares(call: Call) -> None:
+    """FieldValidation, as the suite asks: in the root, in an embedded object, and doubled."""
+    port = {"type": "object", "required": ["name"], "properties": {"name": TEXT, "containerPort": {"type": "integer"}}}
+    fields = {
+        "template": FREE | {"x-kubernetes-embedded-resource": True},
+        "cronSpec": TEXT,
+        "ports": {
+            "type": "array",
+            "items": port,
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    }
+    spec = {"type": "object", "properties": fields} | {"x-kubernetes-preserve-unknown-fields": True}
+    root = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+    await established(call, definition(version(schema=root)))
+
+    async def applied(name: str, text: str, validation: str = "Strict") -> tuple[int, Obj]:
+        head = f"apiVersion: example.com/v1\nkind: Tree\nmetadata:\n  name: {name}\n"
+        path = f"{TREES}/{name}?fieldManager=m&fieldValidation={validation}"
+        found: tuple[int, Obj] = await call("PATCH", path, (head + text).encode(), APPLY)
+        return found
+
+    ports = "  cronSpec: '* * * * */5'\n  ports:\n  - {name: x, containerPort: 80}\n"
+    assert (await applied("good", f"spec:\n  extra: 1\n{ports}"))[0] == 201
+    code, answer = await applied("a", f"  unknownMeta: x\nspec:\n{ports}")
+    assert (code, ".metadata.unknownMeta: field not declared in schema" in answer["message"]) == (400, True)
+    inner = "  template:\n    apiVersion: foo/v1\n    kind: Sub\n    metadata: {name: sub, unknownSubMeta: x}\n"
+    code, answer = await applied("a", f"spec:\n{inner}{ports}")
+    text = ".spec.template.metadata.unknownSubMeta: field not declared in schema"
+    assert (code, text in answer["message"]) == (400, True)
+    assert answer["message"].startswith("failed to create typed patch object (default/a; example.com/v1, Kind=Tree): ")
+    code, answer = await applied("a", f"rootless: 1\nspec:\n{ports}", "Ignore")
+    assert (code, ".rootless: field not declared in schema" in answer["message"]) == (400, True)
+    twice = f"spec:\n  foo: a\n  foo: b\n{ports}"
+    code, answer = await applied("a", twice)
+    assert (code, 'line 7: key "foo" already set in map' in answer["message"]) == (400, True)
+    assert (await applied("a", twice, "Warn"))[0] == 201
+    assert "already set in map" in call.headers["warning"]  # type: ignore[attr-defined]

@@ -206,15 +206,19 @@ def _applied(
     return merged, after
 
 
-def _wanted(config: Obj, write: Writing) -> Fields:
-    """The fields of the configuration. Raises BadRequest."""
+def declared(config: Obj, type_: Type | None, *, api_version: str, name: str, namespace: str = "") -> Fields:
+    """The fields of a configuration. Raises BadRequest for one that its type does not know."""
     try:
-        return fields_of(config, write.type_, strict=True)
+        return fields_of(config, type_, strict=True)
     except Untyped as error:
-        meta = metadata(config)
-        kind = f"{write.api_version}, Kind={config.get('kind', '')}"
-        where = f"{meta.get('namespace', '')}/{meta.get('name', '')}; {kind}"
+        where = f"{namespace}/{name}; {api_version}, Kind={config.get('kind', '')}"
         raise BadRequest(f"failed to create typed patch object ({where}): {error}") from error
+
+
+def _wanted(config: Obj, write: Writing) -> Fields:
+    meta = metadata(config)
+    name, namespace = meta.get("name", ""), meta.get("namespace", "")
+    return declared(config, write.type_, api_version=write.api_version, name=name, namespace=namespace)
 
 
 def _conflicts(managers: Managers, change: Change, who: Manager) -> dict[Manager, Fields]:
