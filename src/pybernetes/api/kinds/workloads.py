@@ -98,7 +98,7 @@ class WorkloadStrategy(Strategy):
         for field in _PARTS:
             if (status.get(field) or 0) > total:
                 detail = "cannot be greater than status.replicas"
-                yield FieldError.invalid(f"status.{field}", status[field], detail)
+                yield FieldError.invalid(f"status.{field}", status.get(field) or 0, detail)
         if (available := status.get("availableReplicas") or 0) > ready:
             yield FieldError.invalid("status.availableReplicas", available, self.most_available)
 
