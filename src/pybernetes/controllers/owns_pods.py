@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pybernetes.api import selectors
 from pybernetes.api.objects import Key, Obj, is_deleting, key_of, labels_of, namespace_of
 from pybernetes.api.resources import PODS, Resource
+from pybernetes.api.selectors import Selector
 from pybernetes.client import Delta, Informer
 from pybernetes.control import OWNER_INDEXES, Again, Claimer, Controller, Writes, enqueue, enqueue_owner
 from pybernetes.control.owners import ORPHANS, OWNER, candidates
@@ -38,7 +39,7 @@ class OwnsPods(ABC):
         )
         self.owners.subscribe(enqueue(self.controller.queue))
         self.pods.subscribe(enqueue_owner(self.controller.queue, owners.kind))
-        self.pods.subscribe(_enqueue_matching(self.controller.queue.add, self.owners.cache.select))
+        self.pods.subscribe(self._orphan_changed)
 
     async def run(self) -> None:
         await self.controller.run()
@@ -56,13 +57,28 @@ class OwnsPods(ABC):
     async def look(self, key: Key, owner: Obj) -> Again | None:
         """Bring one owner's pods to what it asks for; the cache has all that was written for it."""
 
+    def selector(self, owner: Obj) -> Selector:
+        """Which pods may be the owner's."""
+        return selectors.of(owner["spec"].get("selector"))
+
+    def _orphan_changed(self, delta: Delta) -> None:
+        """All owners of its namespace whose selector matches an orphan pod may want to adopt it."""
+        pod = delta.now
+        if pod is None or is_deleting(pod) or any(OWNER_INDEXES[OWNER](pod)):
+            return
+        if delta.was is not None and labels_of(delta.was) == labels_of(pod) and any(OWNER_INDEXES[ORPHANS](delta.was)):
+            return  # it was an orphan with these labels before
+        for owner in self.owners.cache.select(namespace_of(pod)):
+            if self.selector(owner).matches_object(pod):
+                self.controller.queue.add(key_of(owner))
+
     async def forget(self, key: Key) -> Again | None:
         """The owner is gone: drop what is remembered of it."""
         return None
 
     async def claimed(self, owner: Obj, also: Callable[[Obj], bool] = lambda pod: True) -> list[Obj]:
         """The owner's pods, after adopting and releasing; a pod must match its selector and `also`."""
-        selector = selectors.of(owner["spec"].get("selector"))
+        selector = self.selector(owner)
 
         def matches(pod: Obj) -> bool:
             return also(pod) and selector.matches_object(pod)
@@ -77,19 +93,3 @@ class OwnsPods(ABC):
         waits = [available_in(pod, seconds, self.now()) for pod in pods] if seconds else []
         soon = [wait for wait in waits if 0 < wait < math.inf]
         return Again(min(soon) + 0.05) if soon else None
-
-
-def _enqueue_matching(add: Callable[[Key], None], owners: Callable[[str], Sequence[Obj]]) -> Callable[[Delta], None]:
-    """Handler: for an orphan pod, all owners of its namespace whose selector matches it may want to adopt it."""
-
-    def handle(delta: Delta) -> None:
-        pod = delta.now
-        if pod is None or is_deleting(pod) or any(OWNER_INDEXES[OWNER](pod)):
-            return
-        if delta.was is not None and labels_of(delta.was) == labels_of(pod) and any(OWNER_INDEXES[ORPHANS](delta.was)):
-            return  # it was an orphan with these labels before
-        for owner in owners(namespace_of(pod)):
-            if selectors.of(owner["spec"].get("selector")).matches_object(pod):
-                add(key_of(owner))
-
-    return handle

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pybernetes.api import selectors
 from pybernetes.api.errors import ApiError
 from pybernetes.api.objects import Key, Obj, annotations_of, is_deleting, labels_of, uid_of
-from pybernetes.api.resources import REPLICA_SETS
+from pybernetes.api.resources import REPLICA_SETS, Resource
 from pybernetes.control import Again, write_status
 from pybernetes.control.owners import OWNER
 from pybernetes.control.pods import (
@@ -111,8 +111,16 @@ def status_of(rs: Obj, pods: Iterable[Obj], *, failure: str, failure_reason: str
 
 
 class ReplicaSetController(OwnsPods):
-    def __init__(self, shared: Shared) -> None:
-        super().__init__(shared, REPLICA_SETS, name="replicaset", component=COMPONENT)
+    def __init__(
+        self,
+        shared: Shared,
+        owners: Resource = REPLICA_SETS,
+        *,
+        name: str = "replicaset",
+        component: str = COMPONENT,
+    ) -> None:
+        super().__init__(shared, owners, name=name, component=component)
+        self.row = owners
 
     async def look(self, key: Key, owner: Obj) -> Again | None:
         pods = await self.claimed(owner)
@@ -123,11 +131,14 @@ class ReplicaSetController(OwnsPods):
         if not self.writes.seen(key):
             return None if error is None else Again(1.0)  # its pods' events bring it back with true counts
         failure = error.message if error else ""
-        status = status_of(owner, pods, failure=failure, failure_reason=reason, now=self.now())
-        await write_status(self.client, REPLICA_SETS, owner, status)
+        status = self.status(owner, pods, failure=failure, failure_reason=reason)
+        await write_status(self.client, self.row, owner, status)
         if error is not None:
             raise error
         return self.when_available(owner, (pod for pod in pods if is_active(pod)))
+
+    def status(self, owner: Obj, pods: Iterable[Obj], *, failure: str, failure_reason: str) -> Obj:
+        return status_of(owner, pods, failure=failure, failure_reason=failure_reason, now=self.now())
 
     async def _scale(self, key: Key, rs: Obj, pods: Sequence[Obj]) -> tuple[ApiError | None, str]:
         active = [pod for pod in pods if is_active(pod) and not self.writes.gone(key, pod)]
