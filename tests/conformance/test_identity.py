@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from pybernetes.apiserver.users import AUTHENTICATED
 from pybernetes.controllers import Controllers, ControllersConfig
-from support.server import TlsApi, client_of, tls_api
+from support.server import MANAGER, TlsApi, account_of, client_of, tls_api
 
 from .test_kubectl import Kubectl, kubectl
 
@@ -56,9 +57,8 @@ async def controllers(kubectl: Kubectl, api: TlsApi) -> AsyncIterator[None]:
     del kubectl
     authority = (api.authority / "ca.crt").read_text()
     config = ControllersConfig(server=api.url, root_ca=authority, authority=str(api.authority))
-    running = asyncio.create_task(
-        Controllers(client_of(api.server, "system:kube-controller-manager", AUTHENTICATED), config).run()
-    )
+    manager = client_of(api.server, MANAGER, AUTHENTICATED)
+    running = asyncio.create_task(Controllers(manager, config, accounts=partial(account_of, api.server)).run())
     try:
         yield
     finally:

@@ -2,23 +2,30 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pytest
 
 from pybernetes.api.errors import NotFound
 from pybernetes.api.objects import Key, Obj, condition, condition_is, labels_of, name_of
 from pybernetes.api.resources import (
+    CLUSTER_ROLES,
     CONFIG_MAPS,
+    CRON_JOBS,
     DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     ENDPOINTS,
     EVENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
     JOBS,
     NAMESPACES,
     NODES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
+    RESOURCE_QUOTAS,
     SERVICE_ACCOUNTS,
     SERVICES,
     STATEFUL_SETS,
@@ -29,21 +36,24 @@ from pybernetes.controllers import Controllers, ControllersConfig
 from pybernetes.scheduler import Scheduler
 from support.control_plane import FakeKubelet, until
 from support.objects import node, template
-from support.server import cluster_api
+from support.server import MANAGER, account_of, api_server, client_of
 
 WEB = Key("default", "web")
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    """A server with three nodes whose kubelets run everything at once."""
-    async with cluster_api() as found:
+async def client(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Client]:
+    """A server with three nodes whose kubelets run everything at once. Each part has its own rights, and they do."""
+    async with api_server() as server:
+        found = client_of(server)
         informers = Informers(found)
-        config = ControllersConfig(root_ca="PEM", dns_address="10.96.0.10")
+        manager = client_of(server, MANAGER, "system:authenticated")
+        scheduler = client_of(server, "system:kube-scheduler", "system:authenticated")
+        config = ControllersConfig(root_ca="PEM", dns_address="10.96.0.10", node_config="x", server="https://x:6443")
         services = [
             FakeKubelet(found, informers),
-            Controllers(found, config, informers=informers),
-            Scheduler(found, informers=informers),
+            Controllers(manager, config, accounts=partial(account_of, server)),
+            Scheduler(scheduler),
             informers,
         ]
         tasks = [asyncio.create_task(one.run()) for one in services]
@@ -56,6 +66,8 @@ async def client() -> AsyncIterator[Client]:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(result, asyncio.CancelledError) for result in results), results
+        said = [one.getMessage() for phase in ("setup", "call") for one in caplog.get_records(phase)]
+        assert [text for text in said if "orbidden" in text] == []
 
 
 async def add_node(client: Client, name: str) -> None:
@@ -70,6 +82,20 @@ def fresh(obj: Obj) -> Obj:
     for field in ("uid", "resourceVersion", "creationTimestamp"):
         obj["metadata"].pop(field, None)
     return obj
+
+
+def job_template() -> Obj:
+    found = template("often")
+    found["spec"]["restartPolicy"] = "Never"
+    return found
+
+
+async def exists(client: Client, resource: Resource, namespace: str, name: str) -> bool:
+    try:
+        await client.get(resource, Key(namespace, name))
+    except NotFound:
+        return False
+    return True
 
 
 def manifest(resource: Resource, name: str, namespace: str = "default", **spec: object) -> Obj:
@@ -229,3 +255,76 @@ async def test_the_cluster_dns_has_a_service_with_the_nodes_behind_it(client: Cl
     service = await client.get(SERVICES, Key("kube-system", "kube-dns"))
     assert service["spec"]["clusterIP"] == "10.96.0.10"
     assert labels_of(service)["k8s-app"] == "kube-dns"
+
+
+async def test_the_rest_of_the_controllers_do_their_work_with_their_own_rights(client: Client) -> None:
+    """Replication controllers, budgets, quotas, schedules, aggregated roles, tokens and lost nodes."""
+    selector = {"app": "old"}
+    await client.create(
+        REPLICATION_CONTROLLERS, manifest(REPLICATION_CONTROLLERS, "old", replicas=2, template=template("old"))
+    )
+    budget = {"minAvailable": 1, "selector": {"matchLabels": selector}}
+    await client.create(POD_DISRUPTION_BUDGETS, manifest(POD_DISRUPTION_BUDGETS, "old", **budget))
+    await client.create(RESOURCE_QUOTAS, manifest(RESOURCE_QUOTAS, "all", hard={"pods": "10"}))
+    every_minute = {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": job_template()}}}
+    await client.create(CRON_JOBS, manifest(CRON_JOBS, "often", **every_minute))
+    target = {"apiVersion": "v1", "kind": "ReplicationController", "name": "old"}
+    scaler = {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 5}
+    await client.create(HORIZONTAL_POD_AUTOSCALERS, manifest(HORIZONTAL_POD_AUTOSCALERS, "old", **scaler))
+
+    async def status(resource: Resource, name: str) -> Obj:
+        found: Obj = (await client.get(resource, Key("default", name))).get("status") or {}
+        return found
+
+    async def settled() -> bool:
+        quota = await status(RESOURCE_QUOTAS, "all")
+        disrupted = await status(POD_DISRUPTION_BUDGETS, "old")
+        replicas = await status(REPLICATION_CONTROLLERS, "old")
+        return (
+            replicas.get("readyReplicas") == 3
+            and disrupted.get("disruptionsAllowed") == 2
+            and (quota.get("used") or {}).get("pods") == "3"
+        )
+
+    await until(settled)
+
+
+async def test_rights_that_are_aggregated_and_tokens_in_secrets(client: Client) -> None:
+    label = {"rbac.authorization.k8s.io/aggregate-to-view": "true"}
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "see-widgets", "labels": label},
+        "rules": [{"apiGroups": ["example.com"], "resources": ["widgets"], "verbs": ["get"]}],
+    }
+    await client.create(CLUSTER_ROLES, role)
+
+    async def aggregated() -> bool:
+        found = [await client.get(CLUSTER_ROLES, Key("", name)) for name in ("view", "edit", "admin")]
+        return all(role["rules"][0] in one["rules"] for one in found)
+
+    await until(aggregated)
+    for namespace, name in (("kube-system", "pybernetes-node"), ("kube-public", "cluster-info")):
+        await until(lambda n=namespace, m=name: exists(client, CONFIG_MAPS, n, m))
+
+
+async def test_pods_of_a_node_that_is_tainted_or_gone(client: Client) -> None:
+    await client.create(REPLICATION_CONTROLLERS, manifest(REPLICATION_CONTROLLERS, "old", template=template("old")))
+
+    async def nodes_of() -> list[str]:
+        pods = [one for one in (await client.list(PODS)).items if "deletionTimestamp" not in one["metadata"]]
+        return [name for one in pods if (name := one["spec"].get("nodeName"))]
+
+    async def bound() -> bool:
+        return len(await nodes_of()) == 1
+
+    await until(bound)
+    (first,) = await nodes_of()
+    taint = {"key": "gone", "effect": "NoExecute"}
+    await client.patch(NODES, Key("", first), {"spec": {"taints": [taint]}})
+
+    async def moved() -> bool:
+        found = await nodes_of()
+        return len(found) == 1 and found != [first]
+
+    await until(moved)

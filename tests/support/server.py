@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pybernetes.apiserver import ApiServer, ApiServerConfig
 from pybernetes.apiserver.kubelets import Connect
-from pybernetes.client import Client
+from pybernetes.client import Client, Informers
+from pybernetes.controllers import ControllersConfig
+from pybernetes.controllers.shared import Shared
 from pybernetes.store import Store
 from pybernetes.store.memory import MemoryStore
 
@@ -36,6 +39,19 @@ async def api_server(
 def client_of(server: ApiServer, user: str = "test", *groups: str) -> Client:
     """A client on the trusted road; an administrator unless groups are named."""
     return Client(server.trusted(user, *(groups or ("system:masters",))), user_agent=user)
+
+
+MANAGER = "system:kube-controller-manager"
+
+
+def shared_of(server: ApiServer, informers: Informers, config: ControllersConfig, **fields: Any) -> Shared:
+    """What controllers share when each writes as its own account: `CONTROLLERS[name].made(shared)`."""
+    return Shared(informers.client, informers, config, accounts=partial(account_of, server), **fields)
+
+
+def account_of(server: ApiServer, name: str) -> Client:
+    """A client as an account of kube-system."""
+    return Client(server.trusted_account("kube-system", name), user_agent="kube-controller-manager")
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,8 @@ from pybernetes.api import patch
 from pybernetes.api.errors import InternalError
 from pybernetes.api.objects import Obj, encode, metadata
 
+from .auth.controller_roles import CONTROLLER_USERS
+
 if TYPE_CHECKING:
     from .served import Served
     from .users import User
@@ -24,7 +26,8 @@ def worth_tracking(old: Obj | None, user: "User") -> bool:
     """Whether an ordinary write is noted."""
     if old is not None:
         return "managedFields" in metadata(old)
-    return not user.name.startswith(_COMPONENT) or user.name.startswith(_ACCOUNT)
+    account = user.name.startswith(_ACCOUNT) and user.name not in CONTROLLER_USERS
+    return account or not user.name.startswith(_COMPONENT)
 
 
 class Unconverted(Exception):

@@ -39,7 +39,7 @@ from .metrics import Metrics
 from .parts import Parts
 from .registry import Registry
 from .route import STREAMING, missing, not_allowed
-from .users import AUTHENTICATED, User, route_of, warn
+from .users import AUTHENTICATED, User, route_of, service_account_user, warn
 from .watchcache import WatchCache
 from .watchmetrics import ShelfMetrics
 
@@ -212,6 +212,10 @@ class ApiServer:
     def trusted(self, user: str, *groups: str) -> Transport:
         """A transport whose requests are this user's, without any credential: for parts of the same process."""
         return LoopbackTransport(self.handler, context={"user": User(user, (*groups, AUTHENTICATED))})
+
+    def trusted_account(self, namespace: str, name: str) -> Transport:
+        """The same as a service account."""
+        return LoopbackTransport(self.handler, context={"user": service_account_user(namespace, name, extra={})})
 
     def drain(self) -> None:
         """From now on /readyz says that the end is near; everything is still served."""

@@ -18,6 +18,7 @@ from pybernetes.control.lease import LeaderElection, LostLease
 from pybernetes.wire.serve import Server
 
 from . import connect
+from .accounts import Accounts
 from .config import ComponentConfig, ConfigError, ControllerManagerConfig, NodeConfig, ServerConfig, endpoint
 from .health import health_handler
 
@@ -29,9 +30,15 @@ class Service(Protocol):
 
 
 def controllers(
-    client: Client, config: ServerConfig | ControllerManagerConfig, *, server: str, root_ca: str, authority: str = ""
+    client: Client,
+    config: ServerConfig | ControllerManagerConfig,
+    *,
+    server: str,
+    root_ca: str,
+    authority: str = "",
+    accounts: Callable[[str], Client] | None = None,
 ) -> Service:
-    """All controllers of the table."""
+    """All controllers of the table; each writes as an account of its own when `accounts` gives its client."""
     from pybernetes.controllers import Controllers, ControllersConfig
 
     settings = ControllersConfig(
@@ -43,7 +50,7 @@ def controllers(
         node_grace_seconds=config.node_grace_seconds,
         node_config=node_config(config).dump(),
     )
-    return Controllers(client, settings)
+    return Controllers(client, settings, accounts=accounts)
 
 
 def node_config(config: ServerConfig | ControllerManagerConfig) -> NodeConfig:
@@ -67,10 +74,22 @@ def run_controller_manager(config: ControllerManagerConfig) -> None:
     client = _client(config, name)
     known = kubeconfig.load(config.kubeconfig)
     root_ca = (known.ca or b"").decode()
-    authority = config.cluster_signing_directory
+    accounts = Accounts(known, client)
 
     async def work() -> None:
-        await controllers(client, config, server=known.server, root_ca=root_ca, authority=authority).run()
+        await accounts.prepare()
+        manager = controllers(
+            client,
+            config,
+            server=known.server,
+            root_ca=root_ca,
+            authority=config.cluster_signing_directory,
+            accounts=accounts.client,
+        )
+        try:
+            await supervise(manager, accounts)
+        finally:
+            await accounts.close()
 
     run_alone(config, name, client, work)
 

@@ -86,10 +86,19 @@ class ControlPlane:
         scheduler = Client(self.api.trusted("system:kube-scheduler"), user_agent="kube-scheduler")
         await supervise(
             control_plane.controllers(
-                manager, self.config, server=self.api.config.url, root_ca=self.root_ca, authority=self.authority
+                manager,
+                self.config,
+                server=self.api.config.url,
+                root_ca=self.root_ca,
+                authority=self.authority,
+                accounts=self._account,
             ),
             control_plane.scheduler(scheduler),
         )
+
+    def _account(self, name: str) -> Client:
+        """A controller's own client: the same road, as its service account in kube-system."""
+        return Client(self.api.trusted_account("kube-system", name), user_agent="kube-controller-manager")
 
 
 def api_config(config: ServerConfig, identities: ServerIdentities) -> ApiServerConfig:

@@ -1,6 +1,6 @@
 """kube-controller-manager: one file per controller; CONTROLLERS is the table."""
 
 from .shared import ControllersConfig
-from .table import CONTROLLERS, Controllers
+from .table import ACCOUNTS, CONTROLLERS, Controllers
 
-__all__ = ["CONTROLLERS", "Controllers", "ControllersConfig"]
+__all__ = ["ACCOUNTS", "CONTROLLERS", "Controllers", "ControllersConfig"]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pybernetes.api.resources import NODES, PODS
 from pybernetes.client import Client, Informer, Informers
@@ -52,6 +52,12 @@ class Shared:
     config: ControllersConfig
     now: Callable[[], float] = time.time
     recorders: dict[str, Recorder] = field(default_factory=dict)
+    accounts: Callable[[str], Client] | None = None
+    """A client for each account of kube-system; without, all controllers act as `client`'s user."""
+
+    def acting(self, account: str) -> "Shared":
+        """The same for a controller that writes as an account of its own ("" for none); all read by one user."""
+        return replace(self, client=self.accounts(account)) if self.accounts and account else self
 
     def pods(self) -> Informer:
         """All pods, slim, by owner and node."""

@@ -21,16 +21,12 @@ from pybernetes.app.join import CannotJoin, discovered, join, prepared
 from pybernetes.app.main import main
 from pybernetes.app.node_identity import PARTS, kubeconfig_path, renewal
 from pybernetes.client import Client, Informers, kubeconfig
-from pybernetes.controllers import ControllersConfig
-from pybernetes.controllers.bootstraptokens import BootstrapSigner
-from pybernetes.controllers.certificates import CertificateController
-from pybernetes.controllers.nodeconfig import NodeConfigController
-from pybernetes.controllers.shared import Shared
+from pybernetes.controllers import CONTROLLERS, ControllersConfig
 from pybernetes.kubelet.certificates import facts_or_none
 from pybernetes.pki import Authority
 from pybernetes.pki.discovery import pins_of
 from support.control_plane import until
-from support.server import TlsApi, client_of, tls_api
+from support.server import MANAGER, TlsApi, client_of, shared_of, tls_api
 
 TOKEN = "abcdef.0123456789abcdef"
 TOLD = NodeConfig(service_range="10.9.0.0/16", cluster_domain="example.test")
@@ -40,17 +36,16 @@ TOLD = NodeConfig(service_range="10.9.0.0/16", cluster_domain="example.test")
 async def api(tmp_path: Path) -> AsyncIterator[TlsApi]:
     """With the controllers that a joining node needs."""
     async with tls_api(tmp_path / "server") as running:
-        client = client_of(running.server, "system:kube-controller-manager", "system:authenticated")
-        informers = Informers(client)
+        informers = Informers(client_of(running.server, MANAGER, "system:authenticated"))
         config = ControllersConfig(
             authority=str(running.authority),
             server=running.url,
             root_ca=(running.authority / "ca.crt").read_text(),
             node_config=TOLD.dump(),
         )
-        shared = Shared(client, informers, config)
-        parts = [kind(shared) for kind in (CertificateController, BootstrapSigner, NodeConfigController)]
-        tasks = [asyncio.create_task(one.run()) for one in (informers, *parts)]
+        shared = shared_of(running.server, informers, config)
+        parts = [CONTROLLERS[name].made(shared) for name in ("certificate", "bootstrap-signer", "node-config")]
+        tasks = [asyncio.create_task(one.run()) for one in (informers, *parts) if one is not None]
         try:
             await put_token(running)
             yield running

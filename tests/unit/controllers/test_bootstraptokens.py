@@ -17,12 +17,11 @@ from pybernetes.api.objects import Key, Obj
 from pybernetes.api.resources import CONFIG_MAPS, SECRETS
 from pybernetes.apiserver import ApiServer
 from pybernetes.client import Client, Informers
-from pybernetes.controllers import ControllersConfig
-from pybernetes.controllers.bootstraptokens import CLUSTER_INFO, BootstrapSigner, TokenCleaner, plan
-from pybernetes.controllers.shared import Shared
+from pybernetes.controllers import CONTROLLERS, ControllersConfig
+from pybernetes.controllers.bootstraptokens import CLUSTER_INFO, plan
 from pybernetes.pki.discovery import signature
 from support.control_plane import until
-from support.server import api_server, client_of
+from support.server import MANAGER, api_server, client_of, shared_of
 
 NOW = times.parse("2030-01-01T00:00:00Z")
 URL = "https://192.0.2.1:6443"
@@ -47,11 +46,11 @@ class Scene:
     def __init__(self, server: ApiServer) -> None:
         self.client: Client = client_of(server)
         self.seconds = NOW
-        manager = client_of(server, "system:kube-controller-manager", "system:authenticated")
-        self.informers = Informers(manager)
+        self.informers = Informers(client_of(server, MANAGER, "system:authenticated"))
         config = ControllersConfig(server=URL, root_ca="PEM")
-        shared = Shared(manager, self.informers, config, now=lambda: self.seconds)
-        self.services = (self.informers, BootstrapSigner(shared), TokenCleaner(shared))
+        shared = shared_of(server, self.informers, config, now=lambda: self.seconds)
+        made = [CONTROLLERS[name].made(shared) for name in ("bootstrap-signer", "token-cleaner")]
+        self.services = [self.informers, *(one for one in made if one is not None)]
 
     async def signers(self) -> set[str]:
         try:

@@ -19,13 +19,11 @@ from pybernetes.api.objects import Key, condition
 from pybernetes.api.resources import CERTIFICATE_SIGNING_REQUESTS, CLUSTER_ROLE_BINDINGS
 from pybernetes.apiserver import ApiServer
 from pybernetes.client import Informers
-from pybernetes.controllers import ControllersConfig
-from pybernetes.controllers.certificates import CertificateController
-from pybernetes.controllers.shared import Shared
+from pybernetes.controllers import CONTROLLERS, ControllersConfig
 from pybernetes.controllers.signers import CLIENT, KUBELET_CLIENT, KUBELET_SERVING, NODE_COMPONENT, approvals, parsed
 from pybernetes.pki import Authority
 from support.control_plane import until
-from support.server import api_server, client_of
+from support.server import MANAGER, api_server, client_of, shared_of
 
 NODES = "system:nodes"
 GROUPS = {"system:node:": NODES}
@@ -36,9 +34,10 @@ async def server(tmp_path: Path) -> AsyncIterator[ApiServer]:
     """With the controller as its own user, an authority in `tmp_path`."""
     Authority.ensure(tmp_path)
     async with api_server() as running:
-        client = client_of(running, "system:kube-controller-manager", "system:authenticated")
-        informers = Informers(client)
-        controller = CertificateController(Shared(client, informers, ControllersConfig(authority=str(tmp_path))))
+        informers = Informers(client_of(running, MANAGER, "system:authenticated"))
+        shared = shared_of(running, informers, ControllersConfig(authority=str(tmp_path)))
+        controller = CONTROLLERS["certificate"].made(shared)
+        assert controller is not None
         tasks = [asyncio.create_task(one.run()) for one in (informers, controller)]
         try:
             yield running

@@ -4,7 +4,7 @@ An aggregated ClusterRole is the union of those its aggregationRule selects, wor
 controller that writes it into the object.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pybernetes.api import resources, selectors
@@ -179,15 +179,23 @@ class Rbac:
 
 
 def effective(role: Obj, all_roles: Iterable[Obj]) -> list[Obj]:
-    """A ClusterRole's rules; those of an aggregated one are what it selects, each once, in the order of names."""
+    """A ClusterRole's rules; those of an aggregated one are what it selects, each once, in the order of names.
+
+    What it selects may be aggregated too (admin selects edit, which selects view): nothing waits for a controller.
+    """
+    return _united(role, sorted(all_roles, key=name_of), frozenset())
+
+
+def _united(role: Obj, every: Sequence[Obj], above: frozenset[str]) -> list[Obj]:
     wanted = (role.get("aggregationRule") or {}).get("clusterRoleSelectors")
     if not wanted:
         return list(role.get("rules") or ())
     chosen = [selectors.of(selector) for selector in wanted]
+    above |= {name_of(role)}
     rules: list[Obj] = []
-    for other in sorted(all_roles, key=name_of):
-        if name_of(other) != name_of(role) and any(selector.matches(labels_of(other)) for selector in chosen):
-            rules += (rule for rule in other.get("rules") or () if rule not in rules)
+    for other in every:
+        if name_of(other) not in above and any(selector.matches(labels_of(other)) for selector in chosen):
+            rules += (rule for rule in _united(other, every, above) if rule not in rules)
     return rules
 
 
