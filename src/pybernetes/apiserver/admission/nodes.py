@@ -3,11 +3,16 @@
 Source: plugin/pkg/admission/noderestriction. RBAC lets every node write nodes and pods; this says which.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from pybernetes.api import resources
-from pybernetes.api.objects import Obj, annotations_of, labels_of, owners_of, uid_of
+from pybernetes.api.errors import NotFound
+from pybernetes.api.objects import Obj, annotations_of, labels_of, name_of, owners_of, uid_of
 
+from ..auth.attributes import Attributes
+from ..auth.graph import CONFIG_MAP, SECRET, named_by
+from ..auth.requests import BadRequestBytes, common_name
 from .call import Call
 
 _USER = "system:node:"
@@ -33,11 +38,13 @@ def node_of(call: Call) -> str:
 
 
 def node_restriction(call: Call) -> None:
-    """Raises Forbidden."""
-    if not call.user.name.startswith(_USER):
+    """Raises Forbidden, NotFound for a pod that is not there."""
+    user = call.user
+    if not user.name.startswith(_USER) or _NODES not in user.groups:
         return
-    node = node_of(call)
-    check = _CHECKS.get((call.row.qualified, call.part)) if node else None
+    if not (node := node_of(call)):
+        raise call.forbidden(f'could not determine node from user "{user.name}"')
+    check = _CHECKS.get(call.row.qualified)
     if check is not None and (why := check(node, call)):
         raise call.forbidden(why)
 
@@ -47,6 +54,11 @@ def _node(node: str, call: Call) -> str:
         return f'node "{node}" is not allowed to modify node "{call.name}"'
     if call.new is None:
         return ""
+    source, old = ((one or {}).get("spec", {}).get("configSource") for one in (call.new, call.old))
+    if source is not None and call.old is None:
+        return f'node "{node}" is not allowed to create pods with a non-nil configSource'
+    if source is not None and source != old:
+        return f'node "{node}" is not allowed to update configSource to a new non-nil configSource'
     before = labels_of(call.old) if call.old is not None else {}
     changed = _forbidden(_changed(labels_of(call.new), before))
     if call.old is None:
@@ -54,11 +66,6 @@ def _node(node: str, call: Call) -> str:
     if (call.new.get("spec") or {}).get("taints") != (call.old.get("spec") or {}).get("taints"):
         return f'node "{node}" is not allowed to modify taints'
     return f"is not allowed to modify labels: {', '.join(changed)}" if changed else ""
-
-
-def _node_status(node: str, call: Call) -> str:
-    """Spec and labels are beyond a status write; only whose it is remains to be asked."""
-    return "" if call.name == node else f'node "{node}" is not allowed to modify node "{call.name}"'
 
 
 def _changed(new: Mapping[str, str], old: Mapping[str, str]) -> set[str]:
@@ -92,6 +99,11 @@ def _bound(pod: Obj | None) -> str:
 
 
 def _pod(node: str, call: Call) -> str:
+    if call.part:
+        check = _PARTS.get(call.part)
+        if check is None:
+            return f"unexpected pod subresource \"{call.part}\", only 'status' and 'eviction' are allowed"
+        return check(node, call)
     match call.operation:
         case "CREATE":
             return _mirror(node, call.obj, call.registry.read(resources.NODES, "", node))
@@ -124,33 +136,18 @@ def _mirror(node: str, pod: Obj, own: Obj | None) -> str:
 
 
 def _references(node: str, pod: Obj) -> str:
-    spec = pod["spec"]
-    what = ""
-    if spec.get("serviceAccountName"):
-        what = "a service account"
-    for volume in spec.get("volumes") or ():
-        sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
-        for source in sources:
-            for field, name in _REFERENCES:
-                what = what or (name if source.get(field) is not None else "")
-    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
-        sources = [one.get("valueFrom") or {} for one in container.get("env") or ()]
-        for source in (*sources, *(container.get("envFrom") or ())):
-            for field, name in _ENV_REFERENCES:
-                what = what or (name if source.get(field) is not None else "")
+    named = [kind for kind, name in named_by(pod) if name]
+    volumes = pod["spec"].get("volumes") or ()
+    parts = [part for one in volumes for part in (one.get("projected") or {}).get("sources") or ()]
+    found = (
+        ("a service account", bool(pod["spec"].get("serviceAccountName"))),
+        ("secrets", SECRET in named),
+        ("configmaps", CONFIG_MAP in named),
+        ("clustertrustbundles", any(part.get("clusterTrustBundle") is not None for part in parts)),
+        ("persistentvolumeclaims", any(one.get("persistentVolumeClaim") is not None for one in volumes)),
+    )
+    what = next((name for name, there in found if there), "")
     return f'node "{node}" can not create pods that reference {what}' if what else ""
-
-
-_REFERENCES = (
-    ("secret", "secrets"),
-    ("configMap", "configmaps"),
-    ("clusterTrustBundle", "clustertrustbundles"),
-    ("persistentVolumeClaim", "persistentvolumeclaims"),
-)
-_ENV_REFERENCES = (
-    *(("secretKeyRef", "secrets"), ("secretRef", "secrets")),
-    *(("configMapKeyRef", "configmaps"), ("configMapRef", "configmaps")),
-)
 
 
 def _pod_status(node: str, call: Call) -> str:
@@ -160,50 +157,144 @@ def _pod_status(node: str, call: Call) -> str:
     assert call.old is not None
     if labels_of(call.new) != labels_of(call.old):
         return f'node "{node}" cannot update labels through pod status'
+    if _claims_of(call.new) != _claims_of(call.old):
+        return f'node "{node}" cannot update resource claim statues'
     return ""
 
 
+def _claims_of(pod: Obj) -> list[tuple[Any, Any]]:
+    found = (pod.get("status") or {}).get("resourceClaimStatuses") or ()
+    return [(one.get("name"), one.get("resourceClaimName")) for one in found]
+
+
 def _eviction(node: str, call: Call) -> str:
-    pod = call.registry.read(resources.PODS, call.namespace, call.name)
-    return "" if _bound(pod) == node else f"node {node} can only evict pods with spec.nodeName set to itself"
+    own = _bound(_read_pod(call, call.name)) == node
+    return "" if own else f"node {node} can only evict pods with spec.nodeName set to itself"
 
 
-def _token(node: str, call: Call) -> str:
-    """A kubelet may only ask for tokens of the pods it runs."""
-    reference = ((call.obj.get("spec") or {}).get("boundObjectRef")) or {}
+def _read_pod(call: Call, name: str) -> Obj:
+    """Raises NotFound."""
+    pod = call.registry.read(resources.PODS, call.namespace, name)
+    if pod is None:
+        raise NotFound.of("pods", name)
+    return pod
+
+
+def _claim(node: str, call: Call) -> str:
+    """Of a claim's status a node tells how large the volume is, and how its growing goes."""
+    if call.part != "status" or call.new is None or call.old is None:
+        return "may only update PVC status"
+    if _rest_of_claim(call.new) != _rest_of_claim(call.old):
+        return f'node "{node}" is not allowed to update fields other than status.quantity and status.conditions'
+    return ""
+
+
+def _rest_of_claim(claim: Obj) -> Obj:
+    status = {key: value for key, value in (claim.get("status") or {}).items() if key not in _OF_NODE}
+    meta = {key: value for key, value in claim["metadata"].items() if key not in ("resourceVersion", "managedFields")}
+    return claim | {"metadata": meta, "status": status}
+
+
+_OF_NODE = ("capacity", "conditions", "allocatedResourceStatuses", "allocatedResources")
+
+
+def _account(node: str, call: Call) -> str:
+    """A kubelet may only ask for tokens of the pods it runs, and for the audiences that they name (KEP-4935)."""
+    if call.operation != "CREATE" or call.part != "token":
+        return ""
+    spec = call.obj.get("spec") or {}
+    reference = spec.get("boundObjectRef") or {}
     if (reference.get("apiVersion"), reference.get("kind")) != ("v1", "Pod") or not reference.get("name"):
         return "node requested token not bound to a pod"
     if not reference.get("uid"):
         return "node requested token with a pod binding without a uid"
-    pod = call.registry.read(resources.PODS, call.namespace, reference["name"])
-    if pod is None:
-        return f'pod "{reference["name"]}" not found'
+    pod = _read_pod(call, reference["name"])
     if uid_of(pod) != reference["uid"]:
         return (
             f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "
             "The object might have been deleted and then recreated"
         )
-    return "" if _bound(pod) == node else "node requested token bound to a pod scheduled on a different node"
+    if _bound(pod) != node:
+        return "node requested token bound to a pod scheduled on a different node"
+    return _audience(call, pod, spec.get("audiences") or [])
+
+
+def _audience(call: Call, pod: Obj, asked: list[str]) -> str:
+    if len(asked) > 1:
+        return "node may only request 0 or 1 audiences"
+    audience = asked[0] if asked else ""
+    if audience in set(_audiences_of(call, pod)):
+        return ""
+    right = Attributes("request-serviceaccounts-token-audience", "", audience, namespace=call.namespace, name=call.name)
+    if audience and call.registry.authorizer.allows(call.user, right):
+        return ""
+    return f'audience "{audience}" not found in pod spec volume'
+
+
+def _audiences_of(call: Call, pod: Obj) -> Iterator[str]:
+    """Those of its projected tokens, and those that the CSI drivers of its volumes ask for."""
+    for volume in pod["spec"].get("volumes") or ():
+        for part in (volume.get("projected") or {}).get("sources") or ():
+            if (token := part.get("serviceAccountToken")) is not None:
+                yield str(token.get("audience") or "")
+        if driver := _driver_of(call, pod, volume):
+            found = call.registry.read(resources.CSI_DRIVERS, "", driver) or {}
+            for one in (found.get("spec") or {}).get("tokenRequests") or ():
+                yield str(one.get("audience") or "")
+
+
+def _driver_of(call: Call, pod: Obj, volume: Obj) -> str:
+    """The CSI driver behind a volume, "" for none."""
+    if csi := volume.get("csi"):
+        return str(csi.get("driver", ""))
+    claim = (volume.get("persistentVolumeClaim") or {}).get("claimName") or (
+        f"{name_of(pod)}-{volume['name']}" if volume.get("ephemeral") is not None else ""
+    )
+    if not claim:
+        return ""
+    bound = call.registry.read(resources.PERSISTENT_VOLUME_CLAIMS, call.namespace, claim) or {}
+    name = (bound.get("spec") or {}).get("volumeName", "")
+    found = call.registry.read(resources.PERSISTENT_VOLUMES, "", name) if name else None
+    return str((((found or {}).get("spec") or {}).get("csi") or {}).get("driver", ""))
 
 
 def _lease(node: str, call: Call) -> str:
     if call.namespace != _LEASES:
         return f'can only access leases in the "{_LEASES}" system namespace'
-    return "" if call.name == node else f'can only access node lease with the same name as the requesting node "{node}"'
+    return "" if call.name == node else "can only access node lease with the same name as the requesting node"
 
 
 def _csi_node(node: str, call: Call) -> str:
-    return "" if call.name == node else f'can only access CSINode with the same name as the requesting node "{node}"'
+    return "" if call.name == node else "can only access CSINode with the same name as the requesting node"
 
 
-_CHECKS: Mapping[tuple[str, str], Callable[[str, Call], str]] = {
-    ("nodes", ""): _node,
-    ("nodes", "status"): _node_status,
-    ("pods", ""): _pod,
-    ("pods", "status"): _pod_status,
-    ("pods", "eviction"): _eviction,
-    ("serviceaccounts", "token"): _token,
-    ("leases.coordination.k8s.io", ""): _lease,
-    ("csinodes.storage.k8s.io", ""): _csi_node,
+def _slice(node: str, call: Call) -> str:
+    """What changes one that is there is asked of the authorizer, which knows whose it is."""
+    if call.operation not in ("CREATE", "DELETE") or (call.obj.get("spec") or {}).get("nodeName") == node:
+        return ""
+    return f"can only {call.operation.lower()} ResourceSlice with the same NodeName as the requesting node"
+
+
+def _certificate_request(node: str, call: Call) -> str:
+    if not call.is_new(resources.CERTIFICATE_SIGNING_REQUESTS) or call.obj["spec"].get("signerName") not in _SIGNERS:
+        return ""
+    try:
+        name = common_name(call.obj["spec"].get("request") or "")
+    except BadRequestBytes as error:
+        return f"unable to parse csr: {error}"
+    return "" if name == f"{_USER}{node}" else f"can only create a node CSR with CN={_USER}{node}"
+
+
+_SIGNERS = ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
+_PARTS: Mapping[str, Callable[[str, Call], str]] = {"status": _pod_status, "eviction": _eviction}
+_CHECKS: Mapping[str, Callable[[str, Call], str]] = {
+    "nodes": _node,
+    "pods": _pod,
+    "persistentvolumeclaims": _claim,
+    "serviceaccounts": _account,
+    "leases.coordination.k8s.io": _lease,
+    "csinodes.storage.k8s.io": _csi_node,
+    "resourceslices.resource.k8s.io": _slice,
+    "certificatesigningrequests.certificates.k8s.io": _certificate_request,
 }
-"""What is wrong with a kubelet's write, by resource and subresource; "" for nothing."""
+"""What is wrong with a kubelet's write, by resource; "" for nothing."""

@@ -76,15 +76,20 @@ def _of_pod(pod: Obj) -> Edges:
     if _MIRROR in annotations_of(pod):
         return
     yield (SERVICE_ACCOUNT, namespace, spec.get("serviceAccountName") or "default"), me
-    for kind, name in _named(spec, name_of(pod)):
+    for kind, name in named_by(pod):
         if name:
             yield (kind, namespace, name), me
     for status in (pod.get("status") or {}).get("resourceClaimStatuses") or ():
         if name := status.get("resourceClaimName"):
             yield (DEVICES, namespace, name), me
+    extended = (pod.get("status") or {}).get("extendedResourceClaimStatus") or {}
+    if claim := extended.get("resourceClaimName"):
+        yield (DEVICES, namespace, str(claim)), me
 
 
-def _named(spec: Obj, pod: str) -> Iterator[tuple[str, str]]:
+def named_by(pod: Obj) -> Iterator[tuple[str, str]]:
+    """(kind, name) of what a pod's spec names in its namespace; names may be ""."""
+    spec = pod.get("spec") or {}
     for one in spec.get("imagePullSecrets") or ():
         yield SECRET, one.get("name", "")
     for claim in spec.get("resourceClaims") or ():
@@ -93,7 +98,7 @@ def _named(spec: Obj, pod: str) -> Iterator[tuple[str, str]]:
         for container in spec.get(field) or ():
             yield from _of_environment(container)
     for volume in spec.get("volumes") or ():
-        yield from _of_pod_volume(volume, pod)
+        yield from _of_pod_volume(volume, name_of(pod))
 
 
 def _of_environment(container: Obj) -> Iterator[tuple[str, str]]:
@@ -126,7 +131,7 @@ def _of_pod_volume(volume: Obj, pod: str) -> Iterator[tuple[str, str]]:
 
 
 def _of_volume(volume: Obj) -> Edges:
-    """A volume is its claim's; the secrets that it names are the volume's."""
+    """A volume is its claim's; the secrets that it names for nodes (not for its controller) are the volume's."""
     spec = volume.get("spec") or {}
     claim = spec.get("claimRef") or {}
     if not claim.get("name"):
@@ -137,9 +142,12 @@ def _of_volume(volume: Obj) -> Edges:
     for source in spec.values():
         if isinstance(source, dict):
             for field, reference in source.items():
-                named = field.endswith("SecretRef") or field == "secretRef"
+                named = field == "secretRef" or (field.startswith("node") and field.endswith("SecretRef"))
                 if named and isinstance(reference, dict) and reference.get("name"):
                     yield (SECRET, reference.get("namespace") or namespace, reference["name"]), me
+    azure = spec.get("azureFile") or {}
+    if azure.get("secretName"):
+        yield (SECRET, azure.get("secretNamespace") or namespace, azure["secretName"]), me
 
 
 def _of_attachment(attachment: Obj) -> Edges:

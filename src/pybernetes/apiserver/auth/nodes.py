@@ -84,7 +84,10 @@ def _claim(self: NodeAuthorizer, node: str, asked: Attributes) -> Answer:
     return self.related(node, CLAIM, asked)
 
 
-def _token(self: NodeAuthorizer, node: str, asked: Attributes) -> Answer:
+def _account(self: NodeAuthorizer, node: str, asked: Attributes) -> Answer:
+    """Tokens of the accounts of its pods; and the accounts themselves, for credential providers (KEP-4412)."""
+    if asked.verb == "get" and not asked.part:
+        return self.related(node, SERVICE_ACCOUNT, asked)
     if asked.verb != "create" or not asked.name:
         return Answer(False, "can only create tokens for individual service accounts")
     if asked.part != "token":
@@ -165,7 +168,7 @@ _CHECKS: Mapping[tuple[str, str], Check] = {
     ("", "persistentvolumes"): _get(VOLUME),
     ("resource.k8s.io", "resourceclaims"): _get(DEVICES),
     ("storage.k8s.io", "volumeattachments"): _get("attachment"),
-    ("", "serviceaccounts"): _token,
+    ("", "serviceaccounts"): _account,
     ("coordination.k8s.io", "leases"): _lease,
     ("storage.k8s.io", "csinodes"): _csi_node,
     ("resource.k8s.io", "resourceslices"): _slice,

@@ -12,8 +12,17 @@ class BadRequestBytes(ValueError):
 
 def organizations(request: str) -> tuple[str, ...]:
     """The groups of a CertificateSigningRequest's spec.request (base64 of PEM). Raises BadRequestBytes."""
+    return _words(request, NameOID.ORGANIZATION_NAME)
+
+
+def common_name(request: str) -> str:
+    """Its user, "" for none. Raises BadRequestBytes."""
+    return next(iter(_words(request, NameOID.COMMON_NAME)), "")
+
+
+def _words(request: str, oid: x509.ObjectIdentifier) -> tuple[str, ...]:
     try:
         found = x509.load_pem_x509_csr(base64.b64decode(request, validate=True))
     except ValueError as error:
         raise BadRequestBytes(str(error)) from error
-    return tuple(str(one.value) for one in found.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
+    return tuple(str(one.value) for one in found.subject.get_attributes_for_oid(oid))
