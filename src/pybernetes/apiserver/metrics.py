@@ -25,6 +25,9 @@ _PATHS = frozenset({"/healthz", "/livez", "/readyz", "/metrics", "/version", "/o
 _APPLY = "application/apply-patch"
 
 
+_TOKENS = {"valid": "in time", "stale": "past their time, in their extension", "legacy": "without an end"}
+
+
 class WebhookCall(NamedTuple):
     """One call of an admission webhook; `type` is "admit" (mutating) or "validating"."""
 
@@ -93,6 +96,12 @@ class Metrics:
         self.authorizations = {"allowed": 0, "no-opinion": 0}
         """Requests by what was decided; nothing here denies, it only does not allow."""
         self.registry.register(_Attempts(self))
+        self._tokens = {
+            kind: Counter(
+                f"serviceaccount_{kind}_tokens", f"Service account tokens taken: {text}.", registry=self.registry
+            )
+            for kind, text in _TOKENS.items()
+        }
         self._webhooks = Histogram(
             "apiserver_admission_webhook_admission_duration_seconds",
             "Seconds that an admission webhook took.",
@@ -146,6 +155,10 @@ class Metrics:
         self._webhooks.labels(asked.name, asked.type, asked.operation, rejected).observe(asked.seconds)
         if asked.failed_open:
             self._failed_open.labels(asked.name, asked.type).inc()
+
+    def token(self, kind: str) -> None:
+        """A service account token was taken: valid, stale or legacy."""
+        self._tokens[kind].inc()
 
     def deprecated(self, route: Route) -> None:
         """A request of a deprecated row. No release is known in which one goes."""

@@ -59,6 +59,8 @@ class ApiServerConfig:
     client_ca: str = ""
     service_account_key: str = ""
     service_account_public_key: str = ""
+    service_account_key_files: tuple[str, ...] = ()
+    """Further keys, private or public, whose tokens are taken and which are told in the JWKS."""
     kubelet_client_certificate: str = ""
     kubelet_client_key: str = ""
     kubelet_ca: str = ""
@@ -122,6 +124,8 @@ class ApiServer:
         self.gate = Gate()
         self.audit_log, self.auditor = _auditor(self.config)
         self.registry.webhooks.observe = self.metrics.webhook
+        if self.tokens is not None:
+            self.tokens.observe = self.metrics.token
         self.custom.observe = self.metrics.conversion
         self.kubelets = Kubelets(self.registry, connect or self._connect)
         self._ready = asyncio.Event()
@@ -194,6 +198,7 @@ class ApiServer:
             audiences=[self.config.issuer],
             read=self.registry.read,
             now=time.time,
+            public_keys=[Path(file).read_bytes() for file in self.config.service_account_key_files],
         )
 
     def _connect(self, url: str) -> Transport:
@@ -328,13 +333,13 @@ class ApiServer:
         headers = {"content-type": "application/json", "cache-control": "public, max-age=3600"}
         if path == "/openid/v1/jwks":
             headers["content-type"] = "application/jwk-set+json"
-            return Response(headers=headers, body=encode({"keys": [self.tokens.jwk]}))
+            return Response(headers=headers, body=encode({"keys": self.tokens.jwks}))
         document = {
             "issuer": self.tokens.issuer,
             "jwks_uri": f"{self.config.url}/openid/v1/jwks",
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": [self.tokens.algorithm],
+            "id_token_signing_alg_values_supported": self.tokens.algorithms,
         }
         return Response(headers=headers, body=encode(document))
 

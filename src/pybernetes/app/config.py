@@ -68,6 +68,10 @@ class ServerConfig(Config, frozen=True, kw_only=True):
     """A node whose lease is older than this is NotReady."""
     kubeconfig: str = ""
     """Where the administrator's kubeconfig is written ("" for admin.kubeconfig in the state directory)."""
+    service_account_signing_key_file: str = ""
+    """A private key, RSA or ECDSA, that signs service account tokens ("" for sa.key in the state directory's pki)."""
+    service_account_key_files: tuple[str, ...] = ()
+    """Further keys whose tokens are taken: those that signed before, or that sign on another server."""
     audit_policy_file: str = ""
     """An audit.k8s.io/v1 Policy; nothing is logged without it and a path."""
     audit_log_path: str = ""

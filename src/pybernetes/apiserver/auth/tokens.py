@@ -1,11 +1,11 @@
 """Service account tokens: JWTs bound to a service account, and through it to a pod (KEP-1205, KEP-2799).
 
 A token is worth what its objects are: it dies with its pod, secret or node and with its service account, whatever its
-expiry says. The node of a pod's token is told, not checked: the pod answers for it.
+expiry says. The node of a pod's token is told, not checked: the pod answers for it. Tokens of Kubernetes' older days,
+without end and audience, are good while their Secret holds them.
 """
 
 import base64
-import hashlib
 import hmac
 import uuid
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ from pybernetes.api.objects import Obj, uid_of
 from pybernetes.api.resources import Resource
 
 from ..users import User, service_account_user
+from .token_keys import by_id, key_of, keys_of
 
 LONGEST_SECONDS = 1 << 32
 SHORTEST_SECONDS = 600
@@ -27,6 +28,13 @@ SECRET_TYPE = "kubernetes.io/service-account-token"
 _LEEWAY_SECONDS = 60
 """Clocks of servers on one store may differ by so much; an object whose time to go is past by more is gone."""
 _CACHE = 2000
+_OLD_ISSUER = "kubernetes/serviceaccount"
+_OLD = "kubernetes.io/serviceaccount/"
+_INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+POD_SECONDS, EXTENDED_SECONDS = 3607, 365 * 24 * 3600
+"""A pod's token of exactly so long, which is what is mounted by default, is good for a year: programs that read it once
+go on. What uses it after its hour is counted as stale (--service-account-extend-token-expiration, on by default).
+"""
 
 Read = Callable[[Resource, str, str], Obj | None]
 """The object of (resource, namespace, name), from memory."""
@@ -61,31 +69,30 @@ class Tokens:
         audiences: Sequence[str],
         read: Read,
         now: Callable[[], float],
+        public_keys: Sequence[bytes] = (),
     ) -> None:
+        """`public_keys` are PEM files of further keys whose tokens are taken. Raises BadKey."""
         self.issuer = issuer
         self.audiences = tuple(audiences)
-        key = serialization.load_pem_private_key(private_key, password=None)
-        self._private = key
-        public = key.public_key()
-        self._public = public
-        self._algorithm = "RS256" if "RSA" in type(key).__name__ else "ES256"
-        der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        self.key_id = _base64url(hashlib.sha256(der).digest())
+        self._private = serialization.load_pem_private_key(private_key, password=None)
+        own = key_of(self._private.public_key())
+        self.key_id = own.id
+        self._algorithm = own.algorithm
+        self._keys = by_id([own, *(key for pem in public_keys for key in keys_of(pem))])
         self._read = read
         self._now = now
         self._verified: dict[str, dict[str, Any]] = {}
+        self.observe: Callable[[str], None] = lambda kind: None
+        """Told of each token that is taken: valid, stale (good by its extension only) or legacy."""
 
     @property
-    def jwk(self) -> Obj:
-        """The public key as a JWK."""
-        algorithm = jwt.get_algorithm_by_name(self._algorithm)
-        found: Obj = dict(algorithm.to_jwk(self._public, as_dict=True))
-        found.pop("key_ops", None)
-        return found | {"use": "sig", "alg": self._algorithm, "kid": self.key_id}
+    def jwks(self) -> list[Obj]:
+        """The public keys as JWKs, the one that signs first."""
+        return [key.jwk for key in self._keys.values()]
 
     @property
-    def algorithm(self) -> str:
-        return self._algorithm
+    def algorithms(self) -> list[str]:
+        return sorted({key.algorithm for key in self._keys.values()})
 
     def issue(self, bound: Bound, *, audiences: Sequence[str], seconds: int) -> str:
         """A token for these audiences (the API server's own when empty)."""
@@ -98,9 +105,12 @@ class Tokens:
             name, uid = getattr(bound, part)
             if name:
                 kubernetes[part] = {"name": name} | ({"uid": uid} if uid else {})
+        extended = seconds == POD_SECONDS and bool(bound.pod[0]) and not set(audiences) - set(self.audiences)
+        if extended:
+            kubernetes["warnafter"] = now + seconds
         claims = {
             "aud": list(audiences or self.audiences),
-            "exp": now + seconds,
+            "exp": now + (EXTENDED_SECONDS if extended else seconds),
             "iat": now,
             "nbf": now,
             "iss": self.issuer,
@@ -114,6 +124,13 @@ class Tokens:
         """The user and those of `audiences` (the API server's own when empty) the token is for. Raises BadToken."""
         claims = self._claims(token)
         wanted = tuple(audiences) or self.audiences
+        if claims.get("iss") == _OLD_ISSUER:
+            shared = tuple(one for one in wanted if one in self.audiences)
+            if not shared:
+                raise BadToken(f"the token is for {list(self.audiences)}, not for {list(wanted)}")
+            user = self._old_user(claims, token)
+            self.observe("legacy")
+            return user, shared
         shared = tuple(one for one in wanted if one in claims["aud"])
         if not shared:
             raise BadToken(f"token audiences {claims['aud']} is invalid for the target audiences {list(wanted)}")
@@ -123,30 +140,68 @@ class Tokens:
         if now + _LEEWAY_SECONDS < claims.get("nbf", 0):
             raise BadToken("service account token is not valid yet")
         self._kept(claims, token)
-        return self._user(claims), shared
+        user = self._user(claims)
+        self.observe("stale" if 0 < claims["kubernetes.io"].get("warnafter", 0) < now else "valid")
+        return user, shared
 
     def _claims(self, token: str) -> dict[str, Any]:
         claims = self._verified.get(token)
         if claims is not None:
             return claims
-        options: Any = {"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
-        try:
-            claims = jwt.decode(token, self._public, [self._algorithm], options=options, issuer=self.issuer)  # type: ignore[arg-type]
-        except jwt.PyJWTError as error:
-            raise BadToken(str(error)) from error
-        if not isinstance(claims.get("aud"), list) or not isinstance(claims.get("kubernetes.io"), dict):
+        claims = self._decoded(token)
+        old = claims.get("iss") == _OLD_ISSUER
+        bound = isinstance(claims.get("aud"), list) and isinstance(claims.get("kubernetes.io"), dict)
+        if not (old or (claims.get("iss") == self.issuer and bound)):
             raise BadToken("the token is not a service account token")
         if len(self._verified) >= _CACHE:
             self._verified.clear()
         self._verified[token] = claims
         return claims
 
+    def _decoded(self, token: str) -> dict[str, Any]:
+        """The claims of a token that one of the keys signed: the one it names, else any. Raises BadToken."""
+        options: Any = {"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
+        failure: Exception = BadToken("no key")
+        try:
+            named = self._keys.get(jwt.get_unverified_header(token).get("kid", ""))
+        except jwt.PyJWTError as error:
+            raise BadToken(str(error)) from error
+        for key in [named] if named is not None else self._keys.values():
+            try:
+                claims: dict[str, Any] = jwt.decode(token, key.public, [key.algorithm], options=options)
+            except jwt.PyJWTError as error:
+                failure = error
+            else:
+                return claims
+        raise BadToken(str(failure)) from failure
+
+    def _old_user(self, claims: dict[str, Any], token: str) -> User:
+        """Of a token without end: its Secret holds it, and its account is the same still."""
+        namespace, name, secret, uid = (
+            str(claims.get(f"{_OLD}{part}", ""))
+            for part in ("namespace", "service-account.name", "secret.name", "service-account.uid")
+        )
+        if claims.get("sub") != f"system:serviceaccount:{namespace}:{name}" or not (namespace and name and secret):
+            raise BadToken("the token's claims do not fit each other")
+        found = self._read(resources.SECRETS, namespace, secret)
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            raise BadToken("Token has been invalidated")
+        held = str((found.get("data") or {}).get("token", ""))
+        if not hmac.compare_digest(held.encode(), base64.b64encode(token.encode())):
+            raise BadToken("Token does not match server's copy")
+        if _INVALID_SINCE in (found["metadata"].get("labels") or {}):
+            raise BadToken(f"the token in secret {namespace}/{secret} has been marked invalid")
+        self._alive(resources.SERVICE_ACCOUNTS, namespace, {"name": name, "uid": uid})
+        return service_account_user(namespace, name, uid=uid, extra={})
+
     def _user(self, claims: dict[str, Any]) -> User:
         about = claims["kubernetes.io"]
         namespace = about["namespace"]
         account = about["serviceaccount"]
         self._alive(resources.SERVICE_ACCOUNTS, namespace, account)
-        extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims['jti']}",)}
+        extra = {}
+        if claims.get("jti"):
+            extra["authentication.kubernetes.io/credential-id"] = (f"JTI={claims['jti']}",)
         pod = about.get("pod")
         if pod:
             self._alive(resources.PODS, namespace, pod)
@@ -187,7 +242,3 @@ class Tokens:
         """Its grace is over and only finalizers hold it."""
         stamp = found["metadata"].get("deletionTimestamp")
         return bool(stamp) and times.parse(stamp) < self._now() - _LEEWAY_SECONDS
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
