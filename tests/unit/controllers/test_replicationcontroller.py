@@ -151,7 +151,8 @@ async def test_lifecycle_of_a_replicationcontroller(client: Client) -> None:
         "availableReplicas": 1,
         "observedGeneration": made["metadata"]["generation"],
     }
-    await client.patch(REPLICATION_CONTROLLERS, RC, {"status": {"readyReplicas": 0}}, subresource="status")
+    none = {"readyReplicas": 0, "availableReplicas": 0}
+    await client.patch(REPLICATION_CONTROLLERS, RC, {"status": none}, subresource="status")
     await replicas(client, 1)  # the controller's word holds
     await client.delete_collection(REPLICATION_CONTROLLERS, namespace="default", labels="app=rc")
 
