@@ -20,6 +20,7 @@ lint: $(READY)             ## ruff (style, format) and import-linter (floors)
 	$(BIN)/lint-imports
 type: $(READY)             ## mypy --strict
 	$(BIN)/mypy
+	MYPYPATH=src:bench:tests $(BIN)/mypy bench/start.py bench/api.py bench/dns.py bench/proxy.py bench/plot.py
 unit: $(READY)             ## fakes only, and the contract suites
 	$(PYTEST) -n 2 tests/unit tests/contract tests/property
 conformance: $(READY)      ## the real kubectl and client libraries as strangers

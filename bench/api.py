@@ -419,7 +419,7 @@ async def bench_watch(made: Server, watchers: int, rate: float, seconds: float) 
             opened.append(
                 await loop.create_connection(
                     lambda: reader, "127.0.0.1", made.port, ssl=context, server_hostname="localhost"
-                )  # type: ignore[arg-type]
+                )
             )
 
         try:

@@ -38,7 +38,7 @@ async def time_answers(made: start.Cluster, changes: int) -> list[float]:
     meta = {"name": "fresh", "namespace": "default"}
     service = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"clusterIP": "None"}}
     with contextlib.ExitStack() as stack:
-        asked = [stack.enter_context(caller(node.namespace, layout.dns_address)) for node in layout.nodes()]
+        asked = [stack.enter_context(caller(node.namespace, layout.dns_addresses[0])) for node in layout.nodes()]
         try:
             await client.create(SERVICES, service)
             await client.create(ENDPOINT_SLICES, slice_with("10.244.77.1"))

@@ -22,6 +22,7 @@ import signal
 import statistics
 import sys
 import time
+from collections.abc import Callable
 
 import proxy_layouts
 import proxy_stress
@@ -127,7 +128,7 @@ def main() -> None:
         signal.signal(number, lambda *_: sys.exit("stopped"))
     print(f"machine: {machine()}", file=sys.stderr)
     wanted = options.parts or PARTS
-    runs = {
+    runs: dict[str, Callable[[], None]] = {
         "sync": lambda: proxy_sync.measure_sync(figure),
         "change": lambda: proxy_sync.measure_change(figure),
         "layouts": measure_layouts,

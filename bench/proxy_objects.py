@@ -1,7 +1,7 @@
 """A generated cluster for bench/proxy.py: Services and their slices, streamed as by the API; changes on demand."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from pybernetes.api.objects import Obj, encode
@@ -56,13 +56,15 @@ class Generated:
 
     async def _lines(self, plural: str) -> AsyncIterator[bytes]:
         queue = self._later[plural] = asyncio.Queue()
-        made = {
+        kinds: dict[str, Callable[[int], Obj]] = {
             SERVICES.plural: service,
             ENDPOINT_SLICES.plural: lambda number: endpoint_slice(number, self.endpoints),
-        }.get(plural)
-        for start in range(0, self.services if made else 0, 100):
-            numbers = range(start, min(start + 100, self.services))
-            yield b"".join(line("ADDED", made(number)) for number in numbers)
+        }
+        made = kinds.get(plural)
+        if made is not None:
+            for start in range(0, self.services, 100):
+                numbers = range(start, min(start + 100, self.services))
+                yield b"".join([line("ADDED", made(number)) for number in numbers])
         yield line("BOOKMARK", _END)
         while True:
             yield await queue.get()

@@ -172,7 +172,7 @@ def time_first_answer(made: Cluster) -> float:
         deadline = began + 60
         while time.perf_counter() < deadline:
             with contextlib.suppress(OSError):
-                address = resolve(layout.dns_address, SERVICE)
+                address = resolve(layout.dns_addresses[0], SERVICE)
                 if address and b"success" in http_get(address, "/api/v1/healthz"):
                     answered.append(time.perf_counter() - began)
                     return
@@ -297,14 +297,14 @@ class Watcher:
 async def time_endpoints(made: Cluster, changes: int) -> list[float]:
     """Milliseconds of each change."""
     layout = made.layout
-    backends = Backends(layout.gateway)
+    backends = Backends(layout.gateways[0])
     client = made.client()
     watchers: list[Watcher] = []
     try:
         service = await client.create(SERVICES, bench_service())
         await client.create(ENDPOINT_SLICES, bench_slice(backends, 0))
         address = service["spec"]["clusterIP"]
-        watchers = [Watcher(node.namespace, layout.dns_address, address) for node in layout.nodes()]
+        watchers = [Watcher(node.namespace, layout.dns_addresses[0], address) for node in layout.nodes()]
         await asyncio.to_thread(wait_all, watchers, "a")
         return [await one_change(client, watchers, backends, (turn + 1) % 2) for turn in range(changes)]
     finally:

@@ -144,7 +144,7 @@ class Outcome(NamedTuple):
         return self.refused + self.late + self.misled
 
     def __add__(self, other: "Outcome") -> "Outcome":  # type: ignore[override]
-        return Outcome(*(mine + its for mine, its in zip(self, other, strict=True)))
+        return Outcome._make(mine + its for mine, its in zip(self, other, strict=True))
 
 
 NOTHING = Outcome(0, 0, 0, 0, 0, 0.0)
