@@ -43,6 +43,7 @@ async def time_answers(made: start.Cluster, changes: int) -> list[float]:
             await client.create(SERVICES, service)
             await client.create(ENDPOINT_SLICES, slice_with("10.244.77.1"))
             await asyncio.to_thread(until_answered, asked, "10.244.77.1")
+            await asyncio.sleep(start.SETTLE_SECONDS)
             return [await one(client, asked, number + 1) for number in range(changes)]
         finally:
             await client.close()

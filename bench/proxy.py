@@ -70,7 +70,7 @@ async def time_commits(made: start.Cluster, changes: int) -> list[float]:
     try:
         await client.create(SERVICES, start.bench_service())
         await client.create(ENDPOINT_SLICES, slice_with(0))
-        await asyncio.sleep(1)
+        await asyncio.sleep(start.SETTLE_SECONDS)
         return [await time_commit(client, kernels, number + 1) for number in range(changes)]
     finally:
         for kernel in kernels:
