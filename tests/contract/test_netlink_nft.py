@@ -1,8 +1,10 @@
 """One suite for nftables: the model and the kernel accept and refuse the same."""
 
 import errno
+import socket
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -386,3 +388,22 @@ def test_a_table_is_replaced_whether_it_is_there_or_not(nft: Nftables) -> None:
         run(nft, *replace)
         assert nft.comment(IP, TABLE) == "mine"
         assert nft.elements(IP, TABLE, "addresses") == {A: None}
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(bool(kernel.missing()), reason=f"needs {kernel.missing()}")
+def test_more_answers_than_the_socket_holds_are_in_nobodys_way() -> None:
+    """A socket that overran takes no answer until it is read empty: the next call would wait for ever."""
+    missing = Transaction(IP, TABLE, [FlushChain(f"missing-{number}") for number in range(500)])
+    with kernel.namespace("overrun") as path, closing(KernelNftables(path)) as nft:
+        nft.netlink.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        run(nft, AddTable(), AddSet(ADDRESSES), AddElements("addresses", {A: None}))
+        for _ in range(3):
+            with pytest.raises(Refused, match="missing-0"):
+                nft.commit(missing)
+            generation = nft.generation()
+            run(nft, AddChain("c"))
+            assert nft.generation() == generation + 1
+            assert nft.chains(IP, TABLE) == {"c": 0}
+            assert nft.lookup(IP, TABLE, "addresses", [A, B]) == {A: None}
+            run(nft, DeleteChain("c"))

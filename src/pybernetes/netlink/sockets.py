@@ -103,13 +103,29 @@ class Netlink:
                 found.append(reply)
             yield found
 
+    def drain(self) -> None:
+        """Throw away what a call that failed left unread: a socket that once overran takes nothing until it is read."""
+        while True:
+            try:
+                self.socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+
     def _send(self, kind: int, body: bytes, flags: int) -> None:
+        self.drain()
         self._sequence += 1
         self.socket.send(message(kind, body, flags=flags | REQUEST, sequence=self._sequence))
 
     def _receive(self) -> Sequence[Message]:
-        """The next datagram's messages that answer the request at hand (older ones are left-overs of a failed call)."""
-        return [reply for reply in messages(self.socket.recv(_RECEIVE_BYTES)) if reply.sequence == self._sequence]
+        """The next datagram's messages that answer the request at hand. What is not there by now never comes."""
+        try:
+            data = self.socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            raise OSError(errno.ENOBUFS, "the kernel's answer was lost") from None
+        return [reply for reply in messages(data) if reply.sequence == self._sequence]
 
 
 def raise_error(reply: Message, attempt: str) -> None:

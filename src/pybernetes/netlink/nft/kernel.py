@@ -68,33 +68,28 @@ class KernelNftables:
             flags = entry.flags | REQUEST | (ACK if sequence == len(batch) else 0)
             parts.append(message(_NFNL_NFTABLES | entry.kind, entry.body, flags=flags, sequence=sequence))
         parts.append(message(_BATCH_END, HEAD.pack(0, 0, 10), flags=REQUEST, sequence=len(batch) + 1))
-        self._drain()
+        self.netlink.drain()
         self.netlink.socket.send(b"".join(parts))
         self._hear(batch)
 
-    def _drain(self) -> None:
-        """Throw away what a batch before this one left unread."""
-        while True:
-            try:
-                self.netlink.socket.recv(1 << 16, _DONTWAIT)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-
     def _hear(self, batch: Sequence[Encoded]) -> None:
-        """Raise the first error of the batch; return on the acknowledgement."""
-        answered = False
+        """Read all answers, so that none is in the way of the next call. Raises the first error of the batch."""
+        answered, refused = False, None
         while True:
             try:
                 data = self.netlink.socket.recv(1 << 18, _DONTWAIT)
             except BlockingIOError:
                 break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                continue
             for reply in messages(data):
                 if reply.type == ERROR:
-                    _raise(reply, batch)
+                    refused = refused or _refused(reply, batch)
                     answered = True
+        if refused is not None:
+            raise refused
         if not answered:
             raise Refused(errno.ENOBUFS, "nftables transaction: the kernel's answer was lost")
 
@@ -188,11 +183,11 @@ def _elements(entries: Iterable[Message]) -> dict[bytes, Data]:
     return found
 
 
-def _raise(reply: Message, batch: Sequence[Encoded]) -> None:
+def _refused(reply: Message, batch: Sequence[Encoded]) -> Refused | None:
     (code,) = struct.unpack_from("=i", reply.body)
     if code == 0:
-        return
+        return None
     operation = batch[reply.sequence - 1].operation if 1 <= reply.sequence <= len(batch) else None
     detail = explain(reply)
     words = f"{describe(operation)}: {os.strerror(-code)}" + (f" ({detail})" if detail else "")
-    raise Refused(-code, words, operation)
+    return Refused(-code, words, operation)
