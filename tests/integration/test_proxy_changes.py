@@ -129,6 +129,39 @@ def test_a_udp_flow_leaves_an_endpoint_that_went(net: Net, at: Addresses, target
     on_node(net, at, body)
 
 
+@pytest.mark.parametrize("at", FAMILIES, ids=lambda at: f"ipv{at.version}")
+@pytest.mark.parametrize("target", ["node port", "external address", "load balancer"])
+def test_a_udp_flow_from_before_there_was_an_endpoint_finds_the_first_one(net: Net, at: Addresses, target: str) -> None:
+    """The kernel tracks it as going to the node itself, or through it; without deleting that it would for ever."""
+    number = {"external address": 7, "load balancer": 8}.get(target)
+    to = (at.balancer(number), 53) if number else (at.hosts["node-1"], 30053)
+    family = socket.AF_INET6 if at.version == 6 else socket.AF_INET
+
+    def truth(*pods: str) -> Desired:
+        made = service(at, "names", 21, port(53, name="dns", protocol="UDP", node_port=30053))
+        made["spec"]["externalIPs"] = [at.balancer(7)]
+        made["status"] = {"loadBalancer": {"ingress": [{"ip": at.balancer(8)}]}}
+        return desired("node-1", [(made, [endpoints(at, "names", pods, ("dns", 5353), protocol="UDP")])])
+
+    async def body(dataplane: NftDataplane) -> None:
+        with namespaces.run_in(net.paths["outside"], lambda: socket.socket(family, socket.SOCK_DGRAM)) as flow:
+            flow.settimeout(0.3)
+            flow.connect(to)
+            for _ in range(2):
+                with pytest.raises((ConnectionRefusedError, TimeoutError)):
+                    ask(flow)
+            await dataplane.sync(truth("pod-1a"), changed=frozenset(truth()))
+            flow.settimeout(2)
+            assert ask(flow) == "pod-1a"
+
+    on_node(net, at, body)
+
+
+def ask(flow: socket.socket) -> str:
+    flow.send(b"?")
+    return flow.recv(100).decode().split()[0]
+
+
 def test_affinity_holds_and_moves_only_when_it_must(net: Net) -> None:
     async def body(dataplane: NftDataplane) -> None:
         truth = web(FOUR, ("pod-1a", "pod-1b", "pod-2a"), **STICKY)
