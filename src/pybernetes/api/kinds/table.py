@@ -3,6 +3,12 @@
 from collections.abc import Mapping
 
 from ..resources import Resource
+from .admission_policies import MutatingPolicyStrategy, PolicyBindingStrategy, ValidatingPolicyStrategy
+from .certificates import (
+    CertificateSigningRequestStrategy,
+    PodCertificateRequestStrategy,
+    TrustBundleStrategy,
+)
 from .cluster import (
     EventStrategy,
     LeaseStrategy,
@@ -13,6 +19,7 @@ from .config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from .definitions import CustomResourceDefinitionStrategy
 from .endpoints import EndpointSliceStrategy, EndpointsStrategy
 from .extension import ApiServiceStrategy
+from .flow import FlowSchemaStrategy, PriorityLevelStrategy
 from .jobs import CronJobStrategy, JobStrategy
 from .networking import (
     IngressClassStrategy,
@@ -37,12 +44,6 @@ from .storage_classes import (
     VolumeAttributesClassStrategy,
 )
 from .strategy import ReviewStrategy, SchemaStrategy, Strategy
-from .trust import (
-    CertificateSigningRequestStrategy,
-    FlowSchemaStrategy,
-    PriorityLevelStrategy,
-    TrustBundleStrategy,
-)
 from .webhooks import WebhookStrategy
 from .workloads import (
     ControllerRevisionStrategy,
@@ -72,6 +73,10 @@ STRATEGIES: Mapping[str, Strategy] = {
     "secrets": SecretStrategy(),
     "serviceaccounts": ServiceAccountStrategy(),
     "services": ServiceStrategy(),
+    "mutatingadmissionpolicies.admissionregistration.k8s.io": MutatingPolicyStrategy(),
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io": PolicyBindingStrategy(mutating=True),
+    "validatingadmissionpolicies.admissionregistration.k8s.io": ValidatingPolicyStrategy(),
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": PolicyBindingStrategy(mutating=False),
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": WebhookStrategy(mutating=True),
     "validatingwebhookconfigurations.admissionregistration.k8s.io": WebhookStrategy(mutating=False),
     "customresourcedefinitions.apiextensions.k8s.io": CustomResourceDefinitionStrategy(),
@@ -86,6 +91,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "jobs.batch": JobStrategy(),
     "certificatesigningrequests.certificates.k8s.io": CertificateSigningRequestStrategy(),
     "clustertrustbundles.certificates.k8s.io": TrustBundleStrategy(),
+    "podcertificaterequests.certificates.k8s.io": PodCertificateRequestStrategy(),
     "leases.coordination.k8s.io": LeaseStrategy(),
     "endpointslices.discovery.k8s.io": EndpointSliceStrategy(),
     "events.events.k8s.io": _EVENTS,
@@ -112,7 +118,6 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 FIXED: Mapping[str, tuple[str, ...]] = {
-    "podcertificaterequests.certificates.k8s.io": ("spec",),
     "resourceclaims.resource.k8s.io": ("spec",),
     "resourceclaimtemplates.resource.k8s.io": ("spec",),
     "resourceslices.resource.k8s.io": ("spec.driver", "spec.nodeName", "spec.pool.name"),

@@ -11,6 +11,7 @@ from ..errors import FieldError
 from ..objects import Obj
 from . import checks
 from .pod_defaults import fill
+from .rules import Table, among, follow, given
 from .strategy import Strategy
 
 Problems = Iterator[FieldError]
@@ -49,16 +50,21 @@ class WebhookStrategy(Strategy):
         yield from checks.unique((hook.get("name") for hook in hooks), lambda index: f"webhooks[{index}].name")
 
 
+_BEFORE_SELECTORS: Table = {
+    "failurePolicy": given(among("Fail", "Ignore")),
+    "matchPolicy": given(among("Equivalent", "Exact")),
+}
+
+
 def _webhook(hook: Obj, path: str, *, mutating: bool) -> Problems:
     yield from _name(hook.get("name") or "", f"{path}.name")
     for index, rule in enumerate(hook.get("rules") or ()):
-        yield from _rule(rule, f"{path}.rules[{index}]")
-    yield from checks.one_of(hook.get("failurePolicy"), f"{path}.failurePolicy", ("Fail", "Ignore"))
-    yield from checks.one_of(hook.get("matchPolicy"), f"{path}.matchPolicy", ("Equivalent", "Exact"))
+        yield from operation_rule(rule, f"{path}.rules[{index}]")
+    yield from follow(hook, _BEFORE_SELECTORS, path)
     if hook.get("sideEffects") is None:
         yield FieldError.required(f"{path}.sideEffects", f"must specify one of {', '.join(_SIDE_EFFECTS)}")
     else:
-        yield from checks.one_of(hook["sideEffects"], f"{path}.sideEffects", _SIDE_EFFECTS)
+        yield from among(*_SIDE_EFFECTS)(hook["sideEffects"], f"{path}.sideEffects")
     seconds = hook.get("timeoutSeconds", 10)
     if not 1 <= seconds <= 30:
         detail = "the timeout value must be between 1 and 30 seconds"
@@ -66,8 +72,7 @@ def _webhook(hook: Obj, path: str, *, mutating: bool) -> Problems:
     for field in ("namespaceSelector", "objectSelector"):
         yield from checks.selector(hook.get(field), f"{path}.{field}")
     if mutating:
-        policy = hook.get("reinvocationPolicy")
-        yield from checks.one_of(policy, f"{path}.reinvocationPolicy", ("IfNeeded", "Never"))
+        yield from follow(hook, {"reinvocationPolicy": given(among("IfNeeded", "Never"))}, path)
     yield from client_config(hook.get("clientConfig") or {}, f"{path}.clientConfig")
     yield from _conditions(hook.get("matchConditions") or [], f"{path}.matchConditions")
     yield from _versions(hook.get("admissionReviewVersions") or [], f"{path}.admissionReviewVersions")
@@ -83,11 +88,12 @@ def _name(name: str, path: str) -> Problems:
         yield FieldError.invalid(path, name, detail)
 
 
-def _rule(rule: Obj, path: str) -> Problems:
+def operation_rule(rule: Obj, path: str) -> Problems:
+    """A RuleWithOperations: of webhooks and of admission policies."""
     operations = rule.get("operations") or []
     yield from _listed(operations, f"{path}.operations", "operations")
     for index, operation in enumerate(operations):
-        yield from checks.one_of(operation, f"{path}.operations[{index}]", _OPERATIONS)
+        yield from among(*_OPERATIONS)(operation, f"{path}.operations[{index}]")
     yield from _listed(rule.get("apiGroups") or [], f"{path}.apiGroups", "API groups")
     versions = rule.get("apiVersions") or []
     yield from _listed(versions, f"{path}.apiVersions", "API versions")
@@ -95,7 +101,7 @@ def _rule(rule: Obj, path: str) -> Problems:
         if not version:
             yield FieldError.required(f"{path}.apiVersions[{index}]")
     yield from _resources(rule.get("resources") or [], f"{path}.resources")
-    yield from checks.one_of_if_set(rule.get("scope"), f"{path}.scope", ("*", "Cluster", "Namespaced"))
+    yield from follow(rule, {"scope": given(among("*", "Cluster", "Namespaced"))}, path)
 
 
 def _listed(values: Sequence[str], path: str, what: str) -> Problems:

@@ -1,8 +1,13 @@
 """Autoscalers, failure policies of Jobs, usages of certificates: what may be said, all of what is wrong at once."""
 
+import base64
+
 import pytest
 
+from pybernetes.pki import requests
 from support.admitted import accepted, admit
+
+REQUEST = base64.b64encode(requests.ask("x").request).decode()
 
 SCALER = """
 apiVersion: autoscaling/v2
@@ -32,8 +37,8 @@ SIGNING = """
 apiVersion: certificates.k8s.io/v1
 kind: CertificateSigningRequest
 metadata: {name: x}
-spec: {request: YQ==, signerName: a.b/c, usages: [client auth, digital signature]}
-"""
+spec: {request: REQUEST, signerName: a.b/c, usages: [client auth, digital signature]}
+""".replace("REQUEST", REQUEST)
 
 
 @pytest.mark.parametrize("text", [SCALER, JOB, SIGNING], ids=["scaler", "job", "signing"])
