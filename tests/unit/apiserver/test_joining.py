@@ -128,9 +128,8 @@ async def test_approving_and_signing_take_the_signer(server: ApiServer, part: st
     signer = {"apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "verbs": [verb], "resourceNames": names}
     await grant(admin, "writer", write)
     await grant(admin, "officer", write, signer)
-    condition = {"type": "Approved", "status": "True", "reason": "x"}
-    status = {"conditions": [condition]} if part == "approval" else {"certificate": "eA=="}
-    body = found | {"status": status}
+    condition = {"type": "Approved" if part == "approval" else "Failed", "status": "True", "reason": "x"}
+    body = found | {"status": {"conditions": [condition]}}
     code, refused = await call_of(server, "writer", "system:authenticated")("PUT", f"{REQUESTS}/bob/{part}", body)
     assert code == 403
     assert f'user not permitted to {verb} requests with signerName "{SIGNER}"' in refused["message"]
