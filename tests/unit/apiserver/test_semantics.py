@@ -9,6 +9,7 @@ from pybernetes.api.objects import decode
 from pybernetes.api.resources import CUSTOM_RESOURCE_DEFINITIONS, RESOURCES, Resource
 from pybernetes.apiserver import ApiServer
 from pybernetes.wire import Request
+from support import trust
 
 from .conftest import Call
 
@@ -34,7 +35,6 @@ SCHEMA = {"openAPIV3Schema": {"type": "object"}}
 VERSION = {"name": "v1", "served": True, "storage": True, "schema": SCHEMA}
 CRD_NAMES = {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"}
 SCALER = {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}, "maxReplicas": 3}
-PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
 
 BODIES: dict[str, dict[str, Any]] = {
     "events": {"involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}},
@@ -88,9 +88,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "cronjobs.batch": {"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": JOB_SPEC}}},
     "jobs.batch": {"spec": JOB_SPEC},
     "certificatesigningrequests.certificates.k8s.io": {
-        "spec": {"request": "AAAA", "signerName": "example.com/s", "usages": ["client auth"]}
+        "spec": {"request": trust.REQUEST, "signerName": "example.com/s", "usages": ["client auth"]}
     },
-    "clustertrustbundles.certificates.k8s.io": {"spec": {"trustBundle": PEM}},
+    "clustertrustbundles.certificates.k8s.io": {"spec": {"trustBundle": trust.AUTHORITY}},
     "podcertificaterequests.certificates.k8s.io": {
         "spec": {
             "signerName": "example.com/s",
@@ -100,7 +100,7 @@ BODIES: dict[str, dict[str, Any]] = {
             "serviceAccountUID": "u",
             "nodeName": "n",
             "nodeUID": "u",
-            "stubPKCS10Request": "AAAA",
+            "stubPKCS10Request": trust.STUB,
         }
     },
     "endpointslices.discovery.k8s.io": {"addressType": "IPv4", "endpoints": []},

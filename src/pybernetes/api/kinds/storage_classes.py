@@ -1,4 +1,4 @@
-"""storage.k8s.io: classes of volumes, CSI drivers and where they run, attachments."""
+"""storage.k8s.io: classes of volumes, CSI drivers and where they run, attachments; storagemigration.k8s.io."""
 
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
@@ -266,3 +266,17 @@ def _attached(source: Obj, path: str) -> Problems:
         yield FieldError.required(f"{path}.persistentVolumeName", "must specify non empty persistentVolumeName")
     if name is not None:
         yield from checks.named(name, f"{path}.persistentVolumeName", names.subdomain)
+
+
+class StorageVersionMigrationStrategy(Strategy):
+    generation = True
+    status = True
+
+    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
+        if part == "status":
+            return
+        resource, before = ((one.get("spec") or {}).get("resource") or {} for one in (new, old or {}))
+        if not resource.get("resource"):
+            yield FieldError.required("spec.resource.resource", "resource is required")
+        for field in ("group", "resource") if old is not None else ():
+            yield from meta.immutable(resource.get(field) or "", before.get(field) or "", field)

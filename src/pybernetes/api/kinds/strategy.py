@@ -4,10 +4,9 @@
 decode, default, admission, prepare, validate, store.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from .. import schema
 from ..errors import FieldError
 from ..objects import Obj
 from . import meta
@@ -106,52 +105,6 @@ def _take(new: Obj, old: Obj, field: str) -> None:
 
 def _essence(obj: Obj) -> Obj:
     return {key: value for key, value in obj.items() if key not in ("metadata", "status", "apiVersion", "kind")}
-
-
-class SchemaStrategy(Strategy):
-    """A kind of which nothing is known but its definition: what that requires must be there."""
-
-    generation = True
-
-    def __init__(self, definition: str, *, status: bool, fixed: Sequence[str] = ()) -> None:
-        """`fixed` lists paths that never change: "spec", "spec.pool.name"."""
-        self.definition = definition
-        self.status = status
-        self.fixed = fixed
-
-    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        if part == "status":
-            return
-        body = {key: value for key, value in new.items() if key not in ("metadata", "status")}
-        yield from missing(body, schema.type_of(self.definition), "")
-        if old is not None:
-            for path in self.fixed:
-                yield from meta.immutable(_at(new, path), _at(old, path), path)
-
-
-def _at(obj: Obj, path: str) -> Any:
-    found: Any = obj
-    for field in path.split("."):
-        found = found.get(field) if isinstance(found, dict) else None
-    return found
-
-
-def missing(value: Any, type_: schema.Type, path: str) -> Problems:
-    """Required fields that are absent, at any depth."""
-    match type_.kind:
-        case "struct" if isinstance(value, dict):
-            for field in type_.required:
-                if value.get(field) is None:
-                    yield FieldError.required(f"{path}.{field}" if path else field)
-            for field, inner in value.items():
-                if (found := type_.fields.get(field)) is not None:
-                    yield from missing(inner, found, f"{path}.{field}" if path else field)
-        case "list" if isinstance(value, list) and type_.items is not None:
-            for index, inner in enumerate(value):
-                yield from missing(inner, type_.items, f"{path}[{index}]")
-        case "map" if isinstance(value, dict) and type_.items is not None:
-            for key, inner in value.items():
-                yield from missing(inner, type_.items, f"{path}[{key}]")
 
 
 class ReviewStrategy(Strategy):

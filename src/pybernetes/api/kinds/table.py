@@ -1,4 +1,4 @@
-"""Which strategy serves which resource, by qualified plural; what is not named here is checked by its schema."""
+"""Which strategy serves which resource, by qualified plural."""
 
 from collections.abc import Mapping
 
@@ -17,6 +17,13 @@ from .cluster import (
 )
 from .config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from .definitions import CustomResourceDefinitionStrategy
+from .devices import (
+    DeviceClassStrategy,
+    DeviceTaintRuleStrategy,
+    ResourceClaimStrategy,
+    ResourceClaimTemplateStrategy,
+    ResourceSliceStrategy,
+)
 from .endpoints import EndpointSliceStrategy, EndpointsStrategy
 from .extension import ApiServiceStrategy
 from .flow import FlowSchemaStrategy, PriorityLevelStrategy
@@ -40,10 +47,11 @@ from .storage_classes import (
     CsiNodeStrategy,
     CsiStorageCapacityStrategy,
     StorageClassStrategy,
+    StorageVersionMigrationStrategy,
     VolumeAttachmentStrategy,
     VolumeAttributesClassStrategy,
 )
-from .strategy import ReviewStrategy, SchemaStrategy, Strategy
+from .strategy import PLAIN, ReviewStrategy, Strategy
 from .webhooks import WebhookStrategy
 from .workloads import (
     ControllerRevisionStrategy,
@@ -108,6 +116,11 @@ STRATEGIES: Mapping[str, Strategy] = {
     f"clusterroles.{RBAC}": RoleStrategy(namespaced=False),
     f"rolebindings.{RBAC}": BindingStrategy(namespaced=True),
     f"roles.{RBAC}": RoleStrategy(namespaced=True),
+    "deviceclasses.resource.k8s.io": DeviceClassStrategy(),
+    "devicetaintrules.resource.k8s.io": DeviceTaintRuleStrategy(),
+    "resourceclaims.resource.k8s.io": ResourceClaimStrategy(),
+    "resourceclaimtemplates.resource.k8s.io": ResourceClaimTemplateStrategy(),
+    "resourceslices.resource.k8s.io": ResourceSliceStrategy(),
     "priorityclasses.scheduling.k8s.io": PriorityClassStrategy(),
     "csidrivers.storage.k8s.io": CsiDriverStrategy(),
     "csinodes.storage.k8s.io": CsiNodeStrategy(),
@@ -115,22 +128,12 @@ STRATEGIES: Mapping[str, Strategy] = {
     "storageclasses.storage.k8s.io": StorageClassStrategy(),
     "volumeattachments.storage.k8s.io": VolumeAttachmentStrategy(),
     "volumeattributesclasses.storage.k8s.io": VolumeAttributesClassStrategy(),
+    "storageversionmigrations.storagemigration.k8s.io": StorageVersionMigrationStrategy(),
 }
-
-FIXED: Mapping[str, tuple[str, ...]] = {
-    "resourceclaims.resource.k8s.io": ("spec",),
-    "resourceclaimtemplates.resource.k8s.io": ("spec",),
-    "resourceslices.resource.k8s.io": ("spec.driver", "spec.nodeName", "spec.pool.name"),
-    "storageversionmigrations.storagemigration.k8s.io": ("spec",),
-}
-"""Fields that never change, of kinds that their schema checks otherwise."""
 
 
 def strategy_of(resource: Resource) -> Strategy:
     """The strategy of a row; custom rows bring their own."""
     if found := STRATEGIES.get(resource.qualified):
         return found
-    if resource.verbs == ("create",):
-        return _REVIEW
-    fixed = FIXED.get(resource.qualified, ())
-    return SchemaStrategy(resource.definition, status="status" in resource.subresources, fixed=fixed)
+    return _REVIEW if resource.verbs == ("create",) else PLAIN

@@ -1,14 +1,12 @@
 """The kinds that the cluster of today only keeps: what is wrong with each, and its defaults."""
 
-import base64
-
 import pytest
 
+from pybernetes.api.kinds.strategy import PLAIN
+from pybernetes.api.kinds.table import strategy_of
 from pybernetes.api.resources import RESOURCES
-from pybernetes.pki import requests
 from support.admitted import SCHEME, accepted, admit, changed
-
-REQUEST = base64.b64encode(requests.ask("x").request).decode()
+from support.trust import REQUEST
 
 INGRESS = """
 apiVersion: networking.k8s.io/v1
@@ -192,9 +190,8 @@ def test_approval_writes_conditions_only():
     assert set(accepted(new, old, part="approval")["status"]) == {"conditions"}
 
 
-def test_a_kind_known_by_its_schema_alone():
-    empty = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice", "metadata": {"name": "x"}, "spec": {}}
-    assert admit(empty).fields == ["spec.driver", "spec.pool"]
+def test_every_kind_that_is_stored_has_rules_of_its_own():
+    assert [row.qualified for row in RESOURCES if "update" in row.verbs and strategy_of(row) is PLAIN] == []
 
 
 @pytest.mark.parametrize("row", RESOURCES, ids=lambda row: f"{row.qualified}.{row.version}")

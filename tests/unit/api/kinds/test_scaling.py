@@ -1,13 +1,9 @@
 """Autoscalers, failure policies of Jobs, usages of certificates: what may be said, all of what is wrong at once."""
 
-import base64
-
 import pytest
 
-from pybernetes.pki import requests
 from support.admitted import accepted, admit
-
-REQUEST = base64.b64encode(requests.ask("x").request).decode()
+from support.trust import REQUEST
 
 SCALER = """
 apiVersion: autoscaling/v2
