@@ -12,6 +12,7 @@ from pybernetes.api.errors import (
     Invalid,
     NotFound,
 )
+from pybernetes.api.kinds import pod_updates
 from pybernetes.api.kinds.strategy import ScalePaths
 from pybernetes.api.objects import Obj, condition, copied, is_deleting, metadata, name_of, uid_of
 from pybernetes.api.resources import Resource
@@ -150,13 +151,7 @@ class Parts:
 
     async def bind(self, request: Request, binding: Obj, *, name: str, namespace: str) -> None:
         """Put a pod on a node. Raises Conflict when it is on one already."""
-        target = binding.get("target") or {}
-        problems = []
-        if target.get("kind") not in (None, "", "Node"):
-            problems.append(FieldError.not_supported("target.kind", target["kind"], ["Node", "<empty>"]))
-        if not target.get("name"):
-            problems.append(FieldError.required("target.name"))
-        if problems:
+        if problems := list(pod_updates.binding(binding)):
             raise Invalid.of("Binding", name, problems)
         now = self._registry.now()
         await self._registry.update(

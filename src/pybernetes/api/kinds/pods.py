@@ -22,6 +22,8 @@ class PodStrategy(Strategy):
 
     def default(self, obj: Obj) -> None:
         default_pod(obj.setdefault("spec", {}))
+        if (status := obj.get("status")) is not None:
+            _one_address(status)
 
     def reset_status(self, new: Obj) -> None:
         new["status"] = {"phase": "Pending", "qosClass": qos_class(new.get("spec") or {})}
@@ -91,6 +93,15 @@ def _created(new: Obj) -> Problems:
         yield FieldError.forbidden("spec.ephemeralContainers", "cannot be set on create")
     if spec.get("nodeName") and spec.get("schedulingGates"):
         yield FieldError.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
+
+
+def _one_address(status: Obj) -> None:
+    """podIP and the first of podIPs say the same; where they differ, the older field is meant."""
+    one, many = status.get("podIP") or "", status.get("podIPs") or []
+    if one and (not many or many[0].get("ip") != one):
+        status["podIPs"] = [{"ip": one}]
+    elif many and not one:
+        status["podIP"] = many[0].get("ip") or ""
 
 
 class PodTemplateStrategy(Strategy):

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from pybernetes.api.errors import BadRequest, FieldError, Invalid
+from pybernetes.api.errors import BadRequest, Invalid
+from pybernetes.api.kinds.reviews import access_review
 from pybernetes.api.objects import Obj
 from pybernetes.api.selectors import FieldTerm
 from pybernetes.wire import Request, Response
@@ -56,23 +57,24 @@ class Reviews:
 
     def _self_access(self, user: User, body: Obj, route: Route) -> Obj:
         del route
-        return self._decide(user, body.get("spec") or {}, "SelfSubjectAccessReview")
+        _check(body, "SelfSubjectAccessReview")
+        return self._decide(user, body["spec"])
 
     def _access(self, user: User, body: Obj, route: Route) -> Obj:
         del user, route
-        return self._decide(_subject(body, "SubjectAccessReview"), body["spec"], "SubjectAccessReview")
+        _check(body, "SubjectAccessReview")
+        return self._decide(_subject(body), body["spec"])
 
     def _local_access(self, user: User, body: Obj, route: Route) -> Obj:
         del user
-        subject = _subject(body, "LocalSubjectAccessReview")
-        namespace = (body["spec"].get("resourceAttributes") or {}).get("namespace", "")
+        _check(body, "LocalSubjectAccessReview")
+        namespace = body["spec"]["resourceAttributes"].get("namespace", "")
         if namespace != route.namespace:
             raise BadRequest(f"spec.resourceAttributes.namespace must match namespace: {route.namespace}")
-        return self._decide(subject, body["spec"], "LocalSubjectAccessReview")
+        return self._decide(_subject(body), body["spec"])
 
-    def _decide(self, user: User, spec: Obj, kind: str) -> Obj:
-        asked = _attributes(spec, kind)
-        answer = self._authorizer.decide(user, asked)
+    def _decide(self, user: User, spec: Obj) -> Obj:
+        answer = self._authorizer.decide(user, _attributes(spec))
         return {"allowed": answer.allowed} | ({"reason": answer.reason} if answer.reason else {})
 
     def _self_rules(self, user: User, body: Obj, route: Route) -> Obj:
@@ -110,16 +112,10 @@ class Reviews:
         return {"authenticated": True, "user": found.info, "audiences": list(audiences)}
 
 
-def _attributes(spec: Obj, kind: str) -> Attributes:
-    resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if (resource is None) == (path is None):
-        detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        problem = FieldError.invalid("spec.resourceAttributes", resource, detail)
-        raise Invalid.of(kind, "", [problem], group="authorization.k8s.io")
-    if path is not None:
+def _attributes(spec: Obj) -> Attributes:
+    if (path := spec.get("nonResourceAttributes")) is not None:
         return Attributes(path.get("verb", ""), path=path.get("path", ""))
-    assert resource is not None
-    _check_selectors(resource, kind)
+    resource: Obj = spec["resourceAttributes"]
     name, part = resource.get("resource", ""), resource.get("subresource", "")
     return Attributes(
         resource.get("verb", ""),
@@ -153,32 +149,13 @@ def _selector(resource: Obj, field: str) -> str:
     return ",".join(terms)
 
 
-def _check_selectors(resource: Obj, kind: str) -> None:
-    """Raises Invalid for a selector said both ways or neither."""
-    for field in ("fieldSelector", "labelSelector"):
-        found = resource.get(field)
-        if found is None:
-            continue
-        raw, requirements = found.get("rawSelector"), found.get("requirements")
-        path = f"spec.resourceAttributes.{field}"
-        problem = None
-        if raw and requirements:
-            problem = FieldError.invalid(
-                f"{path}.rawSelector", raw, "may not specified at the same time as requirements"
-            )
-        elif not raw and not requirements:
-            problem = FieldError.required(
-                f"{path}.requirements", f"when {path} is specified, requirements or rawSelector is required"
-            )
-        if problem is not None:
-            raise Invalid.of(kind, "", [problem], group="authorization.k8s.io")
+def _check(body: Obj, kind: str) -> None:
+    """Raises Invalid with all that is wrong."""
+    if problems := list(access_review(body, kind=kind)):
+        raise Invalid.of(kind, "", problems, group="authorization.k8s.io")
 
 
-def _subject(body: Obj, kind: str) -> User:
-    spec = body.get("spec") or {}
-    groups = spec.get("groups") or spec.get("group") or []
-    if not spec.get("user") and not groups:
-        problem = FieldError.invalid("spec.user", "", "at least one of user or group must be specified")
-        raise Invalid.of(kind, "", [problem], group="authorization.k8s.io")
+def _subject(body: Obj) -> User:
+    spec: Obj = body.get("spec") or {}
     extra = {key: tuple(values) for key, values in (spec.get("extra") or {}).items()}
-    return User(spec.get("user", ""), tuple(groups), spec.get("uid", ""), extra)
+    return User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), extra)

@@ -322,3 +322,24 @@ def test_resize_changes_resources_only():
 )
 def test_how_long_a_pod_may_take_to_go(spec, phase, asked, wanted):
     assert PodStrategy().grace_seconds({"spec": spec, "status": {"phase": phase}}, asked) == wanted
+
+
+@pytest.mark.parametrize(
+    ("sent", "one", "many"),
+    [
+        ({"podIP": "10.0.0.1"}, "10.0.0.1", ["10.0.0.1"]),
+        ({"podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}, "10.0.0.1", ["10.0.0.1", "fd00::1"]),
+        ({"podIP": "10.0.0.2", "podIPs": [{"ip": "10.0.0.1"}]}, "10.0.0.2", ["10.0.0.2"]),
+    ],
+)
+def test_the_first_address_is_told_twice(sent, one, many):
+    old = accepted(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "p"},
+            "spec": {"containers": [{"name": "c", "image": "i"}]},
+        }
+    )
+    status = accepted(old | {"status": sent}, old, part="status")["status"]
+    assert (status["podIP"], [entry["ip"] for entry in status["podIPs"]]) == (one, many)
