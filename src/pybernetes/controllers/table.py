@@ -33,6 +33,7 @@ from .serviceaccount import root_ca, service_accounts
 from .shared import ControllersConfig, Shared
 from .statefulset import StatefulSetController
 from .tainteviction import TaintEvictionController
+from .trustbundle import trust_bundle
 
 
 class Entry(NamedTuple):
@@ -51,6 +52,9 @@ CONTROLLERS: Mapping[str, Entry] = {
     "serviceaccount": Entry("service-account-controller", service_accounts),
     "serviceaccount-token": Entry("", AccountTokenController),
     "root-ca": Entry("root-ca-cert-publisher", root_ca),
+    "kube-apiserver-serving-clustertrustbundle-publisher": Entry(
+        "kube-apiserver-serving-clustertrustbundle-publisher", trust_bundle
+    ),
     "node-config": Entry("node-config", node_config),
     "node-ipam": Entry("node-controller", NodeIpamController),
     "node-lifecycle": Entry("node-controller", NodeLifecycleController),

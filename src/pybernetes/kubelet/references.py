@@ -1,4 +1,4 @@
-"""ConfigMaps and Secrets that pods refer to: each watched alone, for as long as a pod needs it.
+"""ConfigMaps, Secrets and trust bundles that pods refer to: watched for as long as a pod needs them, the former alone.
 
 A node may read no more than its pods' objects, so there is no list of all. A change calls back, so that files are
 renewed within the time of a watch, not of a poll.
@@ -6,23 +6,29 @@ renewed within the time of a watch, not of a poll.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pybernetes.api.objects import Key, Obj
-from pybernetes.api.resources import CONFIG_MAPS, SECRETS
+from pybernetes.api.resources import CLUSTER_TRUST_BUNDLES, CONFIG_MAPS, SECRETS
 from pybernetes.client import Client, Informer
 
 from .lifecycle import containers_of
 
-_RESOURCES = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
+_RESOURCES = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS, "ClusterTrustBundle": CLUSTER_TRUST_BUNDLES}
 SYNC_SECONDS = 5.0
 
 
 class Reference(NamedTuple):
+    """An object, or without a name all of its kind."""
+
     kind: str
     namespace: str
     name: str
+
+
+ALL_BUNDLES = Reference("ClusterTrustBundle", "", "")
+"""Any node may read them, and a pod may want those of a signer, whatever they are called."""
 
 
 class References:
@@ -70,12 +76,17 @@ class References:
             found = {"kind": reference.kind} | found
         return found
 
+    def all(self, reference: Reference) -> Sequence[Obj]:
+        """What is known of a reference without a name."""
+        informer = self._informers.get(reference)
+        return informer.cache.select() if informer is not None else ()
+
     def _open(self, reference: Reference) -> None:
         informer = Informer(
             self.client,
             _RESOURCES[reference.kind],
             namespace=reference.namespace,
-            fields=f"metadata.name={reference.name}",
+            fields=f"metadata.name={reference.name}" if reference.name else "",
         )
         self._informers[reference] = informer
         self._users[reference] = set()
@@ -102,7 +113,7 @@ class References:
 
 
 def references_of(pod: Obj) -> frozenset[Reference]:
-    """Every ConfigMap and Secret that the pod's containers and volumes name."""
+    """Every ConfigMap and Secret, and whether there are trust bundles, that the pod's containers and volumes name."""
     namespace = pod["metadata"]["namespace"]
     spec = pod["spec"]
     found: set[Reference] = set()
@@ -124,4 +135,6 @@ def references_of(pod: Obj) -> frozenset[Reference]:
             add("ConfigMap", (source.get("configMap") or {}).get("name"))
             secret = source.get("secret") or {}
             add("Secret", secret.get("secretName") or secret.get("name"))
+            if source.get("clusterTrustBundle") is not None:
+                found.add(ALL_BUNDLES)
     return frozenset(found)

@@ -8,7 +8,7 @@ from pybernetes.api.objects import Obj, name_of, namespace_of, uid_of
 
 from . import files
 from .config import KubeletConfig
-from .references import Reference, references_of
+from .references import ALL_BUNDLES, Reference, references_of
 from .tokens import PodTokens
 from .tools import Tools
 from .volumes import PodVolumes
@@ -51,7 +51,7 @@ class Sandbox:
         await self.tools.runtime.sandbox(pod, netns=netns)
 
     async def refer(self, pod: Obj) -> None:
-        """Watch the ConfigMaps and Secrets that it names, and wait until they are known."""
+        """Watch the ConfigMaps, Secrets and trust bundles that it names, and wait until they are known."""
         wanted = references_of(pod)
         self.tools.references.need(self.uid, wanted)
         await self.tools.references.synced(wanted)
@@ -65,6 +65,7 @@ class Sandbox:
             token=self._tokens.get,
             status=status,
             allocatable=self.tools.allocatable,
+            bundles=lambda: self.tools.references.all(ALL_BUNDLES),
         )
 
     def lookup(self, pod: Obj, kind: str, name: str) -> Obj | None:

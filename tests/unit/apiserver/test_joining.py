@@ -1,6 +1,7 @@
 """Bootstrap tokens, and certificate signing requests: who may ask, approve and sign."""
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from pybernetes.apiserver import ApiServer
+from pybernetes.pki import Authority
 
 from .conftest import Call, call_of
 from .test_authorization import grant
@@ -134,3 +136,27 @@ async def test_approving_and_signing_take_the_signer(server: ApiServer, part: st
     assert code == 403
     assert f'user not permitted to {verb} requests with signerName "{SIGNER}"' in refused["message"]
     assert (await call_of(server, "officer", "system:authenticated")("PUT", f"{REQUESTS}/bob/{part}", body))[0] == 200
+
+
+async def test_a_signers_bundle_is_written_by_who_may_attest_for_it(server: ApiServer, tmp_path: Path) -> None:
+    admin, writer = call_of(server), call_of(server, "writer", "system:authenticated")
+    path = "/apis/certificates.k8s.io/v1/clustertrustbundles"
+    pem = Path(Authority.ensure(tmp_path).certificate).read_text()  # noqa: ASYNC240
+    write = {"apiGroups": ["certificates.k8s.io"], "resources": ["clustertrustbundles"], "verbs": ["*"]}
+    await grant(admin, "writer", write)
+    plain = {"metadata": {"name": "plain"}, "spec": {"trustBundle": pem}}
+    assert (await writer("POST", path, plain))[0] == 201
+    spec = {"trustBundle": pem, "signerName": "example.com/ours"}
+    body = {"metadata": {"name": "example.com:ours:a"}, "spec": spec}
+    code, status = await writer("POST", path, body)
+    assert (code, 'not permitted to attest for signerName "example.com/ours"' in status["message"]) == (403, True)
+    signers = {"apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "verbs": ["attest"]}
+    await grant(admin, "attester", write, signers | {"resourceNames": ["example.com/*"]})
+    attester = call_of(server, "attester", "system:authenticated")
+    code, made = await attester("POST", path, body)
+    assert code == 201, made
+    label = {"metadata": {"labels": {"a": "b"}}}
+    merge = "application/merge-patch+json"
+    assert (await writer("PATCH", f"{path}/example.com:ours:a", label, merge))[0] == 200
+    changed = {"spec": {"trustBundle": pem + "\n"}}
+    assert (await writer("PATCH", f"{path}/example.com:ours:a", changed, merge))[0] == 403

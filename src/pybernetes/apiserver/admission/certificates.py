@@ -1,6 +1,7 @@
 """Certificate signing requests: who may approve and sign for a signer, and whom nobody may ask to become.
 
-Source: plugin/pkg/admission/certificates (CertificateApproval, CertificateSigning, CertificateSubjectRestriction).
+Source: plugin/pkg/admission/certificates (CertificateApproval, CertificateSigning, CertificateSubjectRestriction,
+ClusterTrustBundleAttest).
 """
 
 from pybernetes.api import resources
@@ -28,6 +29,8 @@ def request_origin(call: Call) -> None:
 
 def certificate_requests(call: Call) -> None:
     """Raises Forbidden."""
+    if call.row is resources.CLUSTER_TRUST_BUNDLES:
+        _attested(call)
     if call.row is not _CSR or call.new is None:
         return
     if call.part == "approval":
@@ -49,14 +52,26 @@ def _failed(status: Obj) -> bool:
 
 
 def _permitted(call: Call, verb: str) -> None:
-    """For the signer itself, or for all of its domain ("example.com/*")."""
     assert call.old is not None
     signer = call.old["spec"]["signerName"]
+    if not _may(call, verb, signer):
+        raise call.forbidden(f'user not permitted to {verb} requests with signerName "{signer}"')
+
+
+def _attested(call: Call) -> None:
+    """Who says whom a signer's certificates are trusted by speaks for the signer (ClusterTrustBundleAttest)."""
+    if call.new is None or (call.old is not None and call.old.get("spec") == call.new.get("spec")):
+        return
+    signer = call.new["spec"].get("signerName")
+    if signer and not _may(call, "attest", signer):
+        raise call.forbidden(f'user not permitted to attest for signerName "{signer}"')
+
+
+def _may(call: Call, verb: str, signer: str) -> bool:
+    """For the signer itself, or for all of its domain ("example.com/*")."""
     domain = signer.partition("/")[0]
-    for name in (signer, f"{domain}/*"):
-        if call.registry.authorizer.allows(call.user, Attributes(verb, _GROUP, "signers", "", name)):
-            return
-    raise call.forbidden(f'user not permitted to {verb} requests with signerName "{signer}"')
+    asked = [Attributes(verb, _GROUP, "signers", "", name) for name in (signer, f"{domain}/*")]
+    return any(call.registry.authorizer.allows(call.user, one) for one in asked)
 
 
 def _subject(call: Call, spec: Obj) -> None:

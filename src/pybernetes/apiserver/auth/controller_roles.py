@@ -230,6 +230,11 @@ _KUBERNETES: Mapping[str, Rules] = {
     ),
     "ttl-after-finished-controller": (rule("batch", "jobs", "get list watch delete"), EVENTS),
     "root-ca-cert-publisher": (rule("core", "configmaps", "create update"), EVENTS),
+    "kube-apiserver-serving-clustertrustbundle-publisher": (
+        rule(_CERTIFICATES, "signers", "attest", ["kubernetes.io/kube-apiserver-serving"]),
+        rule(_CERTIFICATES, "clustertrustbundles", "create update delete list watch"),
+        EVENTS,
+    ),
     "validatingadmissionpolicy-status-controller": (
         rule("admissionregistration.k8s.io", "validatingadmissionpolicies", "get list watch"),
         rule("admissionregistration.k8s.io", "validatingadmissionpolicies/status", "get patch update"),

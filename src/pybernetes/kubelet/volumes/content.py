@@ -1,11 +1,12 @@
 """What is in the files of configMap, secret, downwardAPI and projected volumes: pure, over what was looked up."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pybernetes.api.objects import Obj, namespace_of
 
 from ..environment import ConfigError, Lookup, data_of, field_value, resource_value
 from .atomic import File
+from .trust import anchors
 
 DEFAULT_MODE = 0o644
 
@@ -13,15 +14,33 @@ Token = Callable[[Obj], str]
 """A serviceAccountToken projection -> the token to write."""
 
 
+Bundles = Callable[[], Sequence[Obj]]
+"""All ClusterTrustBundles."""
+
+
+def no_bundles() -> Sequence[Obj]:
+    return ()
+
+
 def files_of(
-    pod: Obj, volume: Obj, *, lookup: Lookup, token: Token, status: Obj, allocatable: Mapping[str, str]
+    pod: Obj,
+    volume: Obj,
+    *,
+    lookup: Lookup,
+    token: Token,
+    status: Obj,
+    allocatable: Mapping[str, str],
+    bundles: Bundles = no_bundles,
 ) -> dict[str, File]:
     """The files of one volume. Raises ConfigError with what is missing."""
     if (source := volume.get("projected")) is not None:
         mode = _mode(source)
         result: dict[str, File] = {}
         for part in source.get("sources") or ():
-            result |= _part(pod, part, mode, lookup, token, status, allocatable)
+            if (trusted := part.get("clusterTrustBundle")) is not None:
+                result[trusted["path"]] = File(anchors(trusted, bundles()), mode)
+            else:
+                result |= _part(pod, part, mode, lookup, token, status, allocatable)
         return result
     for name in ("configMap", "secret", "downwardAPI"):
         if (source := volume.get(name)) is not None:
@@ -52,7 +71,7 @@ def _part(
         return dict(_downward(pod, source.get("items") or (), mode, status, allocatable))
     if (source := part.get("serviceAccountToken")) is not None:
         return {source["path"]: File(token(source).encode(), mode if mode != DEFAULT_MODE else 0o644)}
-    return {}
+    raise ConfigError(f"projections of type {next(iter(part), '(none)')} are not supported on this node")
 
 
 def _from_object(pod: Obj, kind: str, name: str, source: Obj, mode: int, lookup: Lookup) -> dict[str, File]:

@@ -8,14 +8,15 @@ import ctypes
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from pybernetes.api.objects import Obj
 
 from ..environment import ConfigError, Lookup, number
-from .atomic import AtomicDirectory
-from .content import Token, files_of
+from .atomic import AtomicDirectory, File
+from .content import Bundles, Token, files_of, no_bundles
 from .mounts import VolumeError
 
 log = logging.getLogger(__name__)
@@ -42,35 +43,36 @@ class PodVolumes:
         return self.directory / "etc"
 
     def build(
-        self, pod: Obj, *, lookup: Lookup, token: Token, status: Obj, allocatable: Mapping[str, str]
-    ) -> dict[str, Path]:
-        """Make or renew all volumes; returns their paths by name. Raises VolumeError naming the volume."""
-        (self.directory / "volumes").mkdir(parents=True, exist_ok=True)
-        os.chmod(self.directory, 0o750)
-        paths = {}
-        for volume in pod["spec"].get("volumes") or ():
-            name = volume["name"]
-            try:
-                paths[name] = self._build(pod, volume, lookup, token, status, allocatable)
-            except (ConfigError, VolumeError, OSError) as error:
-                raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
-        return paths
-
-    def _build(
         self,
         pod: Obj,
-        volume: Obj,
+        *,
         lookup: Lookup,
         token: Token,
         status: Obj,
         allocatable: Mapping[str, str],
-    ) -> Path:
+        bundles: Bundles = no_bundles,
+    ) -> dict[str, Path]:
+        """Make or renew all volumes; returns their paths by name. Raises VolumeError naming the volume."""
+        (self.directory / "volumes").mkdir(parents=True, exist_ok=True)
+        os.chmod(self.directory, 0o750)
+        files = partial(
+            files_of, pod, lookup=lookup, token=token, status=status, allocatable=allocatable, bundles=bundles
+        )
+        paths = {}
+        for volume in pod["spec"].get("volumes") or ():
+            name = volume["name"]
+            try:
+                paths[name] = self._build(pod, volume, files)
+            except (ConfigError, VolumeError, OSError) as error:
+                raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
+        return paths
+
+    def _build(self, pod: Obj, volume: Obj, files: Callable[[Obj], dict[str, File]]) -> Path:
         path = self.directory / "volumes" / str(volume["name"])
         group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
         gid = -1 if group is None else int(group)
         if volume["name"] in written(pod):
-            files = files_of(pod, volume, lookup=lookup, token=token, status=status, allocatable=allocatable)
-            AtomicDirectory(path, gid=gid).write(files)
+            AtomicDirectory(path, gid=gid).write(files(volume))
             return path
         if (source := volume.get("hostPath")) is not None:
             return _host_path(source)
