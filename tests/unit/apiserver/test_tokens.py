@@ -211,3 +211,37 @@ async def test_the_mounted_token_of_a_pod_is_good_for_a_year_and_stale_after_its
     text = server.metrics.text().decode()
     assert "serviceaccount_stale_tokens_total 1.0" in text
     assert "serviceaccount_legacy_tokens_total 0.0" in text
+
+
+@pytest.mark.parametrize(
+    ("of_account", "of_pod", "mounts"),
+    [
+        (None, None, True),
+        (None, False, False),
+        (None, True, True),
+        (False, None, False),
+        (False, True, True),
+        (False, False, False),
+        (True, None, True),
+        (True, False, False),
+        (True, True, True),
+    ],
+)
+async def test_should_allow_opting_out_of_api_token_automount(
+    server: ApiServer, of_account: bool | None, of_pod: bool | None, mounts: bool
+) -> None:
+    """The nine cases of the conformance test: the pod's word goes over its account's."""
+    call = call_of(server)
+    body: dict[str, Any] = {"metadata": {"name": "a"}}
+    if of_account is not None:
+        body["automountServiceAccountToken"] = of_account
+    await call("POST", f"{NS}/serviceaccounts", body)
+    spec: dict[str, Any] = {"serviceAccountName": "a", "containers": [{"name": "c", "image": "i"}]}
+    if of_pod is not None:
+        spec["automountServiceAccountToken"] = of_pod
+    code, made = await call("POST", f"{NS}/pods", {"metadata": {"name": "p"}, "spec": spec})
+    assert code == 201
+    found = [
+        one for one in made["spec"]["containers"][0].get("volumeMounts") or () if "serviceaccount" in one["mountPath"]
+    ]
+    assert bool(found) == mounts
