@@ -139,6 +139,7 @@ def _mutable_only(found: Obj | None, path: str) -> Problems:
 
 
 class _PolicyStrategy(Strategy):
+    unconditional_update = False
     generation = True
 
     def default(self, obj: Obj) -> None:
@@ -261,6 +262,7 @@ _BINDING: Table = {
 
 
 class PolicyBindingStrategy(Strategy):
+    unconditional_update = False
     generation = True
 
     def __init__(self, *, mutating: bool) -> None:

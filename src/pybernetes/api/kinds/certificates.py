@@ -159,6 +159,7 @@ def _conditions(found: list[Obj], before: list[Obj], *, part: str) -> Problems:
 class TrustBundleStrategy(Strategy):
     """A bundle of a signer is named after it: "signer:name"."""
 
+    unconditional_update = False
     name_rule = staticmethod(lambda text: iter(()))  # check knows the signer that the name must begin with
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
@@ -219,6 +220,7 @@ _ENDINGS = ("Issued", "Denied", "Failed")
 
 
 class PodCertificateRequestStrategy(Strategy):
+    unconditional_update = False
     status = True
 
     def default(self, obj: Obj) -> None:

@@ -140,6 +140,7 @@ _LEASE: Table = {
 
 
 class LeaseStrategy(Strategy):
+    unconditional_update = False
     create_on_update = True
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:

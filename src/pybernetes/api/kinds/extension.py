@@ -15,6 +15,7 @@ Problems = Iterator[FieldError]
 
 
 class ApiServiceStrategy(Strategy):
+    unconditional_update = False
     generation = True
     status = True
 

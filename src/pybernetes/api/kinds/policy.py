@@ -19,6 +19,7 @@ _MOST_PRIORITY = 1_000_000_000
 
 
 class PodDisruptionBudgetStrategy(Strategy):
+    unconditional_update = False
     generation = True
     status = True
 
@@ -126,6 +127,9 @@ def _no_system_class(name: str, value: int, *, default: bool) -> str:
 
 
 class RuntimeClassStrategy(Strategy):
+    create_on_update = True
+    unconditional_update = False
+
     def default(self, obj: Obj) -> None:
         round_to_millis((obj.get("overhead") or {}).get("podFixed"))
 

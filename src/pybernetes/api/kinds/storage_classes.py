@@ -126,6 +126,7 @@ def _lifecycles(modes: list[str], path: str) -> Problems:
 
 
 class CsiDriverStrategy(Strategy):
+    unconditional_update = False
     generation = True
     rules: ClassVar[Table] = {
         "fsGroupPolicy": given(among("File", "None", "ReadWriteOnceWithFSType")),
@@ -168,6 +169,7 @@ def _node_id(value: str, path: str) -> Problems:
 
 
 class CsiNodeStrategy(Strategy):
+    unconditional_update = False
     rules: ClassVar[Table] = {
         "name": need(driver_name),
         "nodeID": need(_node_id),
@@ -212,6 +214,7 @@ def _not_negative(value: str, path: str) -> Problems:
 
 
 class CsiStorageCapacityStrategy(Strategy):
+    unconditional_update = False
     rules: ClassVar[Table] = {"nodeTopology": may(checks.selector), "capacity": may(_not_negative)}
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
@@ -231,6 +234,7 @@ def _error(found: Obj, path: str) -> Problems:
 
 
 class VolumeAttachmentStrategy(Strategy):
+    unconditional_update = False
     status = True
     rules: ClassVar[Table] = {"attacher": need(driver_name)}
     status_rules: ClassVar[Table] = {
@@ -269,6 +273,7 @@ def _attached(source: Obj, path: str) -> Problems:
 
 
 class StorageVersionMigrationStrategy(Strategy):
+    unconditional_update = False
     generation = True
     status = True
 

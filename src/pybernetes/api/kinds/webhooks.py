@@ -25,6 +25,7 @@ CONDITION_VARIABLES = ("object", "oldObject", "request")
 
 
 class WebhookStrategy(Strategy):
+    unconditional_update = False
     generation = True
 
     def __init__(self, *, mutating: bool) -> None:

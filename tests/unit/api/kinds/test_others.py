@@ -203,3 +203,15 @@ def test_an_empty_object_is_refused_or_taken_without_a_traceback(row):
     assert all(problem.message for problem in again.problems)
     for part in sorted(row.subresources & {"status", "approval", "finalize", "scale"}):
         assert SCHEME.strategy(row).prepare(found.obj, found.obj, part=part) is None
+
+
+def test_what_is_written_only_with_its_resource_version():
+    """AllowUnconditionalUpdate of the strategies in Kubernetes' pkg/registry."""
+    found = {row.plural for row in RESOURCES if not strategy_of(row).unconditional_update}
+    assert found == {
+        *("leases", "poddisruptionbudgets", "runtimeclasses", "apiservices", "clustertrustbundles"),
+        *("podcertificaterequests", "storageversionmigrations", "csidrivers", "csinodes", "csistoragecapacities"),
+        *("volumeattachments", "mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
+        *("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"),
+        *("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+    }
