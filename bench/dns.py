@@ -36,7 +36,7 @@ from pybernetes.api.objects import Obj, encode
 from pybernetes.api.resources import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES
 from pybernetes.client import Client
 from pybernetes.dns import Dns, DnsConfig
-from pybernetes.dns.server import bind
+from pybernetes.dns.sockets import bind
 from pybernetes.wire import Channel, Request, Response
 
 Make = Callable[[Path, str, int], list[str]]

@@ -128,7 +128,7 @@ def config(server: str, *, listen: Sequence[str], port: int, world: str) -> DnsC
     given: dict[str, Any] = {"upstreams": (), **_TABLE["servers"][server]}
     given["upstreams"] = tuple(world for _ in given["upstreams"])
     given["namespaces"] = frozenset(given.get("namespaces", ()))
-    return DnsConfig(listen=tuple(listen), port=port, reverse_ranges=REVERSE, **given)
+    return DnsConfig(listen=tuple(listen), port=port, reverse_ranges=REVERSE, lameduck_seconds=0.0, **given)
 
 
 def query_of(case: Case) -> dns.message.QueryMessage:

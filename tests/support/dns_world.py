@@ -13,7 +13,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from pybernetes.dns.server import bind
+from pybernetes.dns.sockets import bind
 
 _SOA = "ns.example.com. hostmaster.example.com. 1 7200 1800 86400 60"
 
@@ -28,6 +28,7 @@ class World(asyncio.DatagramProtocol):
             self.records.setdefault(dns.name.from_text(owner), []).append((kind, data))
         self.asked: list[str] = []
         self.silent = False
+        self.delay = 0.0
         self.connections = 0
         self.hold = 0
         """Replies over one connection that are kept back until so many are there, and then sent last first."""
@@ -64,7 +65,7 @@ class World(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         wire = self.reply(data)
         if not self.silent:
-            self.transport.sendto(wire, addr)
+            asyncio.get_running_loop().call_later(self.delay, self.transport.sendto, wire, addr)
 
     async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -42,7 +42,7 @@ class AnswerCache:
         self.seconds, self.denial_seconds, self.least_seconds = seconds, denial_seconds, least_seconds
         self.hits = {"success": 0, "denial": 0}
         self.misses = 0
-        self.evictions = 0
+        self.evictions = {"success": 0, "denial": 0}
         self.stale_served = 0
         self._kept: OrderedDict[CacheKey, _Kept] = OrderedDict()
 
@@ -53,6 +53,13 @@ class AnswerCache:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def sizes(self) -> dict[str, int]:
+        """How many answers and denials are kept."""
+        found = {"success": 0, "denial": 0}
+        for kept in self._kept.values():
+            found[_kind(kept.reply)] += 1
+        return found
+
     def get(self, query: Query, *, now: float) -> Reply | None:
         """What is kept for a question, its TTLs as they are now."""
         key = key_of(query)
@@ -60,7 +67,7 @@ class AnswerCache:
         if kept is not None and now < kept.until:
             self._kept.move_to_end(key)
             kept.hits += 1
-            self.hits["denial" if kept.reply.denial else "success"] += 1
+            self.hits[_kind(kept.reply)] += 1
             return aged(kept.reply, int(now - kept.born))
         if kept is not None and now >= kept.until + self.stale_seconds:
             del self._kept[key]
@@ -103,8 +110,8 @@ class AnswerCache:
         self._kept[key] = _Kept(reply, now, now + seconds)
         self._kept.move_to_end(key)
         while len(self._kept) > self.entries:
-            self._kept.popitem(last=False)
-            self.evictions += 1
+            _, gone = self._kept.popitem(last=False)
+            self.evictions[_kind(gone.reply)] += 1
 
     def _lasting(self, reply: Reply) -> int:
         if reply.truncated:
@@ -116,3 +123,7 @@ class AnswerCache:
                 longest = self.denial_seconds if reply.denial else self.seconds
                 return min(longest, max(self.least_seconds, reply.lasting))
         return 0
+
+
+def _kind(reply: Reply) -> str:
+    return "denial" if reply.denial else "success"

@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from .foreign import BadReply, addresses
 from .forward import Forwarder
@@ -29,8 +30,6 @@ class Resolver:
     ready: bool = False
     """The snapshot holds the whole cluster."""
     panics: int = 0
-    handled: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Replies of the chain by question type and rcode (the fast path counts in the table)."""
 
 
 Handler = Callable[[Resolver, Query], Result]
@@ -68,7 +67,7 @@ def _walked(resolver: Resolver, query: Query, names: Iterator[Name]) -> Result:
     """At once as long as the cluster and the cache know; None when the list leads nowhere, or nobody can tell."""
     for name in names:
         asked = onward(query, name)
-        result = resolve(resolver, asked)
+        result = resolve(resolver, asked).result
         if not isinstance(result, Body):
             return _walked_on(resolver, query, names, asked, result)
         if result.rcode != Rcode.NXDOMAIN:
@@ -152,16 +151,34 @@ def refused(_: Resolver, __: Query) -> Result:
     return _error(Rcode.REFUSED)
 
 
-HANDLERS: tuple[Handler, ...] = (version, foreign_class, unready, searched, cluster, hosts, cached, forwarded, refused)
+class Resolved(NamedTuple):
+    """A reply, at once or to be waited for, and whose it is in CoreDNS' words; "" is nobody's in particular."""
+
+    plugin: str
+    result: Body | Awaitable[Body]
 
 
-def resolve(resolver: Resolver, query: Query) -> Body | Awaitable[Body]:
+HANDLERS: tuple[tuple[str, Handler], ...] = (
+    ("", version),
+    ("", foreign_class),
+    ("kubernetes", unready),
+    ("autopath", searched),
+    ("kubernetes", cluster),
+    ("hosts", hosts),
+    ("cache", cached),
+    ("forward", forwarded),
+    ("", refused),
+)
+PLUGINS = tuple(dict.fromkeys(name for name, _ in HANDLERS if name))
+
+
+def resolve(resolver: Resolver, query: Query) -> Resolved:
     """The reply of the first handler that has one."""
-    for handler in HANDLERS:
+    for plugin, handler in HANDLERS:
         result = handler(resolver, query)
         if result is not None:
-            return result
-    return _error(Rcode.REFUSED)
+            return Resolved(plugin, result)
+    return Resolved("", _error(Rcode.REFUSED))
 
 
 def _error(rcode: Rcode) -> Body:

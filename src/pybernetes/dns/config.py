@@ -16,6 +16,8 @@ class DnsConfig:
     """Each address gets a UDP and a TCP socket of its own, so that an answer leaves from the address asked."""
     port: int = 53
     """0 takes a free one, the same on UDP and TCP (tests)."""
+    shared_port: bool = True
+    """Other processes of the same user may bind the same (SO_REUSEPORT), so that a next one follows without a gap."""
     cluster_domain: str = "cluster.local"
     reverse_ranges: tuple[str, ...] = ()
     """CIDR ranges of pods and services: an unknown address inside is NXDOMAIN here, outside it is asked upstream."""
@@ -75,5 +77,5 @@ class DnsConfig:
     tcp_connections: int = 200
     """Per address; the one after is closed at once."""
     tcp_idle_seconds: float = 10.0
-    lameduck_seconds: float = 0.0
+    lameduck_seconds: float = 5.0
     """How long questions are still answered after the end was asked for."""

@@ -17,7 +17,7 @@ from .config import DnsConfig
 from .forward import Forwarder
 from .metrics import Collector, Stats
 from .question import Rules
-from .rows import carrying, pod_row, service_row, slice_row
+from .rows import carrying, pod_row, service_row, slice_row, triggered_at
 from .search import Search
 from .server import Server
 from .settings import Hosts, check, merged
@@ -120,10 +120,15 @@ class Dns:
     def _watched(self) -> list[Informer]:
         snapshot, names = self.snapshot, self.config.endpoint_pod_names
         services = Informer(self.client, SERVICES, slim=lambda obj: carrying(obj, service_row(obj)))
-        slices = Informer(self.client, ENDPOINT_SLICES, slim=lambda obj: carrying(obj, slice_row(obj, pod_names=names)))
+        slices = Informer(
+            self.client,
+            ENDPOINT_SLICES,
+            slim=lambda obj: carrying(obj, slice_row(obj, pod_names=names)) | {"triggered": triggered_at(obj)},
+        )
         namespaces = Informer(self.client, NAMESPACES, slim=lambda obj: carrying(obj, ()))
         services.subscribe(self._handler(lambda o: snapshot.put_service(o["row"]), snapshot.drop_service))
         slices.subscribe(self._handler(lambda o: snapshot.put_slice(o["row"]), snapshot.drop_slice))
+        slices.subscribe(self._programmed)
         found = [services, slices, namespaces]
         namespaces.subscribe(
             self._handler(
@@ -141,6 +146,14 @@ class Dns:
             pods.subscribe(self._pod_changed)
             found.append(pods)
         return found
+
+    def _programmed(self, delta: Delta) -> None:
+        """How long a change of a headless Service's slice took to get here, as CoreDNS reckons it."""
+        if delta.now is None or not delta.now["triggered"] or not self.ready.is_set():
+            return
+        service = self.snapshot.services.get(delta.now["row"].service)
+        if service is not None and service.headless:
+            self.collector.programming.observe(max(0.0, time.time() - delta.now["triggered"]))
 
     def _pod_changed(self, delta: Delta) -> None:
         """No kept answer is made of pods, and `applied` says nothing about them."""

@@ -1,5 +1,6 @@
 """API objects slimmed to what DNS needs: a Service, an EndpointSlice with its ready endpoints, a Pod's address."""
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from pybernetes.api.objects import Key, Obj, key_of, labels_of
@@ -43,6 +44,10 @@ class Slice(NamedTuple):
     service: Key
     endpoints: tuple[Endpoint, ...]
     ports: tuple[Port, ...]
+
+
+TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
+"""Annotation of a slice: when what caused its latest change was done, in whole seconds."""
 
 
 class Pod(NamedTuple):
@@ -91,6 +96,15 @@ def endpoint_name(endpoint: Obj, address: str, *, pod_names: bool) -> str:
         return target.lower()
     dashed = address.lower().replace(".", "-").replace(":", "-")
     return f"{dashed}0" if dashed.endswith("-") else dashed
+
+
+def triggered_at(obj: Obj) -> float:
+    """When what caused the latest change of a slice was done, in unix time; 0 when it does not say."""
+    text = ((obj.get("metadata") or {}).get("annotations") or {}).get(TRIGGERED) or ""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def pod_row(obj: Obj) -> Pod:

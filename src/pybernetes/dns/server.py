@@ -1,4 +1,4 @@
-"""Sockets: one UDP loop per address that answers most questions from the table, and TCP beside it.
+"""Sockets at work: one UDP loop per address that answers most questions from the table, and TCP beside it.
 
 The UDP loop hangs on `add_reader` and drains a batch of datagrams per wake-up, which costs a quarter of what a
 DatagramProtocol does and leaves the event loop to others in between (facts/dns.md 1.3).
@@ -9,130 +9,30 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .chain import Resolver, resolve
+from .chain import Resolver
 from .config import DnsConfig
-from .limit import Limit, limit_of
-from .message import SMALLEST, TC, Body, Odd, Query, error, opt, read, reply
+from .limit import limit_of
+from .message import SMALLEST, error, opt
 from .metrics import Stats
-from .odd import Wrong, reread
-from .question import IXFR, Rcode
-from .transfer import AT_ONCE, Allowed, packets, serial_of, wanted
+from .question import Rcode
+from .responder import Responder
+from .sockets import Pair, bind, leave
+from .transfer import Allowed
 
 log = logging.getLogger(__name__)
 
 BATCH = 64
+_BACKLOG = 128
 _LONGEST_QUERY = 4096
-_UDP_BUFFER = 1 << 20
-_IP_FREEBIND, _IPV6_FREEBIND = 15, 78
+_LEAVE_SECONDS = 0.05
+"""How long what was on its way when we left is still waited for."""
 _OPT_HEAD = b"\0\0\x29"
 _OPT_PLAIN = bytes(6)
 """Extended rcode, version, flags and length of an OPT record that asks for nothing special."""
-
-
-class Responder:
-    """From packet to packet, for both transports; everything past the fast path goes through here."""
-
-    def __init__(self, resolver: Resolver, stats: Stats, *, size: int, limit: Limit | None = None) -> None:
-        self.resolver = resolver
-        self.stats = stats
-        self.size = size
-        self.limit = limit
-        """Of the answers over UDP; None answers everybody."""
-        self.allowed = Allowed(())
-        """Who may have whole zones."""
-        self.transfers = 0
-        """Under way."""
-
-    def respond(self, data: bytes, *, udp: bool, client: str = "") -> bytes | Awaitable[bytes]:
-        """The reply to a packet: at once, or to be waited for; b"" for none. `client` is the asker's address."""
-        if len(data) < 12 or data[2] & 0x80:
-            return b""  # not a question: to answer an answer would go round and round
-        began = time.perf_counter()
-        query: Query | None = None
-        try:
-            query = self._read(data, udp=udp)._replace(client=client)
-            result = resolve(self.resolver, query)
-        except Wrong as wrong:
-            self.stats.count(None, wrong.rcode, udp=udp, seconds=time.perf_counter() - began)
-            return error(data, wrong.rcode)
-        except Exception:  # noqa: BLE001 - one packet must not end the loop
-            result = self._panic(query)
-        if query is None:
-            return error(data, Rcode.SERVFAIL)
-        if isinstance(result, Body):
-            return self._done(query, result, began)
-        return self._later(query, result, began)
-
-    async def transfer(self, data: bytes, *, client: str, send: Callable[[bytes], Awaitable[None]]) -> bool:
-        """Send a whole zone over TCP, message by message; False when that is not what is asked, or not allowed."""
-        if not self.allowed.allows(client) or len(data) < 12 or data[2] & 0x80:
-            return False
-        try:
-            query = self._read(data, udp=False)
-        except Wrong:
-            return False
-        if not wanted(query):
-            return False
-        began = time.perf_counter()
-        possible = self.resolver.ready and self.transfers < AT_ONCE
-        rcode = await self._transferred(query, data, send) if possible else Rcode.SERVFAIL
-        if rcode != Rcode.NOERROR:
-            await send(reply(query, Body(rcode, flags=0), size=self.size))
-        self.stats.count(query.question.type, rcode, udp=False, seconds=time.perf_counter() - began)
-        return True
-
-    async def _transferred(self, query: Query, data: bytes, send: Callable[[bytes], Awaitable[None]]) -> Rcode:
-        table = self.resolver.table
-        serial = serial_of(data) if query.question.type == IXFR else None
-        sent = False
-        self.transfers += 1
-        try:
-            for packet in packets(query, table.snapshot.frozen(), table.rules, serial=serial, size=self.size):
-                await send(packet)
-                sent = True
-                await asyncio.sleep(0)  # (a peer that keeps up would have the loop for itself)
-        finally:
-            self.transfers -= 1
-        return Rcode.NOERROR if sent else Rcode.REFUSED
-
-    def turn_away(self, data: bytes) -> bytes:
-        """What a client over its limit gets: in turns nothing, and an empty answer that asks for TCP."""
-        self.stats.limited += 1
-        if len(data) < 12 or data[2] & 0x80 or self.stats.limited % 2:
-            return b""
-        try:
-            query = read(data)
-        except Odd:
-            return b""
-        self.stats.limited_truncated += 1
-        return reply(query, Body(Rcode.NOERROR, flags=TC), size=self.size)
-
-    def _read(self, data: bytes, *, udp: bool) -> Query:
-        try:
-            return read(data, udp=udp)
-        except Odd:
-            return reread(data, udp=udp)
-
-    async def _later(self, query: Query, result: Awaitable[Body], began: float) -> bytes:
-        try:
-            body = await result
-        except Exception:  # noqa: BLE001
-            body = self._panic(query)
-        return self._done(query, body, began)
-
-    def _done(self, query: Query, body: Body, began: float) -> bytes:
-        self.stats.count(query.question.type, body.rcode, udp=query.udp, seconds=time.perf_counter() - began)
-        return reply(query, body, size=self.size)
-
-    def _panic(self, query: Query | None) -> Body:
-        """A bug of ours must not take the names of a node away."""
-        self.resolver.panics += 1
-        log.exception("question failed question=%s", query.question if query else None)
-        return Body(Rcode.SERVFAIL, flags=0)
 
 
 class UdpListener:
@@ -145,6 +45,7 @@ class UdpListener:
         self.concurrent = concurrent
         self.under_way = 0
         self.dropped = 0
+        self.six = int(sock.family == socket.AF_INET6)
         self._opt = opt(size=responder.size)
 
     def drain(self) -> None:
@@ -156,6 +57,8 @@ class UdpListener:
         table = self.responder.resolver.table
         entries, soa, our_opt = table.entries, table.soa, self._opt
         clients, limit = table.snapshot.clients, self.responder.limit
+        stats, six = self.responder.stats, self.six
+        asked, sent = stats.udp_asked, stats.udp_sent
         fast = 0
         began = time.perf_counter()
         for _ in range(BATCH):
@@ -197,14 +100,17 @@ class UdpListener:
             if len(tail) > room:
                 self._slow(data, peer)
                 continue
-            entry.tally[0] += 1
+            entry.tally[six] += 1
             fast += 1
+            reply = data[:2] + head + question + tail + suffix
+            asked[len(data)] += 1
+            sent[len(reply)] += 1
             try:
-                sendto(data[:2] + head + question + tail + suffix, peer)
+                sendto(reply, peer)
             except OSError:
                 self.dropped += 1
         if fast:
-            self.responder.stats.batch(fast, time.perf_counter() - began)
+            stats.batch(fast, time.perf_counter() - began)
 
     def _slow(self, data: bytes, peer: Any) -> None:
         result = self.responder.respond(data, udp=True, client=peer[0])
@@ -238,7 +144,10 @@ class TcpListener:
         self.responder = responder
         self.connections = connections
         self.idle_seconds = idle_seconds
+        self.ending = False
         self._open: set[asyncio.Task[None]] = set()
+        self._busy: set[asyncio.Task[None]] = set()
+        """Those with a question under way."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -247,32 +156,50 @@ class TcpListener:
             writer.close()
             return
         self._open.add(task)
-        client = writer.get_extra_info("peername")[0]
-
-        async def send(packet: bytes) -> None:
-            writer.write(len(packet).to_bytes(2) + packet)
-            async with asyncio.timeout(self.idle_seconds):
-                await writer.drain()
-
         try:
-            while True:
+            while not self.ending:
                 # one limit for the question and one for taking the answer: a slow peer holds a connection, no more
                 async with asyncio.timeout(self.idle_seconds):
                     data = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
-                if self.responder.allowed and await self.responder.transfer(data, client=client, send=send):
-                    continue
-                result = self.responder.respond(data, udp=False, client=client)
-                packet = result if isinstance(result, bytes) else await result
-                if not packet:
+                self._busy.add(task)
+                if not await self._answer(data, writer):
                     return
-                await send(packet)
+                self._busy.discard(task)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             return
         except asyncio.CancelledError:
             return  # only `close` cancels these, and asyncio would log it
         finally:
             self._open.discard(task)
+            self._busy.discard(task)
             writer.close()
+
+    async def _answer(self, data: bytes, writer: asyncio.StreamWriter) -> bool:
+        """Whether there was something to say."""
+
+        async def send(packet: bytes) -> None:
+            writer.write(len(packet).to_bytes(2) + packet)
+            async with asyncio.timeout(self.idle_seconds):
+                await writer.drain()
+
+        client = writer.get_extra_info("peername")[0]
+        if self.responder.allowed and await self.responder.transfer(data, client=client, send=send):
+            return True
+        result = self.responder.respond(data, udp=False, client=client)
+        packet = result if isinstance(result, bytes) else await result
+        if packet:
+            await send(packet)
+        return bool(packet)
+
+    @property
+    def under_way(self) -> int:
+        return len(self._busy)
+
+    def finish(self) -> None:
+        """End the connections on which nothing is under way, and each other one after its answer."""
+        self.ending = True
+        for task in self._open - self._busy:
+            task.cancel()
 
     def close(self) -> None:
         """End the connections that are open."""
@@ -302,16 +229,19 @@ class Server:
         self.responder.allowed = Allowed(config.transfer_to)
 
     async def run(self) -> None:
-        """Bind all addresses and answer until cancelled. Raises OSError when an address cannot be bound."""
+        """Bind all addresses and answer until cancelled; then what has arrived is still answered.
+
+        Raises OSError when an address cannot be bound.
+        """
         config = self.config
         tcp = TcpListener(self.responder, connections=config.tcp_connections, idle_seconds=config.tcp_idle_seconds)
         loop = asyncio.get_running_loop()
         with self._sockets() as pairs:
             async with asyncio.TaskGroup() as tasks:
                 self.udp = [
-                    UdpListener(udp, self.responder, tasks, concurrent=config.forward_concurrent) for udp, _ in pairs
+                    UdpListener(pair.udp, self.responder, tasks, concurrent=config.forward_concurrent) for pair in pairs
                 ]
-                servers = [await asyncio.start_server(tcp.serve, sock=sock, backlog=128) for _, sock in pairs]
+                servers = [await asyncio.start_server(tcp.serve, sock=pair.tcp, backlog=_BACKLOG) for pair in pairs]
                 try:
                     for listener in self.udp:
                         loop.add_reader(listener.sock, listener.drain)
@@ -320,57 +250,36 @@ class Server:
                     await loop.create_future()
                 finally:
                     self.started.clear()
+                    await self._leave(pairs, tcp)
                     for listener in self.udp:
                         loop.remove_reader(listener.sock)
                     for server in servers:
                         server.close()
                     tcp.close()
 
+    async def _leave(self, pairs: Sequence[Pair], tcp: TcpListener) -> None:
+        """Answer the last questions, while new ones go to those who share the addresses."""
+        for pair in pairs:
+            try:
+                leave(pair)
+            except OSError as error:
+                log.warning("address not left, so the last questions may be lost error=%s", error)
+        await asyncio.sleep(_LEAVE_SECONDS)
+        tcp.finish()
+        until = asyncio.get_running_loop().time() + self.config.forward_timeout_seconds
+        while tcp.under_way or any(listener.under_way for listener in self.udp):
+            if asyncio.get_running_loop().time() > until:
+                return
+            await asyncio.sleep(0.01)
+
     @contextmanager
-    def _sockets(self) -> Iterator[list[tuple[socket.socket, socket.socket]]]:
-        pairs: list[tuple[socket.socket, socket.socket]] = []
+    def _sockets(self) -> Iterator[list[Pair]]:
+        pairs: list[Pair] = []
         try:
             for host in self.config.listen:
-                pairs.append(bind(host, self.port))
-                self.port = pairs[-1][0].getsockname()[1]
+                pairs.append(bind(host, self.port, shared=self.config.shared_port))
+                self.port = pairs[-1].udp.getsockname()[1]
             yield pairs
         finally:
-            for udp, tcp in pairs:
-                udp.close()
-                tcp.close()
-
-
-def bind(host: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """A UDP and a listening TCP socket on one address and port, both non-blocking."""
-    attempts = 1 if port else 20
-    for attempt in range(attempts):
-        udp = _bound(host, port, socket.SOCK_DGRAM)
-        try:
-            return udp, _bound(host, udp.getsockname()[1], socket.SOCK_STREAM)
-        except OSError:
-            udp.close()
-            if attempt == attempts - 1:
-                raise
-    raise AssertionError
-
-
-def _bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, kind)
-    try:
-        sock.setblocking(False)
-        if kind == socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER)
-        # the address may come to this node a moment after us
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-        sock.bind((host, port))
-    except OSError as problem:
-        sock.close()
-        raise OSError(problem.errno, f"cannot bind {host} port {port}: {problem.strerror}") from problem
-    return sock
+            for pair in pairs:
+                pair.close()

@@ -41,7 +41,7 @@ class Entry:
         self.zone_at = 0
         self.searched = ""
         """The namespace whose pods ask this first of their search list; "" for answers that end a search."""
-        self.tally: list[int] = [0]
+        self.tally: list[int] = [0, 0]
 
 
 class SoaTails(dict[int, bytes]):
@@ -92,7 +92,8 @@ class Table:
         """By the question section, lower-cased as bytes (type and class too, by both writer and reader)."""
         self.soa = SoaTails(rules.ttl)
         self.tallies = {} if tallies is None else tallies
-        """Questions answered, by type and rcode: entries hold the lists, the fast path counts in them."""
+        """Questions answered over IPv4 and over IPv6, by type and rcode: entries hold the lists, the fast path counts.
+        """
         self._owned: dict[Token, list[bytes]] = {}
         self._denials = 0
         self._recursion = recursion
@@ -166,7 +167,7 @@ class Table:
         self._denials = 0
 
     def _make(self, question: Question, found: Answer, wire_length: int) -> Entry:
-        tally = self.tallies.setdefault((question.type, found.rcode), [0])
+        tally = self.tallies.setdefault((question.type, found.rcode), [0, 0])
         if found.rcode != Rcode.REFUSED and not found.records and not found.soa:
             entry = self._entry(found.rcode, (0, 1, 0))
             entry.zone_at = zone_offset(question.name, found.zone)

@@ -8,9 +8,11 @@ neither is any after many wrong guesses: the question goes again over TCP, which
 import asyncio
 import secrets
 import ssl
+import time
 
 from .address import Address
 from .foreign import BadReply, Reply, read_reply, recased
+from .histogram import SECONDS, Histogram
 from .message import RD, Query
 from .question import NS, Question
 from .stream import Stream, packet_of
@@ -55,6 +57,8 @@ class Upstream:
         self.fails = 0
         self.next_probe = 0.0
         self.requests = 0
+        self.seconds: dict[int, Histogram] = {}
+        """How long replies took, by rcode."""
         self.failed_checks = 0
         self.doubts = 0
         """Questions asked again over TCP because what came over UDP may have been forged."""
@@ -83,13 +87,20 @@ class Upstream:
     async def ask(self, query: Query, *, seconds: float) -> Reply:
         """The whole reply. Raises TimeoutError, OSError, BadReply."""
         self.requests += 1
+        began = time.perf_counter()
         async with asyncio.timeout(seconds):
-            if self.address.transport != "udp":
-                return await self.stream.ask(query)
-            reply = await self._ask_udp(query)
-            if reply is None:
-                self.doubts += 1
-            return await self.stream.ask(query) if reply is None or reply.truncated else reply
+            reply = await self._exchange(query)
+        rcode = reply.body.rcode
+        self.seconds.setdefault(rcode, Histogram(SECONDS)).observe(time.perf_counter() - began)
+        return reply
+
+    async def _exchange(self, query: Query) -> Reply:
+        if self.address.transport != "udp":
+            return await self.stream.ask(query)
+        reply = await self._ask_udp(query)
+        if reply is None:
+            self.doubts += 1
+        return await self.stream.ask(query) if reply is None or reply.truncated else reply
 
     async def check(self, *, seconds: float) -> None:
         """Whether anybody replies, whatever it is. Raises TimeoutError, OSError, BadReply."""

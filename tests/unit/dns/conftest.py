@@ -24,7 +24,13 @@ def api() -> FakeApi:
 def serve(api: FakeApi) -> Serve:
     @asynccontextmanager
     async def serving(*, wait: bool = True, **fields: Any) -> AsyncIterator[Dns]:
-        settings: dict[str, Any] = {"listen": ("127.0.0.1",), "port": 0, "upstreams": (), "reverse_ranges": REVERSE}
+        settings: dict[str, Any] = {
+            "listen": ("127.0.0.1",),
+            "port": 0,
+            "upstreams": (),
+            "reverse_ranges": REVERSE,
+            "lameduck_seconds": 0.0,
+        }
         dns = Dns(Client(api), DnsConfig(**(settings | fields)))
         task = asyncio.create_task(dns.run())
         try:

@@ -80,7 +80,7 @@ def test_bounded() -> None:
     assert len(kept) == 2
     assert kept.get(make("a.example"), now=0.0), "the least recently used one has gone"
     assert kept.get(make("b.example"), now=0.0) is None
-    assert kept.evictions == 1
+    assert kept.evictions == {"success": 1, "denial": 0}
 
 
 def test_stale_for_a_while() -> None:

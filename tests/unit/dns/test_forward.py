@@ -21,7 +21,7 @@ from pybernetes.dns.address import Address, address_of, nameservers
 from pybernetes.dns.foreign import BadReply, addresses, aged, expand, read_reply, recased
 from pybernetes.dns.forward import Forwarder
 from pybernetes.dns.message import read
-from pybernetes.dns.server import bind
+from pybernetes.dns.sockets import bind
 from pybernetes.dns.upstream import mixed
 
 from .conftest import Serve

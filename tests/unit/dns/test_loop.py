@@ -131,10 +131,12 @@ async def test_metrics(serve: Serve) -> None:
         await addresses(server, f"none.default.svc.{Z}", "AAAA")
         text = generate_latest(registry).decode()
     where = f'server="dns://:{server.config.port}"'
-    assert f'coredns_dns_requests_total{{proto="udp",{where},type="A"}} 3.0' in text
-    assert f'coredns_dns_requests_total{{proto="udp",{where},type="AAAA"}} 1.0' in text
-    assert f'coredns_dns_responses_total{{rcode="NXDOMAIN",{where}}} 1.0' in text
-    assert f"coredns_dns_request_duration_seconds_count{{{where}}} 4.0" in text
+    assert f'coredns_dns_requests_total{{family="1",proto="udp",{where},type="A",view="",zone="."}} 3.0' in text
+    assert f'coredns_dns_requests_total{{family="1",proto="udp",{where},type="AAAA",view="",zone="."}} 1.0' in text
+    assert f'coredns_dns_responses_total{{plugin="kubernetes",rcode="NXDOMAIN",{where},view="",zone="."}} 1.0' in text
+    assert f'coredns_dns_request_duration_seconds_count{{{where},view="",zone="."}} 4.0' in text
+    assert f'coredns_dns_response_size_bytes_count{{proto="udp",{where},view="",zone="."}} 4.0' in text
+    assert f'coredns_dns_request_size_bytes_bucket{{le="100",proto="udp",{where},view="",zone="."}} 4.0' in text
     assert "coredns_panics_total 0.0" in text
 
 
