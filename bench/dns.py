@@ -159,7 +159,7 @@ async def serve(size: int) -> None:
     """Say when it is ready, answer until standard input ends; a line "change" measures one change."""
     os.sched_setaffinity(0, {SERVER_CPU})
     transport = Generated(size)
-    dns = Dns(Client(transport), DnsConfig(listen=("127.0.0.1",), port=0, upstreams=()))
+    dns = Dns(Client(transport), DnsConfig(listen=("127.0.0.1",), port=0, upstreams=(), lameduck_seconds=0.0))
     async with asyncio.TaskGroup() as group:
         began = time.perf_counter()
         task = group.create_task(dns.run())

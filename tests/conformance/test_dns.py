@@ -267,3 +267,26 @@ def test_a_stub_domain_is_asked_where_it_says_and_a_bad_configmap_changes_nothin
     assert "ttl" in message
     for asker in ASKERS:
         assert place.ask(name, pod=asker) == {name: ["192.0.2.123"]}
+
+
+FETCH = r"""
+import sys, urllib.request
+for url in sys.argv[1:]:
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        print(reply.status, reply.read().decode())
+"""
+
+
+@pytest.mark.parametrize("asker", ["asker-1", "asker-2"])
+def test_the_pages_of_dns_are_at_its_addresses_and_at_each_nodes(place, asker):
+    """As kubeadm's kube-dns has them: port 9153 of the Service, and of what is behind it."""
+    dns = place.cluster.get("service", "kube-dns", "-n", "kube-system")
+    assert "metrics" in {port["name"] for port in dns["spec"]["ports"]}
+    nodes = [each["status"]["addresses"] for each in place.cluster.get("nodes")["items"]]
+    hosts = [next(one["address"] for one in each if one["type"] == "InternalIP") for each in nodes]
+    for host in (dns["spec"]["clusterIP"], *hosts):
+        urls = [f"http://{host}:9153/{page}" for page in ("health", "ready", "metrics")]
+        out = place.kubectl("exec", asker, "--", "python3", "-c", FETCH, *urls)
+        assert out.startswith("200 OK\n200 OK\n200 ")
+        assert 'coredns_dns_requests_total{family="1",proto="udp",server="dns://:53"' in out
+        assert "pybernetes_dns_applied_revision" in out

@@ -13,7 +13,7 @@ from support import kernel
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(kernel.missing()), reason=f"needs {kernel.missing()}")]
 
 ADDRESSES = ("10.96.0.10", "fd00:10:96::a")
-CLAIMED = {IP: keys(ADDRESSES[:1], 53), IP6: keys(ADDRESSES[1:], 53)}
+CLAIMED = {IP: keys(ADDRESSES[:1], [53]), IP6: keys(ADDRESSES[1:], [53])}
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from pybernetes.wire.serve import Server
 
 from . import connect
 from .config import AgentConfig, ConfigError
+from .dns_pages import pages
+from .dns_workers import Task, Workers
 from .health import Check
 from .join import prepared
 from .node_identity import PARTS, kubeconfig_path, renewal
@@ -56,14 +58,21 @@ async def serve(config: AgentConfig) -> None:
         "proxy": proxy.synced.is_set,
         "dns": dns.ready.is_set,
     }
-    claim = Claim(dns_addresses(config), ready=dns.ready, nft=KernelNftables())
+    ports = (dns.config.port, *((config.dns_port,) if config.dns_port else ()))
+    claim = Claim(dns_addresses(config), ready=dns.ready, nft=KernelNftables(), ports=ports)
+    workers = Workers(dns_task(config), count=config.dns_workers - 1)
+    shown = Server(
+        pages(dns.ready.is_set, lambda: workers.metrics(dns.collector.collect())),
+        listen=[(address, config.dns_port) for address in dns.config.listen if config.dns_port],
+        shared=True,
+    )
     health = Server(
         node_health(proxy, checks),
         listen=[(address, config.health_port) for address in ranges.split(config.node_address)],
     )
     routes = [PeerRoutes(clients["proxy"], node_name=config.node_name)] if config.pod_routes else []
     try:
-        await supervise(health, kubelet, proxy, dns, claim, *routes, *renewals)
+        await supervise(health, kubelet, proxy, dns, workers, shown, claim, *routes, *renewals)
     finally:
         for client in clients.values():
             await client.close()
@@ -117,4 +126,15 @@ def dns_config(config: AgentConfig) -> DnsConfig:
         cluster_domain=config.cluster_domain,
         reverse_ranges=(*ranges.split(config.cluster_pod_range), *ranges.split(config.service_range)),
         upstreams=config.dns_upstreams,
+        lameduck_seconds=config.dns_lameduck_seconds,
+    )
+
+
+def dns_task(config: AgentConfig) -> Task:
+    """What a further process of the cluster DNS does."""
+    return Task(
+        kubeconfig=str(kubeconfig_path(config, "dns")),
+        config=dns_config(config),
+        log_format=config.log_format,
+        log_level=config.log_level,
     )

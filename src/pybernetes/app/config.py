@@ -190,6 +190,12 @@ class AgentConfig(ProxyingConfig, frozen=True, kw_only=True):
     """Keep routes to the pods of the nodes on the same network; without, something else must lead there."""
     dns_upstreams: tuple[str, ...] | None = None
     """Where names outside the cluster are asked (absent: the nameservers of /etc/resolv.conf)."""
+    dns_workers: int = 1
+    """Processes of the cluster DNS, this one among them."""
+    dns_lameduck_seconds: float = 5.0
+    """How long names are still answered after SIGTERM."""
+    dns_port: int = 9153
+    """/metrics, /health and /ready of the cluster DNS, plain HTTP at its addresses and the node's; 0 for none."""
     kubelet_port: int = 10250
     health_port: int = 10256
     """/healthz (for load balancers, as kube-proxy's), /livez and /readyz, plain HTTP on the node's address."""
@@ -231,9 +237,17 @@ class DnsProcessConfig(Config, frozen=True, kw_only=True):
     """Where names outside the cluster are asked (absent: the nameservers of /etc/resolv.conf)."""
     rate_limit: int = 0
     """UDP answers a second for one client address (0 for no limit)."""
-    lameduck_seconds: float = 0.0
-    """After SIGTERM questions are answered so long with /readyz failing."""
-    health: str = "127.0.0.1:8181"
-    """host:port of /healthz, /livez, /readyz and /metrics, plain HTTP."""
+    tls_ca: str = ""
+    """File with the certificates of who vouches for tls:// upstreams ("" for the system's)."""
+    workers: int = 1
+    """Processes; those beyond the first answer at the same addresses, each with an index of its own."""
+    lameduck_seconds: float = 5.0
+    """After SIGTERM questions are answered so long with /ready failing."""
+    health: str = "127.0.0.1:8080"
+    """host:port of /health, plain HTTP ("" for none). This and the next two show all pages."""
+    ready: str = "127.0.0.1:8181"
+    """host:port of /ready."""
+    metrics: str = "127.0.0.1:9153"
+    """host:port of /metrics."""
     log_format: str = "text"
     log_level: str = "info"

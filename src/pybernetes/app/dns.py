@@ -1,20 +1,21 @@
 """The cluster DNS as a process of its own, for the cluster of any kubeconfig: as `agent` runs it on each node."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
 
-from prometheus_client import REGISTRY, generate_latest
+from prometheus_client import REGISTRY
 
 from pybernetes.aio.logs import setup_logging
 from pybernetes.aio.process import run_forever
 from pybernetes.aio.supervise import Fatal, stacked
 from pybernetes.client import BadKubeconfig, Client
 from pybernetes.dns import Dns, DnsConfig
-from pybernetes.wire import Handler, Request, Response
 from pybernetes.wire.serve import Server
 
 from . import connect
 from .config import ConfigError, DnsProcessConfig, endpoint
-from .health import health_handler
+from .dns_pages import pages
+from .dns_workers import Task, Workers
 
 
 def run(config: DnsProcessConfig) -> None:
@@ -24,22 +25,24 @@ def run(config: DnsProcessConfig) -> None:
     except (OSError, BadKubeconfig) as error:
         raise ConfigError(f"kubeconfig {config.kubeconfig}: {error}") from error
     try:
-        dns = Dns(client, dns_config(config))
-    except ValueError as error:
+        settings = dns_config(config)
+        dns = Dns(client, settings)
+    except (OSError, ValueError) as error:
         raise ConfigError(str(error)) from error
-    health = endpoint(config.health)
+    listen = [endpoint(text) for text in dict.fromkeys((config.health, config.ready, config.metrics)) if text]
+    task = Task(kubeconfig=config.kubeconfig, config=settings, log_format=config.log_format, log_level=config.log_level)
     setup_logging(config.log_level, format=config.log_format)
-    run_forever(serve(client, dns, health=health))
+    run_forever(serve(client, dns, listen=listen, workers=Workers(task, count=config.workers - 1)))
 
 
-async def serve(client: Client, dns: Dns, *, health: tuple[str, int]) -> None:
-    """Until cancelled: then the names end first, and /readyz says so meanwhile. Raises Fatal for a port in use."""
+async def serve(client: Client, dns: Dns, *, listen: Sequence[tuple[str, int]], workers: Workers) -> None:
+    """Until cancelled: then the names end first, and /ready says so meanwhile. Raises Fatal for a port in use."""
     REGISTRY.register(dns.collector)
-    handler = with_metrics(health_handler({"dns": dns.ready.is_set}), lambda: generate_latest(REGISTRY))
-    server = Server(handler, listen=[health])
+    handler = pages(dns.ready.is_set, lambda: workers.metrics(REGISTRY.collect()))
+    server = Server(handler, listen=listen, shared=True)
     try:
         await server.start()
-        await stacked([server], [_Names(dns)])
+        await stacked([server], [_Names(dns), workers])
     except OSError as error:
         raise Fatal(str(error)) from error
     finally:
@@ -60,18 +63,8 @@ class _Names:
             raise Fatal(str(errors.exceptions[0])) from None
 
 
-def with_metrics(others: Handler, metrics: Callable[[], bytes]) -> Handler:
-    """A handler that answers /metrics, and passes on the rest."""
-
-    async def handle(request: Request) -> Response:
-        if request.path != "/metrics":
-            return await others(request)
-        return Response(headers={"content-type": "text/plain; version=0.0.4"}, body=metrics())
-
-    return handle
-
-
 def dns_config(config: DnsProcessConfig) -> DnsConfig:
+    """Raises OSError for a file that is not there."""
     return DnsConfig(
         listen=config.listen,
         port=config.port,
@@ -84,4 +77,5 @@ def dns_config(config: DnsProcessConfig) -> DnsConfig:
         upstreams=config.upstreams,
         rate_limit=config.rate_limit,
         lameduck_seconds=config.lameduck_seconds,
+        tls_ca=Path(config.tls_ca).read_text() if config.tls_ca else "",
     )

@@ -105,6 +105,7 @@ def agent_config(layout: Layout, node: Node) -> AgentConfig:
         cluster_pod_range=layout.pod_range,
         service_range=layout.service_range,
         dns_address=",".join(layout.dns_addresses),
+        dns_lameduck_seconds=0.0,
         lease_seconds=layout.heartbeat_seconds,
     )
 

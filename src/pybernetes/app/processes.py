@@ -185,10 +185,14 @@ def proxy(config: Path | None, cleanup: bool, **options: Any) -> None:
 @click.option("--pods", type=click.Choice(["disabled", "insecure", "verified"]), help="Names of pods by address.")
 @click.option("--autopath/--no-autopath", default=None, help="Walk the search lists of pods for them.")
 @click.option("--ttl", type=int, help="Seconds.  [default: 5]")
-@click.option("--upstream", "upstreams", multiple=True, help="ADDRESS[:PORT], repeatable.  [default: /etc/resolv.conf]")
+@click.option("--upstream", "upstreams", multiple=True, help="[tls://]ADDRESS[:PORT][#NAME], repeatable.")
+@click.option("--tls-ca", help="File with who vouches for tls:// upstreams.  [default: the system's authorities]")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes at the same addresses.  [default: 1]")
 @click.option("--rate-limit", type=int, help="UDP answers a second for one client address.  [default: no limit]")
-@click.option("--lameduck-seconds", type=float, help="Answers go on so long after SIGTERM.  [default: 0]")
-@click.option("--health", help="host:port of /healthz, /livez, /readyz, /metrics.  [default: 127.0.0.1:8181]")
+@click.option("--lameduck-seconds", type=float, help="Answers go on so long after SIGTERM.  [default: 5]")
+@click.option("--health", help="host:port of /health.  [default: 127.0.0.1:8080]")
+@click.option("--ready", help="host:port of /ready.  [default: 127.0.0.1:8181]")
+@click.option("--metrics", help="host:port of /metrics.  [default: 127.0.0.1:9153]")
 @log_options
 @friendly
 def dns(config: Path | None, **options: Any) -> None:

@@ -16,7 +16,11 @@ from .shared import Shared
 
 KEY = Key("kube-system", "kube-dns")
 _LABELS = {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
-_PORTS = ({"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"})
+_PORTS = (
+    {"name": "dns", "port": 53, "protocol": "UDP"},
+    {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+    {"name": "metrics", "port": 9153, "protocol": "TCP"},
+)
 
 
 class ClusterDnsController:
@@ -60,10 +64,12 @@ def cluster_dns(shared: Shared) -> ClusterDnsController | None:
 
 def wanted_service(addresses: Sequence[str]) -> Obj:
     """At the addresses of cluster DNS, of one family or both."""
-    ports = [port | {"targetPort": 53} for port in _PORTS]
+    ports = [port | {"targetPort": port["port"]} for port in _PORTS]
     policy = "RequireDualStack" if len(addresses) > 1 else "SingleStack"
     families = {"clusterIP": addresses[0], "clusterIPs": list(addresses), "ipFamilyPolicy": policy}
-    return _named("Service") | {"spec": families | {"ports": ports}}
+    service = _named("Service") | {"spec": families | {"ports": ports}}
+    service["metadata"]["annotations"] = {"prometheus.io/port": "9153", "prometheus.io/scrape": "true"}
+    return service
 
 
 def wanted_subsets(nodes: Iterable[Obj]) -> list[Obj]:

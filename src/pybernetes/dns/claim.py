@@ -88,9 +88,11 @@ def _rule(shape: Shape, address: int, port: int) -> Rule:
     return (*loads, Lookup(_CLAIMED, 0))
 
 
-def keys(addresses: Sequence[str], port: int) -> frozenset[bytes]:
-    """The elements that claim a port of these addresses, over TCP and UDP."""
-    tails = [bytes([protocol, 0, 0, 0]) + port.to_bytes(2, "big") + bytes(2) for protocol in _PROTOCOLS]
+def keys(addresses: Sequence[str], ports: Sequence[int]) -> frozenset[bytes]:
+    """The elements that claim ports of these addresses, over TCP and UDP."""
+    tails = [
+        bytes([protocol, 0, 0, 0]) + port.to_bytes(2, "big") + bytes(2) for protocol in _PROTOCOLS for port in ports
+    ]
     return frozenset(ip_address(address).packed + tail for address in addresses for tail in tails)
 
 
@@ -104,14 +106,14 @@ class Claim:
         ready: asyncio.Event,
         nft: Nftables,
         namespace: str | None = None,
-        port: int = 53,
+        ports: Sequence[int] = (53,),
     ) -> None:
         """`nft` is the table's door in the namespace of that path (None: the process's own), and closed at the end."""
         self.addresses = tuple(addresses)
         self.namespace = namespace
         self.ready = ready
         self.nft = nft
-        self.port = port
+        self.ports = tuple(ports)
         self._worker = Worker("dns-claim")
 
     async def run(self) -> None:
@@ -160,7 +162,7 @@ class Claim:
 
     def _change(self, operations: Callable[[frozenset[bytes]], list[Operation]]) -> None:
         for shape, addresses in self._families():
-            self.nft.commit(Transaction(shape.family, TABLE, operations(keys(addresses, self.port))))
+            self.nft.commit(Transaction(shape.family, TABLE, operations(keys(addresses, self.ports))))
 
     def _families(self) -> Iterator[tuple[Shape, list[str]]]:
         for version, shape in SHAPES.items():

@@ -77,5 +77,7 @@ class DnsConfig:
     tcp_connections: int = 200
     """Per address; the one after is closed at once."""
     tcp_idle_seconds: float = 10.0
+    startup_seconds: float = 5.0
+    """How long the cluster is waited for before questions are taken; then its names are SERVFAIL until it is known."""
     lameduck_seconds: float = 5.0
     """How long questions are still answered after the end was asked for."""

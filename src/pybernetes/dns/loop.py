@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 class Dns:
     """`run` until cancelled. Questions about the cluster get SERVFAIL until it is synced, others an answer at once."""
 
-    def __init__(self, client: Client, config: DnsConfig) -> None:
-        """Raises ValueError for a configuration that cannot be used."""
+    def __init__(self, client: Client, config: DnsConfig, *, tells: bool = True) -> None:
+        """`tells`: refuses a ConfigMap with an Event. Raises ValueError for a configuration that cannot be used."""
+        self.tells = tells
         self.client = client
         self.config = config
         self.snapshot = Snapshot()
@@ -73,6 +74,9 @@ class Dns:
 
     async def _serve(self) -> None:
         """The server, which outlives a cancellation by the lame-duck time: clients still ask the old address."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.config.startup_seconds):
+                await self.ready.wait()  # whoever shares the address answers better meanwhile
         server = asyncio.ensure_future(self.server.run())
         try:
             await asyncio.shield(server)
@@ -110,6 +114,8 @@ class Dns:
             config = self.started_with if delta.now is None else merged(self.started_with, delta.now)
         except ValueError as error:
             log.warning("configuration refused configmap=%s error=%s", delta.key, error)
+            if not self.tells:
+                return
             about = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": delta.obj["metadata"]}
             self.events.event(about, "InvalidConfiguration", f"Not used: {error}", type="Warning")
             return

@@ -292,16 +292,17 @@ class Masquerade(Expression):
 
 @dataclass(frozen=True, slots=True)
 class BoundSocket(Expression):
-    """Go on if a socket of this namespace would take the packet; load 1 if it is bound to no address, else 0.
+    """Go on if a socket of this namespace would take the packet; load 1 if it is transparent (IP_TRANSPARENT), else 0.
 
-    In prerouting and input only. A kernel without CONFIG_NFT_SOCKET refuses it with ENOENT.
+    Connections that are being opened or are over count, too (which they do not for any other key). In prerouting and
+    input only. A kernel without CONFIG_NFT_SOCKET refuses it with ENOENT.
     """
 
     name: ClassVar[str] = "socket"
     register: int
 
     def body(self) -> bytes:
-        return number(1, 2) + _register(2, self.register)
+        return number(1, 0) + _register(2, self.register)
 
 
 @dataclass(frozen=True, slots=True)

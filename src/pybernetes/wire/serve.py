@@ -46,9 +46,12 @@ class Server:
         tls: TlsFiles | None = None,
         limits: Limits | None = None,
         stopping: Callable[[], None] | None = None,
+        shared: bool = False,
         uploads: bool = False,
     ) -> None:
-        """`stopping` is called when the end begins, `delay_seconds` before no more connections are taken.
+        """`shared`: the next process may listen before this one ends.
+
+        `stopping` is called when the end begins, `delay_seconds` before no more connections are taken.
 
         With `uploads` the handler gets bodies unread, as `Request.upload`, so that it can ask who sends them first.
         """
@@ -62,6 +65,7 @@ class Server:
         self._listen = listen
         self._tls = tls
         self._stopping = stopping
+        self._shared = shared
         self._uploads = uploads
         self._state = State()
         self._listeners: list[Listener] = []
@@ -80,7 +84,7 @@ class Server:
             self._greeting.add(task)
             task.add_done_callback(self._greeting.discard)
 
-        for sock in bind(self._listen):
+        for sock in bind(self._listen, shared=self._shared):
             self._listeners.append(Listener(sock, self.door, enter))
         for listener in self._listeners:
             listener.start(backlog=_BACKLOG)

@@ -4,9 +4,15 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+_IP_FREEBIND, _IPV6_FREEBIND = 15, 78
 
-def bind(listen: Sequence[tuple[str, int]]) -> list[socket.socket]:
-    """One bound socket for each (host, port); none when one of them fails. Raises OSError that names the address."""
+
+def bind(listen: Sequence[tuple[str, int]], *, shared: bool = False) -> list[socket.socket]:
+    """One bound socket for each (host, port); none when one of them fails. Raises OSError that names the address.
+
+    `shared`: another process of the same user may have the same, if it says so too (SO_REUSEPORT), and the address may
+    come to this machine later.
+    """
     found: list[socket.socket] = []
     try:
         for host, port in listen:
@@ -16,6 +22,12 @@ def bind(listen: Sequence[tuple[str, int]]) -> list[socket.socket]:
             found.append(listener)
             listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                if family == socket.AF_INET6:
+                    listener.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+                else:
+                    listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
             keep_alive(listener)  # what a listener has set, the connections it accepts have too (Linux)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -9,8 +9,9 @@ from prometheus_client import REGISTRY
 
 from pybernetes.aio.supervise import Fatal
 from pybernetes.app.config import DnsProcessConfig
-from pybernetes.app.dns import dns_config, serve, with_metrics
-from pybernetes.app.health import health_handler
+from pybernetes.app.dns import dns_config, serve
+from pybernetes.app.dns_pages import pages
+from pybernetes.app.dns_workers import Task, Workers
 from pybernetes.app.main import main
 from pybernetes.client import Client
 from pybernetes.dns import Dns, DnsConfig
@@ -26,6 +27,9 @@ contexts: [{name: c, context: {cluster: c, user: u}}]
 clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
 users: [{name: u, user: {token: t}}]
 """
+
+
+NONE = Workers(Task(kubeconfig="", config=DnsConfig()), count=0)
 
 
 def free_port() -> int:
@@ -94,7 +98,7 @@ async def test_health_metrics_and_the_end():
     port = free_port()
     client = Client(fill(FakeApi()))
     dns = Dns(client, DnsConfig(listen=("127.0.0.1",), port=0, upstreams=(), lameduck_seconds=0.2))
-    task = asyncio.create_task(serve(client, dns, health=("127.0.0.1", port)))
+    task = asyncio.create_task(serve(client, dns, listen=[("127.0.0.1", port)], workers=NONE))
     try:
         async with asyncio.timeout(10):
             await dns.ready.wait()
@@ -106,6 +110,8 @@ async def test_health_metrics_and_the_end():
             while dns.ready.is_set():
                 await asyncio.sleep(0)
         assert (await get(port, "/readyz"))[0] == 500, "still there in the lame-duck time, to say so"
+        assert (await get(port, "/ready"))[0] == 503
+        assert (await get(port, "/health"))[0] == 200
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -119,14 +125,26 @@ async def test_a_port_in_use_is_the_end():
         dns = Dns(client, DnsConfig(listen=("127.0.0.1",), port=taken.getsockname()[1], upstreams=()))
         with pytest.raises(Fatal, match="cannot bind"):
             async with asyncio.timeout(10):
-                await serve(client, dns, health=("127.0.0.1", free_port()))
+                await serve(client, dns, listen=[("127.0.0.1", free_port())], workers=NONE)
 
 
-async def test_other_paths_are_those_of_every_component():
-    handle = with_metrics(health_handler({"dns": lambda: False}), lambda: b"figures")
-    assert (await handle(Request(method="GET", path="/metrics"))).body == b"figures"
-    assert [(await handle(Request(method="GET", path=path))).status for path in ("/livez", "/readyz", "/x")] == [
-        200,
-        500,
-        404,
-    ]
+async def test_pages_are_those_of_coredns_and_of_every_component():
+    ready = False
+
+    async def metrics() -> bytes:
+        return b"figures"
+
+    handle = pages(lambda: ready, metrics)
+
+    async def shown(path, method="GET"):
+        response = await handle(Request(method=method, path=path))
+        return response.status, response.body
+
+    assert await shown("/metrics") == (200, b"figures")
+    assert await shown("/health") == (200, b"OK")
+    assert await shown("/ready") == (503, b"kubernetes")
+    assert [(await shown(path))[0] for path in ("/livez", "/readyz", "/x")] == [200, 500, 404]
+    assert (await shown("/health", method="POST"))[0] == 404
+    ready = True
+    assert await shown("/ready") == (200, b"OK")
+    assert (await shown("/readyz"))[0] == 200

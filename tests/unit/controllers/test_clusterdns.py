@@ -17,6 +17,7 @@ def test_the_service_has_the_address_and_both_protocols():
     assert [(p["name"], p["protocol"], p["port"]) for p in service["spec"]["ports"]] == [
         ("dns", "UDP", 53),
         ("dns-tcp", "TCP", 53),
+        ("metrics", "TCP", 9153),
     ]
 
 

@@ -30,6 +30,7 @@ def serve(api: FakeApi) -> Serve:
             "upstreams": (),
             "reverse_ranges": REVERSE,
             "lameduck_seconds": 0.0,
+            "startup_seconds": 5.0 if wait else 0.0,
         }
         dns = Dns(Client(api), DnsConfig(**(settings | fields)))
         task = asyncio.create_task(dns.run())

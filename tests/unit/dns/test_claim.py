@@ -11,8 +11,8 @@ V4 = bytes([10, 96, 0, 10])
 
 
 def test_a_claim_is_of_the_address_over_both_transports():
-    assert keys(["10.96.0.10"], 53) == {V4 + bytes([6, 0, 0, 0, 0, 53, 0, 0]), V4 + bytes([17, 0, 0, 0, 0, 53, 0, 0])}
-    assert {len(key) for key in keys(["fd00::a"], 53)} == {24}
+    assert keys(["10.96.0.10"], [53]) == {V4 + bytes([6, 0, 0, 0, 0, 53, 0, 0]), V4 + bytes([17, 0, 0, 0, 0, 53, 0, 0])}
+    assert {len(key) for key in keys(["fd00::a"], [53])} == {24}
 
 
 @pytest.mark.parametrize("version", [4, 6])
