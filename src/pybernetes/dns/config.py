@@ -67,7 +67,7 @@ class DnsConfig:
     stale_wait_seconds: float = 1.8
     """How long the upstreams are waited for before that."""
     udp_size: int = 1232
-    """What we announce in EDNS, and the most a UDP answer of ours is long whatever the client announces is 4096."""
+    """What we announce in EDNS, and the longest answer over UDP, whatever the client announces; at most 4096."""
     rate_limit: int = 0
     """UDP answers a second for one client address; 0 is no limit. Over it: every second one is "come over TCP"."""
     rate_burst: int = 0

@@ -98,7 +98,16 @@ def _read_opt(data: bytes, at: int) -> Edns:
     size, _extended, version, flags, length = Struct("!HBBHH").unpack_from(data, at + 3)
     if len(data) != at + 11 + length:
         raise Odd("OPT of another length")
+    _walk_options(data, at + 11)
     return Edns(size, version, bool(flags & DO))
+
+
+def _walk_options(data: bytes, at: int) -> None:
+    """See that the options, which are all passed over, fill their record."""
+    while at < len(data):
+        at += 4 + int.from_bytes(data[at + 2 : at + 4])
+    if at != len(data):
+        raise Odd("option of another length")
 
 
 def opt(*, size: int, rcode: int = 0, dnssec: bool = False) -> bytes:
@@ -107,13 +116,18 @@ def opt(*, size: int, rcode: int = 0, dnssec: bool = False) -> bytes:
 
 
 def reply(query: Query, body: Body, *, size: int, recursion: bool = True) -> bytes:
-    """The packet that answers a query; cut, with TC, to the asker's limit. `size` is what we announce."""
+    """The packet that answers a query; cut, with TC, to the asker's limit.
+
+    `size` is what we announce and the longest answer over UDP: longer ones would come in fragments, which get lost or
+    are forged, and make a small question in somebody else's name worth its while.
+    """
     end = b""
     if query.edns:
         end = opt(size=size, rcode=body.rcode, dnssec=query.edns.dnssec)
     flags = QR | body.flags | query.flags & (RD | CD) | (RA if recursion else 0) | body.rcode & 15
     tail, counts = body.tail, body.counts
-    room = query.limit - 12 - len(query.wire) - len(end)
+    most = min(query.limit, max(SMALLEST, size)) if query.udp else query.limit
+    room = most - 12 - len(query.wire) - len(end)
     if len(tail) > room:
         flags |= TC
         tail, counts = cut(tail, body.ends, counts, room)

@@ -56,6 +56,7 @@ class UdpListener:
         recvfrom, sendto = self.sock.recvfrom, self.sock.sendto
         table = self.responder.resolver.table
         entries, soa, our_opt = table.entries, table.soa, self._opt
+        most = max(SMALLEST, self.responder.size)
         clients, limit = table.snapshot.clients, self.responder.limit
         stats, six = self.responder.stats, self.six
         asked, sent = stats.udp_asked, stats.udp_sent
@@ -87,7 +88,7 @@ class UdpListener:
                 and data[end : end + 3] == _OPT_HEAD
                 and data[end + 5 :] == _OPT_PLAIN
             ):
-                room = min(_LONGEST_QUERY, max(SMALLEST, data[end + 3] << 8 | data[end + 4])) - end - 11
+                room = min(most, max(SMALLEST, data[end + 3] << 8 | data[end + 4])) - end - 11
                 suffix = our_opt
             else:
                 self._slow(data, peer)
@@ -156,6 +157,7 @@ class TcpListener:
             writer.close()
             return
         self._open.add(task)
+        writer.transport.set_write_buffer_limits(0)  # drained is what the kernel has taken
         try:
             while not self.ending:
                 # one limit for the question and one for taking the answer: a slow peer holds a connection, no more
@@ -179,8 +181,12 @@ class TcpListener:
 
         async def send(packet: bytes) -> None:
             writer.write(len(packet).to_bytes(2) + packet)
-            async with asyncio.timeout(self.idle_seconds):
-                await writer.drain()
+            try:
+                async with asyncio.timeout(self.idle_seconds):
+                    await writer.drain()
+            except TimeoutError:
+                writer.transport.abort()  # closing would wait for a peer that does not read
+                raise
 
         client = writer.get_extra_info("peername")[0]
         if self.responder.allowed and await self.responder.transfer(data, client=client, send=send):
@@ -190,6 +196,10 @@ class TcpListener:
         if packet:
             await send(packet)
         return bool(packet)
+
+    @property
+    def open(self) -> int:
+        return len(self._open)
 
     @property
     def under_way(self) -> int:
@@ -220,6 +230,11 @@ class Server:
         """The port in use, once `started`."""
         self.started = asyncio.Event()
         self.udp: list[UdpListener] = []
+        self._tcp: TcpListener | None = None
+
+    @property
+    def open_connections(self) -> int:
+        return self._tcp.open if self._tcp is not None else 0
 
     def configure(self, config: DnsConfig) -> None:
         """Who may have zones, and another limit, when it is another; then all begin with a full bucket."""
@@ -235,6 +250,7 @@ class Server:
         """
         config = self.config
         tcp = TcpListener(self.responder, connections=config.tcp_connections, idle_seconds=config.tcp_idle_seconds)
+        self._tcp = tcp
         loop = asyncio.get_running_loop()
         with self._sockets() as pairs:
             async with asyncio.TaskGroup() as tasks:

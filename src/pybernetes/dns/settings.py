@@ -15,7 +15,7 @@ from pybernetes.api.objects import Key, Obj
 
 from .address import address_of
 from .config import DnsConfig, Policy
-from .message import AA, Body, Query, body_of
+from .message import AA, LARGEST, SMALLEST, Body, Query, body_of
 from .names import Name, name_of, packed, reverse_name, wire_of
 from .question import AAAA, IN, PTR, A, Answer, Rcode, Record
 from .stream import tls_context
@@ -83,6 +83,8 @@ def check(config: DnsConfig) -> None:
             raise ValueError(f"stub domain {domain!r} needs a name and at least one upstream")
     Hosts.of(config.hosts)
     Allowed(config.transfer_to)
+    if not SMALLEST <= config.udp_size <= LARGEST:
+        raise ValueError(f"udp_size {config.udp_size} is not between {SMALLEST} and {LARGEST}")
 
 
 class Hosts(NamedTuple):

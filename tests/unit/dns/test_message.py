@@ -49,6 +49,7 @@ def test_limits() -> None:
 def test_truncation(size: int) -> None:
     query = asked("db.default.svc.cluster.local", use_edns=0 if size > 512 else False, payload=size)
     packet = reply(query, body(query, many(300)), size=1232)
+    size = min(size, 1232)
     assert len(packet) <= size
     message = dns.message.from_wire(packet, raise_on_truncation=False)
     assert message.flags & dns.flags.TC
