@@ -236,3 +236,16 @@ async def test_exec_and_cp_of_megabytes(visitor: Visitor, tmp_path: Path) -> Non
     await visitor(f"cp {source} p:{there}")
     await visitor(f"cp p:{there} {back}")
     assert back.read_bytes() == source.read_bytes()
+
+
+async def test_replace_the_image_of_a_pod(visitor: Visitor) -> None:
+    """As people do it: what `get` shows, changed and put back, without --force."""
+    await visitor("run p --image=host")
+    await visitor("wait --for=condition=Ready pod/p --timeout=30s")
+    shown = await visitor("get pod p -o json")
+    assert '"image": "host"' in shown
+    said = await visitor("replace -f -", shown.replace('"image": "host"', '"image": "other"').encode())
+    assert said == "pod/p replaced\n"
+    assert await visitor("get pod p -o jsonpath={.spec.containers[0].image}") == "other"
+    changed = shown.replace('"name": "p"', '"name": "q"', 1)
+    assert (await visitor.run("replace -f -", changed.encode())).code == 1
