@@ -1,4 +1,4 @@
-"""The applications of the conformance suite's kubectl tests, as process pods: the guestbook.
+"""The applications of the conformance suite's kubectl tests, as process pods: Update Demo and the guestbook.
 
 Its images need an engine; here the parts are small Python servers of the host, with the same manifests around them.
 """
@@ -15,6 +15,19 @@ from .test_pod_semantics import House
 pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
 
 DEADLINE = 60.0
+
+DEMO = textwrap.dedent("""
+    import http.server, os
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = ('{"image": "%s", "pod": "%s"}' % (os.environ["SHOWN"], os.environ["HOSTNAME"])).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+    http.server.ThreadingHTTPServer(("", 8080), Page).serve_forever()
+""")
+"""Update Demo: each pod says which image it shows."""
 
 GUESTBOOK = textwrap.dedent("""
     import http.server, json, sys, threading, time, urllib.parse, urllib.request
@@ -72,6 +85,28 @@ GUESTBOOK = textwrap.dedent("""
 """The three parts of the guestbook; they know each other by the names of their Services."""
 
 
+def demo(replicas):
+    return {
+        "apiVersion": "v1",
+        "kind": "ReplicationController",
+        "metadata": {"name": "update-demo"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"name": "update-demo", "version": "nautilus"},
+            "template": {
+                "metadata": {"labels": {"name": "update-demo", "version": "nautilus"}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 1,
+                    "containers": [
+                        {"name": "update-demo", "image": "host", "command": ["python3", "-c", DEMO],
+                         "env": [{"name": "SHOWN", "value": "nautilus.jpg"}], "ports": [{"containerPort": 8080}]},
+                    ],
+                },
+            },
+        },
+    }  # fmt: skip
+
+
 def part(role, replicas):
     labels = {"app": "guestbook", "tier": role}
     container = {
@@ -107,6 +142,58 @@ def eventually(look):
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.2)
     return found
+
+
+def running(house):
+    """The names of the demo's pods, by kubectl's template as the suite reads them, once `wanted` are ready."""
+    template = "{{range .items}}{{.metadata.name}} {{end}}"
+    return house.kubectl("get", "pods", "-o", "template", "--template", template, "-l", "name=update-demo").split()
+
+
+def validate(house, count):
+    """`count` pods run, and each says through the API server's proxy what it shows."""
+    house.kubectl("wait", "--for", f"jsonpath={{.status.readyReplicas}}={count}", "rc/update-demo", "--timeout=60s")
+    names = eventually(lambda: found if len(found := running(house)) == count else [])
+    for name in names:
+        path = f"/api/v1/namespaces/{house.namespace}/pods/{name}:8080/proxy/data.json"
+        said = eventually(lambda path=path: house.ended("get", "--raw", path).stdout)
+        assert json.loads(said) == {"image": "nautilus.jpg", "pod": name}
+
+
+def test_should_create_scale_and_stop_a_replication_controller(house):
+    house.kubectl("create", "-f", "-", text=json.dumps(demo(2)))
+    validate(house, 2)
+    house.kubectl("scale", "rc", "update-demo", "--replicas=1", "--timeout=60s")
+    validate(house, 1)
+    house.kubectl("scale", "rc", "update-demo", "--replicas=2", "--timeout=60s")
+    validate(house, 2)
+    described(house)
+    exposed(house)
+    house.kubectl("delete", "--grace-period=0", "--force", "-f", "-", text=json.dumps(demo(2)))
+    assert "No resources found" in house.ended("get", "rc,svc", "-l", "name=update-demo", "--no-headers").stderr
+    eventually(lambda: not running(house))
+
+
+def described(house):
+    shown = house.kubectl("describe", "rc", "update-demo")
+    for text in ("Replicas:     2 current / 2 desired", "Pods Status:  2 Running / 0 Waiting / 0 Succeeded / 0 Failed",
+                 "Selector:     name=update-demo,version=nautilus", "SuccessfulCreate", "Created pod:"):  # fmt: skip
+        assert text in shown
+    shown = house.kubectl("describe", "pod", running(house)[0])
+    assert "Controlled By:  ReplicationController/update-demo" in shown
+    assert "Status:           Running" in shown
+
+
+def exposed(house):
+    """Two Services, the second of the first; behind each are the pods of the controller."""
+    house.kubectl("expose", "rc", "update-demo", "--name=rm2", "--port=1234", "--target-port=8080")
+    house.kubectl("expose", "service", "rm2", "--name=rm3", "--port=2345", "--target-port=8080")
+    for name, port in (("rm2", 1234), ("rm3", 2345)):
+        assert house.kubectl("get", "service", name, "-o", "jsonpath={.spec.ports[0].port}") == str(port)
+        path = f"/api/v1/namespaces/{house.namespace}/services/{name}:{port}/proxy/"
+        said = eventually(lambda path=path: house.ended("get", "--raw", path).stdout)
+        assert json.loads(said)["image"] == "nautilus.jpg"
+    house.kubectl("delete", "service", "rm2", "rm3")
 
 
 def test_should_create_and_stop_a_working_application(house):
