@@ -32,6 +32,8 @@ NODE_COMPONENT = "pybernetes.io/node-component-client"
 ANSWER_SECONDS = 15 * 60.0
 """A request that nobody decides is asked again."""
 _SHARE = (0.7, 0.9)
+_PAUSE_SECONDS = 10.0
+"""At least so long after a success: with a clock that is far ahead every new certificate is due at once."""
 _LOOK_SECONDS = 3600.0
 """The clock is looked at so often, as it may be set, or stand while the machine sleeps."""
 
@@ -169,6 +171,7 @@ class Rotation:
             self.put(held)
             self._share = self._rng.uniform(*_SHARE)
             log.info("certificate renewed user=%s signer=%s", wanted.user, wanted.signer)
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _until_due(self) -> None:
         while (left := self.seconds_left()) > 0:

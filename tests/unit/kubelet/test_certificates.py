@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,21 @@ class _Quick:
 
     def reset(self) -> None:
         pass
+
+
+async def test_a_clock_that_is_ahead_does_not_make_requests_without_end(authority: Authority) -> None:
+    fresh = pem(authority.issue("c", user="system:node:n", groups=["system:nodes"]))
+    api = answering({"certificate": base64.b64encode(fresh).decode()})
+    rotation = Rotation(
+        Client(api), wanted=lambda: WANTED, held=lambda: fresh, put=lambda _: None, clock=lambda: time.time() + 1e9
+    )
+    running = asyncio.create_task(rotation.run())
+    await api.until(lambda: len(api.of(CERTIFICATE_SIGNING_REQUESTS)) == 1)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+    assert len(api.of(CERTIFICATE_SIGNING_REQUESTS)) == 1
 
 
 def test_the_younger_of_two_is_served_and_kept_private(authority: Authority, tmp_path: Path) -> None:
