@@ -10,7 +10,12 @@ from pathlib import Path
 from pybernetes.api import times
 from pybernetes.api.errors import Conflict, NotFound
 from pybernetes.api.objects import Key, Obj, condition, condition_is, copied, key_of
-from pybernetes.api.resources import CERTIFICATE_SIGNING_REQUESTS, SUBJECT_ACCESS_REVIEWS
+from pybernetes.api.resources import (
+    CERTIFICATE_SIGNING_REQUESTS,
+    ENDPOINT_SLICES,
+    SERVICES,
+    SUBJECT_ACCESS_REVIEWS,
+)
 from pybernetes.client import Delta
 from pybernetes.control import Again, Controller
 from pybernetes.pki.requests import Signer
@@ -22,6 +27,7 @@ LONGEST_SECONDS = 365 * 24 * 3600
 DECIDED_SECONDS, PENDING_SECONDS = 3600, 24 * 3600
 """A request that was decided, or that nobody decides, is deleted after so long."""
 _SHORTEST_SECONDS = 600
+_OF_API_SERVER = "kubernetes.io/service-name=kubernetes"
 
 
 class CertificateController:
@@ -32,7 +38,9 @@ class CertificateController:
         self.signer = Signer(Path(shared.config.authority)) if shared.config.authority else None
         self.requests = shared.informers.of(CERTIFICATE_SIGNING_REQUESTS)
         self.nodes = shared.nodes()
-        informers = (self.requests, self.nodes)
+        self.services = shared.informers.of(SERVICES)
+        self.servers = shared.informers.of(ENDPOINT_SLICES, namespace="default", labels=_OF_API_SERVER)
+        informers = (self.requests, self.nodes, self.services, self.servers)
         self.controller = Controller("certificate", self.reconcile, workers=1, informers=informers)
         self.requests.subscribe(self._changed)
         self.nodes.subscribe(self._node_changed)
@@ -75,11 +83,18 @@ class CertificateController:
             request = parsed(csr)
         except ValueError:
             return
-        for part, what in approvals(csr, request, self.nodes.cache.select()):
+        for part, what in approvals(csr, request, nodes=self.nodes.cache.select(), taken=self._taken()):
             if await self._may(csr["spec"], part):
                 text = f"Auto approving {what} after SubjectAccessReview."
                 await self._decide(csr, "Approved", "AutoApproved", text, part="approval")
                 return
+
+    def _taken(self) -> set[str]:
+        """Addresses of Services and of API servers."""
+        found = {str(ip) for one in self.services.cache.select() for ip in one["spec"].get("clusterIPs") or ()}
+        for one in self.servers.cache.select():
+            found.update(address for each in one.get("endpoints") or () for address in each["addresses"])
+        return found
 
     async def _may(self, spec: Obj, part: str) -> bool:
         asked = {

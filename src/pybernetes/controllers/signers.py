@@ -6,7 +6,7 @@ the addresses that a Node has (selfnodeserver), and what the proxy and DNS of a 
 """
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Set
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -109,8 +109,13 @@ class Approval(NamedTuple):
     what: str
 
 
-def approvals(csr: Obj, request: x509.CertificateSigningRequest, nodes: Iterable[Obj]) -> list[Approval]:
-    """The rights any of which approves a request; none for what a person has to look at."""
+def approvals(
+    csr: Obj, request: x509.CertificateSigningRequest, *, nodes: Iterable[Obj], taken: Container[str]
+) -> list[Approval]:
+    """The rights any of which approves a request; none for what a person has to look at.
+
+    `taken` are addresses that no node serves under: those of Services and of the API server.
+    """
     spec = csr["spec"]
     signer, asker = spec["signerName"], str(spec.get("username", ""))
     if problem_of(request, signer, set(spec["usages"])):
@@ -120,24 +125,47 @@ def approvals(csr: Obj, request: x509.CertificateSigningRequest, nodes: Iterable
         mine = [Approval("selfnodeclient", "self kubelet client certificate")] if own else []
         return [*mine, Approval("nodeclient", "kubelet client certificate")]
     if signer == KUBELET_SERVING:
-        fits = own and _are_of(names_of(request), asker.removeprefix(NODE), nodes)
+        names = {_plain(str(name.value)) for name in names_of(request)}
+        fits = own and _are_of(names, asker.removeprefix(NODE), nodes) and not any(map(_is_special, names))
+        fits = fits and not any(name in taken for name in names)
         return [Approval("selfnodeserver", "self kubelet serving certificate")] if fits else []
     if signer == NODE_COMPONENT and asker.startswith(NODE) and NODES in (spec.get("groups") or ()):
         return [Approval("nodecomponentclient", "client certificate of a node's component")]
     return []
 
 
-def _are_of(names: Iterable[x509.GeneralName], node: str, nodes: Iterable[Obj]) -> bool:
-    """Whether the names are the node's, as its status says, and no other node says the same of itself."""
+def _are_of(names: Set[str], node: str, nodes: Iterable[Obj]) -> bool:
+    """Whether the names are the node's, as its status says, and no other node says the same of itself.
+
+    A node writes its status itself, so of DNS names it may have its own only.
+    """
     mine: set[str] = set()
     others: set[str] = set()
     for one in nodes:
-        addresses = {_plain(each["address"]) for each in (one.get("status") or {}).get("addresses") or ()}
+        told = {_plain(each["address"]) for each in (one.get("status") or {}).get("addresses") or ()}
+        addresses = {each for each in told if _is_address(each) or each == name_of(one)}
         if name_of(one) == node:
             mine = addresses
         else:
             others |= addresses
-    return {_plain(str(name.value)) for name in names} <= mine - others
+    return names <= mine - others
+
+
+def _is_special(name: str) -> bool:
+    """Under which others are reached: the API server, Services, whoever asks on the own machine."""
+    if _is_address(name):
+        address = ip_address(name)
+        return address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local
+    labels = name.split(".")
+    return labels[0] in ("kubernetes", "localhost") or "svc" in labels
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(address: str) -> str:

@@ -60,6 +60,12 @@ def request_of(user: str, *groups: str, dns: str = "", address: str = "") -> str
     return base64.b64encode(signed.public_bytes(Encoding.PEM)).decode()
 
 
+def claiming(name: str) -> str:
+    """A node asks to serve under a name or address that its status has, and that it must not have."""
+    is_name = name.replace(".", "").isalpha()
+    return request_of("system:node:n", NODES, **{"dns" if is_name else "address": name})
+
+
 async def ask(server: ApiServer, signer: str, request: str, usage: str, *, user: str = "admin", **spec: Any) -> None:
     body = {
         "apiVersion": "certificates.k8s.io/v1",
@@ -154,7 +160,13 @@ def node(name: str, *addresses: str) -> Any:
     return {"metadata": {"name": name}, "status": {"addresses": [{"address": one} for one in addresses]}}
 
 
-KNOWN = (node("n", "n", "10.0.0.1", "fd00::1", "10.0.0.9"), node("m", "m", "10.0.0.2", "10.0.0.9"))
+EVIL = ("127.0.0.1", "10.96.0.1", "kubernetes.default.svc", "kubernetes", "other.example.com", "fe80::1")
+KNOWN = (
+    node("n", "n", "10.0.0.1", "fd00::1", "10.0.0.9", *EVIL),
+    node("m", "m", "10.0.0.2", "10.0.0.9"),
+    node("kubernetes.default.svc", "kubernetes.default.svc"),
+)
+TAKEN = {"10.96.0.1"}
 
 
 @pytest.mark.parametrize(
@@ -181,6 +193,14 @@ KNOWN = (node("n", "n", "10.0.0.1", "fd00::1", "10.0.0.9"), node("m", "m", "10.0
         (KUBELET_SERVING, "system:node:n", [NODES], request_of("system:node:n", NODES, address="10.0.0.9"), []),
         (KUBELET_SERVING, "system:node:n", [NODES], request_of("system:node:n", NODES, dns="kubernetes"), []),
         (KUBELET_SERVING, "system:node:m", [NODES], request_of("system:node:n", NODES, dns="n"), []),
+        *((KUBELET_SERVING, "system:node:n", [NODES], evil, []) for evil in map(claiming, EVIL)),
+        (
+            KUBELET_SERVING,
+            "system:node:kubernetes.default.svc",
+            [NODES],
+            request_of("system:node:kubernetes.default.svc", NODES, dns="kubernetes.default.svc"),
+            [],
+        ),
         (KUBELET_SERVING, "system:node:x", [NODES], request_of("system:node:x", NODES, dns="x"), []),
         (NODE_COMPONENT, "system:node:n", [NODES], request_of("system:kube-proxy"), ["nodecomponentclient"]),
         (NODE_COMPONENT, "system:node:n", [], request_of("system:kube-proxy"), []),
@@ -195,7 +215,7 @@ def test_the_rights_that_approve(signer: str, asker: str, groups: list[str], req
     usage = "server auth" if signer == KUBELET_SERVING else "client auth"
     spec = {"signerName": signer, "username": asker, "groups": groups, "usages": ["digital signature", usage]}
     csr = {"spec": spec | {"request": request_}}
-    assert [one.part for one in approvals(csr, parsed(csr), KNOWN)] == parts
+    assert [one.part for one in approvals(csr, parsed(csr), nodes=KNOWN, taken=TAKEN)] == parts
 
 
 async def test_a_node_gets_its_serving_certificate_once_its_addresses_are_known(server: ApiServer) -> None:
@@ -208,6 +228,29 @@ async def test_a_node_gets_its_serving_certificate_once_its_addresses_are_known(
     await admin.patch(resources.NODES, Key("", "n"), {"status": status}, subresource="status")
     found = await certificate(server)
     assert str(found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value[0].value) == "10.0.0.1"
+
+
+async def test_a_node_does_not_serve_under_the_address_of_a_service(server: ApiServer) -> None:
+    admin = client_of(server)
+    service = await admin.get(resources.SERVICES, Key("default", "kubernetes"))
+    address = service["spec"]["clusterIP"]
+    await admin.create(resources.NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}})
+    status = {"addresses": [{"type": "InternalIP", "address": one} for one in (address, "10.0.0.1")]}
+    await admin.patch(resources.NODES, Key("", "n"), {"status": status}, subresource="status")
+    evil = request_of("system:node:n", NODES, address=address)
+    await ask(server, KUBELET_SERVING, evil, "server auth", user="system:node:n")
+    good = request_of("system:node:n", NODES, address="10.0.0.1")
+    spec = {"signerName": KUBELET_SERVING, "usages": ["digital signature", "server auth"], "request": good}
+    own = client_of(server, "system:node:n", NODES, "system:authenticated")
+    meta = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "good"}}
+    await own.create(CERTIFICATE_SIGNING_REQUESTS, meta | {"spec": spec})
+
+    async def approved() -> bool:
+        found = await admin.get(CERTIFICATE_SIGNING_REQUESTS, Key("", "good"))
+        return condition(found, "Approved") is not None
+
+    await until(approved)  # one worker: the first was looked at before
+    assert condition(await told(server), "Approved") is None
 
 
 async def test_a_node_becomes_what_its_parts_are_unless_that_is_switched_off(server: ApiServer) -> None:
