@@ -10,6 +10,8 @@ server's CPU time a request, the steadier figure on a shared machine.
   rest create, update, patch, delete) that arrive at 200/s at random moments, beside those 10,000 pods.
 - `watch_1000x100_p99_ms`: 1,000 watchers of ConfigMaps that change 100 times a second; write sent to change read, by a
   sample of the watchers.
+- `crd_usable_ms`: a CustomResourceDefinition of 2,000 fields is sent, to its first object is made: the median of 50;
+  `last_ms` is with 49 others there.
 - `hold_100k_pods_mb`: proportional set size of a server that has started with 100,000 pods of 2 KB.
 """
 
@@ -38,7 +40,14 @@ import uvloop
 from machine import machine, pss_mb
 from pybernetes.api.errors import ApiError
 from pybernetes.api.objects import Key, Obj, decode, encode
-from pybernetes.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, PODS, SERVICE_ACCOUNTS
+from pybernetes.api.resources import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CUSTOM_RESOURCE_DEFINITIONS,
+    PODS,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
 from pybernetes.app import connect
 from pybernetes.client import Client, kubeconfig
 from pybernetes.local.processes import MALLOC
@@ -460,6 +469,56 @@ async def write_changes(pool: list[Line], rate: float, seconds: float) -> int:
     return count
 
 
+# -- definitions ---
+
+
+def definition(number: int) -> Obj:
+    """A CustomResourceDefinition of some 150 KB, as a generator makes them of Go structs."""
+    text = {"type": "string", "description": "What a generator copies here from the comment of the field."}
+    part = {"type": "object", "description": "A part.", "properties": {f"field{one}": text for one in range(40)}}
+    parts = {"type": "object", "properties": {f"part{one}": part for one in range(50)}}
+    schema = {"type": "object", "properties": {"spec": parts}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"plural": f"things{number}", "kind": f"Thing{number}"}
+    spec = {"group": "bench.example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+    kind = named(f"things{number}.bench.example.com", "apiextensions.k8s.io/v1", "CustomResourceDefinition")
+    return kind | {"spec": spec}
+
+
+async def bench_definitions(made: Server, rounds: int) -> None:
+    client = made.client()
+    taken = []
+    before = made.cpu_seconds()
+    try:
+        for number in range(rounds):
+            began = time.perf_counter()
+            await client.create(CUSTOM_RESOURCE_DEFINITIONS, definition(number))
+            await first_object(client, number)
+            taken.append((time.perf_counter() - began) * 1000)
+        cpu = (made.cpu_seconds() - before) / rounds * 1000
+        for number in range(rounds):
+            await client.delete(CUSTOM_RESOURCE_DEFINITIONS, Key("", f"things{number}.bench.example.com"))
+    finally:
+        await client.close()
+    p99 = sorted(taken)[int(len(taken) * 0.99)]
+    figure("crd_usable_ms", statistics.median(taken), "ms", n=rounds, p99_ms=p99, last_ms=taken[-1], cpu_ms=cpu)
+
+
+async def first_object(client: Client, number: int) -> None:
+    plural, kind = f"things{number}", f"Thing{number}"
+    row = Resource(group="bench.example.com", plural=plural, kind=kind, custom=True)
+    obj = named("one", "bench.example.com/v1", kind, namespace="default") | {"spec": {"part1": {"field1": "x"}}}
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await client.create(row, obj)
+                return
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+                await asyncio.sleep(0.001)
+
+
 # -- all of it ---
 
 
@@ -494,6 +553,7 @@ def main() -> None:
         "list_10k_ms": lambda made: uvloop.run(bench_list(made, 15)),
         "mixed_p99_ms": lambda made: uvloop.run(bench_mixed(made, max(10.0, options.seconds), 200.0)),
         "create_configmap_per_s": lambda made: bench_create(made, options.seconds),
+        "crd_usable_ms": lambda made: uvloop.run(bench_definitions(made, 50)),
         "watch_1000x100_p99_ms": lambda made: uvloop.run(
             bench_watch(made, options.watchers, options.changes, max(10.0, options.seconds))
         ),
