@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pybernetes.api import times
 from pybernetes.api.errors import ApiError, NotFound
 from pybernetes.api.kinds.custom import CustomStrategy, Version, strategies_of, versions_of
-from pybernetes.api.kinds.definitions import CLEANUP
+from pybernetes.api.kinds.definitions import CLEANUP, approval
 from pybernetes.api.objects import Obj, condition, condition_is, decode, encode, is_deleting, metadata, name_of
 from pybernetes.api.resources import CUSTOM_RESOURCE_DEFINITIONS, RESOURCES, Resource
 from pybernetes.api.scheme import Entry
@@ -164,15 +164,23 @@ class CustomResources:
             if row.group == group:
                 yield Names(row.plural, row.singular, row.short, row.kind, row.list_kind)
 
+    async def _terminating(self, crd: Obj, said: tuple[str, str, str]) -> None:
+        now = self._registry.now()
+        await self._registry.write_status(
+            CUSTOM_RESOURCE_DEFINITIONS, name_of(crd), lambda current: terminating(current, said, now=now), namespace=""
+        )
+
     async def _empty(self, crd: Obj) -> None:
         """Delete all objects of a deleted definition, and let it go when there are none left."""
         registry, name = self._registry, name_of(crd)
+        await self._terminating(crd, _IN_PROGRESS)
         shelf = registry.cache.shelf(prefix_of_objects(crd))
         for item in shelf.scan():
             await registry.purge(item.record)
         if shelf.items:
             self._look(name, after=_LOOK_SECONDS)
             return
+        await self._terminating(crd, _COMPLETED)
 
         def edit(current: Obj) -> Obj:
             meta = dict(metadata(current))
@@ -257,8 +265,22 @@ def settled(crd: Obj, taken: Sequence[Names], *, now: float) -> Obj:
             "Established": ("True", "InitialNamesAccepted", "the initial names have been accepted"),
         }
         status["acceptedNames"] = dict(crd["spec"]["names"])
+    reason, message = approval(crd)
+    if reason:
+        conditions[_CONFORMANT] = ("True" if reason == "ApprovedAnnotation" else "False", reason, message)
     status["conditions"] = _conditions(crd, conditions, now=now)
     return status
+
+
+_CONFORMANT = "KubernetesAPIApprovalPolicyConformant"
+_IN_PROGRESS = ("True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")
+_COMPLETED = ("False", "InstanceDeletionCompleted", "removed all instances")
+
+
+def terminating(crd: Obj, said: tuple[str, str, str], *, now: float) -> Obj:
+    """The definition as one whose objects are being deleted, or are."""
+    status = crd.get("status") or {}
+    return crd | {"status": status | {"conditions": _conditions(crd, {"Terminating": said}, now=now)}}
 
 
 def _conditions(crd: Obj, wanted: Mapping[str, tuple[str, str, str]], *, now: float) -> list[Obj]:

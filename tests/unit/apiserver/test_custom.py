@@ -273,7 +273,7 @@ async def test_a_watch_of_a_deleted_kind_ends(server: ApiServer, trees: Call) ->
             {"spec": {"versions": [version(selectableFields=[{"jsonPath": ".spec.none"}])]}},
             "spec.versions[0].selectableFields[0].jsonPath",
         ),
-        ({"spec": {"conversion": {"strategy": "Webhook"}}}, "spec.conversion.webhook.clientConfig"),
+        ({"spec": {"conversion": {"strategy": "Webhook"}}}, "spec.conversion.webhookClientConfig"),
     ],
 )
 async def test_what_is_wrong_with_a_definition(call: Call, change: Obj, field: str) -> None:
@@ -383,3 +383,80 @@ async def test_a_stored_definition_that_cannot_be_read_does_not_end_the_server()
     async with api_server(store) as two:
         assert (await call_of(two)("GET", TREES))[0] == 404
         assert (await call_of(two)("GET", CRDS))[0] == 200
+
+
+async def test_groups_of_the_community_are_approved_or_not(call: Call) -> None:
+    def crd(said: str | None) -> Obj:
+        found = definition()
+        found["spec"]["group"], found["metadata"]["name"] = "example.k8s.io", "trees.example.k8s.io"
+        found["metadata"]["annotations"] = {} if said is None else {"api-approved.kubernetes.io": said}
+        return found
+
+    for bad in (None, "yes"):
+        code, answer = await call("POST", CRDS, crd(bad))
+        assert (code, "protected groups must have approval annotation" in answer["message"]) == (422, True)
+    url = "https://github.com/kubernetes/enhancements/pull/1"
+    found = await established(call, crd(url), name="trees.example.k8s.io")
+    said = next(one for one in found["status"]["conditions"] if one["type"] == "KubernetesAPIApprovalPolicyConformant")
+    assert (said["status"], said["reason"], said["message"]) == ("True", "ApprovedAnnotation", f"approved in {url}")
+    found["metadata"]["annotations"]["api-approved.kubernetes.io"] = "unapproved, only a test"
+    assert (await call("PUT", f"{CRDS}/trees.example.k8s.io", found))[0] == 200
+    async with asyncio.timeout(5):
+        while said["status"] == "True":
+            _, found = await call("GET", f"{CRDS}/trees.example.k8s.io")
+            said = found["status"]["conditions"][-1]
+    assert (said["reason"], said["message"]) == ("UnapprovedAnnotation", 'not approved: "unapproved, only a test"')
+
+
+async def test_a_definition_that_is_held_says_that_its_objects_are_gone(server: ApiServer, call: Call) -> None:
+    crd = definition()
+    crd["metadata"]["finalizers"] = ["example.com/hold"]
+    await established(call, crd)
+    await call("POST", TREES, tree())
+    async with watching(server, "fieldSelector=metadata.name=trees.example.com", CRDS) as watch:
+        await watch.next()
+        assert (await call("DELETE", f"{CRDS}/trees.example.com"))[0] == 200
+        reasons = []
+        async with asyncio.timeout(5):
+            while "InstanceDeletionCompleted" not in reasons:
+                _, found = await watch.next() or ("", {})
+                reasons += [one["reason"] for one in found["status"]["conditions"] if one["type"] == "Terminating"]
+    assert reasons[0] == "InstanceDeletionInProgress"
+    assert (await call("GET", TREES))[0] in (200, 404)
+
+
+async def test_a_bad_bundle_is_refused_unless_it_was_there_before(call: Call) -> None:
+    def crd(bundle: str) -> Obj:
+        found = definition()
+        client = {"url": "https://127.0.0.1:1/convert", "caBundle": bundle}
+        webhook = {"clientConfig": client, "conversionReviewVersions": ["v1"]}
+        found["spec"]["conversion"] = {"strategy": "Webhook", "webhook": webhook}
+        return found
+
+    code, answer = await call("POST", CRDS, crd("Cg=="))
+    field = "spec.conversion.webhookClientConfig.caBundle"
+    assert (code, answer["details"]["causes"][0]["field"]) == (422, field)
+    assert "unable to load root certificates" in answer["message"]
+    url = crd("")
+    url["spec"]["conversion"]["webhook"]["clientConfig"]["url"] = "http://x"
+    code, answer = await call("POST", CRDS, url)
+    assert (code, "'https' is the only allowed URL scheme" in answer["message"]) == (422, True)
+
+
+@pytest.mark.parametrize(("field", "value"), [("kind", "Bush"), ("scope", "Cluster")])
+async def test_what_an_established_definition_cannot_change(call: Call, field: str, value: str) -> None:
+    crd = await established(call, definition())
+    place = crd["spec"]["names"] if field == "kind" else crd["spec"]
+    place[field] = value
+    code, answer = await call("PUT", f"{CRDS}/trees.example.com", crd)
+    assert (code, "field is immutable" in answer["message"]) == (422, True)
+
+
+async def test_finalizers_of_custom_resources_need_no_domain(trees: Call) -> None:
+    held = tree() | {"metadata": {"name": "a", "finalizers": ["finalizer.example.com", "plain"]}}
+    assert (await trees("POST", TREES, held))[0] == 201
+    code, answer = await trees("POST", TREES, held | {"metadata": {"name": "b", "finalizers": ["a b"]}})
+    assert (code, answer["details"]["causes"][0]["field"]) == (422, "metadata.finalizers")
+    body = {"metadata": {"name": "m", "finalizers": ["plain"]}}
+    code, answer = await trees("POST", "/api/v1/namespaces/default/configmaps", body)
+    assert (code, "neither a standard finalizer name nor is it fully qualified" in answer["message"]) == (422, True)

@@ -21,6 +21,7 @@ class CustomStrategy(Strategy):
     """The behaviour of one version of a custom kind."""
 
     generation = True
+    owned_finalizers = False
 
     def __init__(self, schema: Obj, *, status: bool, scale: ScalePaths | None = None) -> None:
         self.schema = schema

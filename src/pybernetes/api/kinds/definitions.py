@@ -3,20 +3,23 @@
 Source: apiextensions-apiserver, pkg/apis/apiextensions/{v1/defaults,validation}.go.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import jsonpath, names
 from ..errors import FieldError
-from ..objects import Obj, annotations_of, name_of
+from ..objects import Obj, annotations_of, condition_is, name_of
 from ..structural import schema_problems
 from . import checks, meta
 from .pod_defaults import fill
 from .strategy import Problems, Strategy
+from .webhooks import client_config, review_versions
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 """The finalizer that keeps a deleted definition until its objects are gone."""
-_APPROVED = "api-approved.kubernetes.io"
+APPROVED = "api-approved.kubernetes.io"
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]+")
 _PROTECTED = ("k8s.io", "kubernetes.io")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
@@ -30,6 +33,7 @@ _STILL_STORED = (
 
 class CustomResourceDefinitionStrategy(Strategy):
     generation = True
+    owned_finalizers = False
     status = True
 
     def default(self, obj: Obj) -> None:
@@ -76,11 +80,12 @@ class CustomResourceDefinitionStrategy(Strategy):
         yield from checks.one_of(spec.get("scope"), "spec.scope", ("Cluster", "Namespaced"))
         yield from _names(found)
         yield from _all_versions(spec)
-        yield from _conversion(spec.get("conversion") or {}, "spec.conversion")
+        before: Obj = (old or {}).get("spec") or {}
+        yield from _conversion(spec.get("conversion") or {}, "spec.conversion", old=before.get("conversion") or {})
         if spec.get("preserveUnknownFields"):
             yield FieldError.invalid("spec.preserveUnknownFields", True, "must be false")
         if old is not None:
-            yield from _immutable(spec, old.get("spec") or {})
+            yield from _immutable(spec, before, established=condition_is(old, "Established"))
             yield from _stored_versions(new)
 
 
@@ -97,11 +102,14 @@ def _stored_versions(crd: Obj) -> Problems:
             yield FieldError.invalid(f"status.storedVersions[{index}]", name, _STILL_STORED)
 
 
-def _immutable(spec: Obj, before: Obj) -> Problems:
+def _immutable(spec: Obj, before: Obj, *, established: bool) -> Problems:
+    """What names the definition never changes; what its objects are stored by, not once there can be some."""
+    found, was = spec.get("names") or {}, before.get("names") or {}
     yield from meta.immutable(spec.get("group"), before.get("group"), "spec.group")
-    plural, was = ((one.get("names") or {}).get("plural") for one in (spec, before))
-    yield from meta.immutable(plural, was, "spec.names.plural")
-    yield from meta.immutable(spec.get("scope"), before.get("scope"), "spec.scope")
+    yield from meta.immutable(found.get("plural"), was.get("plural"), "spec.names.plural")
+    if established:
+        yield from meta.immutable(spec.get("scope"), before.get("scope"), "spec.scope")
+        yield from meta.immutable(found.get("kind"), was.get("kind"), "spec.names.kind")
 
 
 def _group(crd: Obj) -> Problems:
@@ -112,13 +120,29 @@ def _group(crd: Obj) -> Problems:
     yield from checks.named(group, "spec.group", names.subdomain)
     if "." not in group:
         yield FieldError.invalid("spec.group", group, "should be a domain with at least one dot")
-    protected = group in _PROTECTED or group.endswith(tuple(f".{one}" for one in _PROTECTED))
-    if protected and not annotations_of(crd).get(_APPROVED):
-        detail = (
-            f'protected groups must have approval annotation "{_APPROVED}", see '
-            "https://github.com/kubernetes/enhancements/pull/1111"
-        )
-        yield FieldError.required(f"metadata.annotations[{_APPROVED}]", detail)
+    state, detail = approval(crd)
+    where = f"metadata.annotations[{APPROVED}]"
+    if state == "MissingAnnotation":
+        yield FieldError.required(where, detail)
+    elif state == "InvalidAnnotation":
+        yield FieldError.invalid(where, annotations_of(crd)[APPROVED], detail)
+
+
+def approval(crd: Obj) -> tuple[str, str]:
+    """Of a definition in a group of the Kubernetes community: reason and message of its condition; "" of others."""
+    group = (crd.get("spec") or {}).get("group") or ""
+    if not (group in _PROTECTED or group.endswith(tuple(f".{one}" for one in _PROTECTED))):
+        return "", ""
+    said = annotations_of(crd).get(APPROVED) or ""
+    must = f'protected groups must have approval annotation "{APPROVED}"'
+    see = "see https://github.com/kubernetes/enhancements/pull/1111"
+    if not said:
+        return "MissingAnnotation", f"{must}, {see}"
+    if said.startswith("unapproved"):
+        return "UnapprovedAnnotation", f'not approved: "{said}"'
+    if _URL.match(said):
+        return "ApprovedAnnotation", f"approved in {said}"
+    return "InvalidAnnotation", f'{must} with either a URL or a reason starting with "unapproved", {see}'
 
 
 def _names(found: Obj) -> Problems:
@@ -233,7 +257,7 @@ def _selectable(fields: Iterable[Obj], schema: Mapping[str, Any], path: str) -> 
     yield from checks.unique((one.get("jsonPath") for one in found), lambda index: f"{path}[{index}].jsonPath")
 
 
-def _conversion(conversion: Obj, path: str) -> Problems:
+def _conversion(conversion: Obj, path: str, *, old: Obj) -> Problems:
     strategy, webhook = conversion.get("strategy"), conversion.get("webhook")
     yield from checks.one_of(strategy, f"{path}.strategy", _CONVERSIONS)
     if strategy == "None":
@@ -242,15 +266,20 @@ def _conversion(conversion: Obj, path: str) -> Problems:
         return
     if strategy != "Webhook":
         return
-    where = f"{path}.webhook"
+    # the fields go by their internal names in errors: Kubernetes itself has no other
     client = (webhook or {}).get("clientConfig")
+    where = f"{path}.webhookClientConfig"
     if not client:
-        yield FieldError.required(f"{where}.clientConfig", "required when strategy is set to Webhook")
-    elif bool(client.get("url")) == bool(client.get("service")):
-        yield FieldError.required(f"{where}.clientConfig", "exactly one of url or service is required")
+        yield FieldError.required(where, "required when strategy is set to Webhook")
+    else:
+        yield from _client(client, (old.get("webhook") or {}).get("clientConfig") or {}, where)
     reviews = (webhook or {}).get("conversionReviewVersions") or []
-    if not reviews:
-        yield FieldError.required(f"{where}.conversionReviewVersions")
-    elif not {"v1", "v1beta1"}.intersection(reviews):
-        detail = "must include at least one of v1, v1beta1"
-        yield FieldError.invalid(f"{where}.conversionReviewVersions", reviews, detail)
+    yield from review_versions(reviews, f"{path}.conversionReviewVersions")
+
+
+def _client(client: Obj, old: Obj, path: str) -> Problems:
+    """A bundle that was bad before may stay so: else nobody could mend anything beside it."""
+    problems = list(client_config(client, path))
+    where = f"{path}.caBundle"
+    kept = any(one.field == where for one in client_config(old, path)) if old else False
+    yield from (one for one in problems if not (kept and one.field == where))

@@ -46,4 +46,5 @@ def _embedded(obj: Obj, path: str) -> Problems:
             yield FieldError.invalid(where, value, f"unexpected GroupVersion string: {value}")
     if isinstance(found := obj.get("metadata"), dict):
         named = {"metadata": found | {"name": found.get("name") or _UNNAMED}}
-        yield from meta.validate(named, None, name_rule=meta.path_name, path=child(path, "metadata"))
+        where = child(path, "metadata")
+        yield from meta.validate(named, None, name_rule=meta.path_name, path=where, owned_finalizers=False)

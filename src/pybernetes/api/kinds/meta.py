@@ -52,13 +52,16 @@ def keep(new: Obj, old: Obj, fields: Iterable[str]) -> None:
             metadata.pop(field, None)
 
 
-def validate(new: Obj, old: Obj | None, *, name_rule: Rule, path: str = "metadata") -> Problems:
+def validate(
+    new: Obj, old: Obj | None, *, name_rule: Rule, path: str = "metadata", owned_finalizers: bool = True
+) -> Problems:
+    """`owned_finalizers` wants each finalizer to say by a domain whose it is, as kinds of Kubernetes' own do."""
     metadata: Obj = new.get("metadata") or {}
     yield from _name(metadata, path, name_rule)
     yield from labels(metadata.get("labels"), f"{path}.labels")
     yield from annotations(metadata.get("annotations"), f"{path}.annotations")
     yield from _owners(metadata.get("ownerReferences") or (), f"{path}.ownerReferences")
-    yield from _finalizers(metadata.get("finalizers") or (), f"{path}.finalizers")
+    yield from _finalizers(metadata.get("finalizers") or (), f"{path}.finalizers", owned=owned_finalizers)
     if old is not None:
         yield from _update(metadata, old.get("metadata") or {}, path)
 
@@ -104,13 +107,13 @@ def _owners(owners: Iterable[Obj], path: str) -> Problems:
             controller = f"{owner.get('kind')}/{owner.get('name')}"
 
 
-def _finalizers(finalizers: Iterable[str], path: str) -> Problems:
+def _finalizers(finalizers: Iterable[str], path: str, *, owned: bool) -> Problems:
     found = list(finalizers)
     for name in found:
         yield from (FieldError.invalid(path, name, text) for text in names.qualified(name))
     if "orphan" in found and "foregroundDeletion" in found:
         yield FieldError.invalid(path, found, "finalizer orphan and foregroundDeletion cannot be both set")
-    for index, name in enumerate(found):
+    for index, name in enumerate(found if owned else ()):
         yield from _standard(name, f"{path}[{index}]")
 
 

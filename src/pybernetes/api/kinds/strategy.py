@@ -30,6 +30,8 @@ class Strategy:
 
     name_rule: Callable[[str], Iterator[str]] = staticmethod(meta.subdomain_name)
     """What metadata.name must be."""
+    owned_finalizers = True
+    """Each finalizer says by a domain whose it is, or is one of Kubernetes' own."""
     generation = False
     """metadata.generation counts changes of the object outside metadata and status."""
     status = False
@@ -82,7 +84,7 @@ class Strategy:
 
     def validate(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         """Everything that is wrong, all at once. `old` is None on create."""
-        yield from meta.validate(new, old, name_rule=self.name_rule)
+        yield from meta.validate(new, old, name_rule=self.name_rule, owned_finalizers=self.owned_finalizers)
         yield from self.check(new, old, part=part)
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:

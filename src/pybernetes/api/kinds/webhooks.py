@@ -76,7 +76,7 @@ def _webhook(hook: Obj, path: str, *, mutating: bool) -> Problems:
         yield from follow(hook, {"reinvocationPolicy": given(among("IfNeeded", "Never"))}, path)
     yield from client_config(hook.get("clientConfig") or {}, f"{path}.clientConfig")
     yield from _conditions(hook.get("matchConditions") or [], f"{path}.matchConditions")
-    yield from _versions(hook.get("admissionReviewVersions") or [], f"{path}.admissionReviewVersions")
+    yield from review_versions(hook.get("admissionReviewVersions") or [], f"{path}.admissionReviewVersions")
 
 
 def _name(name: str, path: str) -> Problems:
@@ -235,7 +235,8 @@ def _compiles(expression: str, path: str) -> Problems:
         yield FieldError.invalid(path, expression, "must evaluate to bool")
 
 
-def _versions(versions: Sequence[str], path: str) -> Problems:
+def review_versions(versions: Sequence[str], path: str) -> Problems:
+    """The versions of reviews that a webhook takes: one at least that is known here."""
     if not versions:
         yield FieldError.required(path, f"must specify one of {', '.join(_REVIEWS)}")
         return
