@@ -269,6 +269,21 @@ def test_a_stub_domain_is_asked_where_it_says_and_a_bad_configmap_changes_nothin
         assert place.ask(name, pod=asker) == {name: ["192.0.2.123"]}
 
 
+def test_how_far_the_names_have_come_is_told_beside_the_proxys(place):
+    """/applied at each node's health port: after a Service is made, its revision or a later one."""
+    place.run(service("told", ports=[{"port": 80}]))
+    revision = int(place.cluster.get("service", "told", "-n", place.namespace)["metadata"]["resourceVersion"])
+    for node in place.cluster.get("nodes")["items"]:
+        address = next(one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP")
+
+        def applied(url=f"http://{address}:10256/applied"):
+            out = place.kubectl("exec", "asker-1", "--", "python3", "-c", FETCH, url)
+            return json.loads(out.partition(" ")[2])
+
+        place.cluster.until(lambda applied=applied: int(applied()["dns"]) >= revision, what="the DNS has it")
+        assert {"services", "endpoint_slices", "dns"} <= applied().keys()
+
+
 FETCH = r"""
 import sys, urllib.request
 for url in sys.argv[1:]:

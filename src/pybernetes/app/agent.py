@@ -67,7 +67,7 @@ async def serve(config: AgentConfig) -> None:
         shared=True,
     )
     health = Server(
-        node_health(proxy, checks),
+        node_health(proxy, checks, applied={"dns": lambda: str(dns.applied or "")}),
         listen=[(address, config.health_port) for address in ranges.split(config.node_address)],
     )
     routes = [PeerRoutes(clients["proxy"], node_name=config.node_name)] if config.pod_routes else []

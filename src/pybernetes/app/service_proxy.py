@@ -2,7 +2,7 @@
 
 import asyncio
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from prometheus_client import generate_latest
 
@@ -66,11 +66,19 @@ def proxy_config(config: ServiceProxyConfig) -> ProxyConfig:
     )
 
 
-def node_health(proxy: Proxy, checks: Mapping[str, Check]) -> Handler:
-    """The node's health port: /healthz is what load balancers ask kube-proxy there, /applied how far the kernel
-    is programmed, the rest as everywhere.
+def node_health(
+    proxy: Proxy, checks: Mapping[str, Check], *, applied: Mapping[str, Callable[[], str]] | None = None
+) -> Handler:
+    """The node's health port: /healthz is what load balancers ask kube-proxy there, the rest is as everywhere.
+
+    /applied is how far the kernel is programmed, and beside it up to which revision others (`applied`) have come.
     """
-    others = health_handler(checks, facts={"applied": lambda: proxy.applied._asdict()})
+
+    def revisions() -> dict[str, str]:
+        others = {name: revision() for name, revision in (applied or {}).items()}
+        return {**proxy.applied._asdict(), **others}
+
+    others = health_handler(checks, facts={"applied": revisions})
 
     async def handle(request: Request) -> Response:
         return proxy.healthz() if request.path == "/healthz" else await others(request)

@@ -65,6 +65,9 @@ async def test_health_is_kube_proxys_and_the_rest_as_everywhere():
     }
     assert json.loads(answers["healthz"].body)["nodeEligible"] is True
     assert json.loads(answers["applied"].body) == {"services": "", "endpoint_slices": ""}
+    handler = node_health(proxy, {}, applied={"dns": lambda: "77"})
+    told = json.loads((await handler(Request(path="/applied"))).body)
+    assert told == {"services": "", "endpoint_slices": "", "dns": "77"}
 
 
 async def test_metrics_are_those_of_kube_proxy():
