@@ -155,16 +155,22 @@ def line(kind: str, obj: Obj) -> bytes:
 # -- the server process ---
 
 
-async def serve(size: int) -> None:
-    """Say when it is ready, answer until standard input ends; a line "change" measures one change."""
-    os.sched_setaffinity(0, {SERVER_CPU})
+async def serve(size: int, *, port: int = 0) -> None:
+    """Say when it is ready, answer until standard input ends; a line "change" measures one change.
+
+    With a port it shares it, and the CPUs, with others.
+    """
+    if not port:
+        os.sched_setaffinity(0, {SERVER_CPU})
     transport = Generated(size)
-    dns = Dns(Client(transport), DnsConfig(listen=("127.0.0.1",), port=0, upstreams=(), lameduck_seconds=0.0))
+    dns = Dns(Client(transport), DnsConfig(listen=("127.0.0.1",), port=port, upstreams=(), lameduck_seconds=0.0))
     async with asyncio.TaskGroup() as group:
         began = time.perf_counter()
         task = group.create_task(dns.run())
         await dns.ready.wait()
-        say({"synced": time.perf_counter() - began, "port": dns.server.port, "pid": os.getpid()})
+        synced = time.perf_counter() - began
+        await dns.server.started.wait()
+        say({"synced": synced, "port": dns.server.port, "pid": os.getpid()})
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while await reader.readline():
@@ -197,8 +203,8 @@ def say(value: Obj) -> None:
 class Child:
     """The server under test."""
 
-    def __init__(self, size: int) -> None:
-        argv = [sys.executable, __file__, "--serve", str(size)]
+    def __init__(self, size: int, *, port: int = 0) -> None:
+        argv = [sys.executable, __file__, "--serve", str(size), "--port", str(port)]
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.ready = self.read()
 
@@ -278,15 +284,15 @@ def asked(port: int, name: str) -> bool:
             return False
 
 
-def load(port: int, pid: int, file: Path, *, seconds: float) -> tuple[float, float]:
+def load(port: int, *pids: int, file: Path, seconds: float) -> tuple[float, float]:
     """Queries a second and CPU microseconds a query: the medians of three runs after a first that is not counted."""
     dnsperf(port, file, seconds=2)
     rates, costs = [], []
     for _ in range(3):
-        before = cpu_seconds(pid)
+        before = sum(map(cpu_seconds, pids))
         run = dnsperf(port, file, seconds=seconds)
         rates.append(run["qps"])
-        costs.append((cpu_seconds(pid) - before) / run["completed"] * 1e6)
+        costs.append((sum(map(cpu_seconds, pids)) - before) / run["completed"] * 1e6)
     return statistics.median(rates), statistics.median(costs)
 
 
@@ -304,7 +310,7 @@ def measure(size: int, label: str, *, seconds: float, scratch: Path) -> dict[str
     child = Child(half)
     try:
         port, pid = child.ready["port"], child.ready["pid"]
-        rate, cost = load(port, pid, file, seconds=seconds)
+        rate, cost = load(port, pid, file=file, seconds=seconds)
         note(f"qps_{label}", rate, "1/s")
         note(f"cpu_us_per_query_{label}", cost, "us")
         slow = dnsperf(port, file, seconds=seconds, rate=3000)
@@ -314,6 +320,10 @@ def measure(size: int, label: str, *, seconds: float, scratch: Path) -> dict[str
         note(f"one_change_ms_{label}", child.change_ms(), "ms", 200)
     finally:
         child.close()
+    for count in (1, 2):
+        rate, shared = workers(half, count, file=file, seconds=seconds)
+        note(f"qps_{count}_processes_{label}", rate, "1/s")
+        note(f"cpu_us_per_query_{count}_processes_{label}", shared, "us")
     zone_file = scratch / f"zone-{size}"
     zone_file.write_text(zone(half))
     for make in (dns_references.nsd, dns_references.unbound, dns_references.dnspython):
@@ -327,13 +337,24 @@ def measure(size: int, label: str, *, seconds: float, scratch: Path) -> dict[str
     return found
 
 
+def workers(size: int, count: int, *, file: Path, seconds: float) -> tuple[float, float]:
+    """The same of so many processes at one port (SO_REUSEPORT), on any CPU; dnsperf keeps to CPU 0."""
+    port = free_port()
+    children = [Child(size, port=port) for _ in range(count)]
+    try:
+        return load(port, *(child.process.pid for child in children), file=file, seconds=seconds)
+    finally:
+        for child in children:
+            child.close()
+
+
 def refer(make: Make, zone_file: Path, file: Path, *, seconds: float) -> tuple[float, float]:
     """Queries a second and CPU microseconds a query of another server."""
     port = free_port()
     name = f"svc-0.{namespace(0)}.svc.{Z}"
     other = dns_references.Reference(make(zone_file, Z, port), cpu=SERVER_CPU, answers=lambda: asked(port, name))
     try:
-        return load(port, other.process.pid, file, seconds=seconds)
+        return load(port, other.process.pid, file=file, seconds=seconds)
     finally:
         other.close()
 
@@ -349,12 +370,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=" ".join(PARTS))
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--changes", type=int, default=400, help="for commit")
     options = parser.parse_args()
     if options.serve:
         collect_seldom()  # as every process of a cluster does
-        uvloop.run(serve(options.serve))
+        uvloop.run(serve(options.serve, port=options.port))
         return
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
