@@ -50,7 +50,7 @@ async def serving(serve: Serve, scheme: str, vouched: Vouched, **fields: Any) ->
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -94,7 +94,7 @@ async def test_a_connection_that_was_closed_costs_no_answer(serve: Serve, vouche
 
 
 async def test_a_connection_that_swallows_questions_is_given_up(serve: Serve, vouched: Vouched) -> None:
-    async with serving(serve, "tls", vouched, forward_try_seconds=0.2, max_fails=0) as (found, server):
+    async with serving(serve, "tls", vouched, forward_try_seconds=0.8, max_fails=0) as (found, server):
         assert await answers(server, 1) == ["192.0.2.1"]
         found.silent = True
         assert await answers(server, 2) == ["SERVFAIL"]
@@ -167,13 +167,13 @@ async def test_who_fails_is_passed_over_until_the_health_check_reaches_it(serve:
     async with world(LINES) as good, world(LINES) as bad:
         bad.silent = True
         upstreams = (f"127.0.0.1:{bad.port}", f"127.0.0.1:{good.port}")
-        fields = {"policy": "sequential", "forward_try_seconds": 0.05, "health_seconds": 0.02, "cache_entries": 0}
+        fields = {"policy": "sequential", "forward_try_seconds": 0.6, "health_seconds": 0.02, "cache_entries": 0}
         async with serve(upstreams=upstreams, **fields) as server:
             down = server.resolver.forwarder.upstreams[0]
             assert await answers(server, 1) == ["192.0.2.1"]
             await until(lambda: down.down)
             asked = len([text for text in bad.asked if "example" in text.lower()])
-            assert await answers(server, *range(2, 30)) == [f"192.0.2.{n}" for n in range(2, 30)]
+            assert await answers(server, *range(2, 12)) == [f"192.0.2.{n}" for n in range(2, 12)]
             assert len([text for text in bad.asked if "example" in text.lower()]) == asked, (
                 "clients wait for it no more"
             )
@@ -189,7 +189,7 @@ async def test_who_fails_is_passed_over_until_the_health_check_reaches_it(serve:
 async def test_when_all_are_down_the_health_check_may_be_what_is_broken(serve: Serve) -> None:
     async with world(LINES) as only:
         only.silent = True
-        fields = {"forward_try_seconds": 0.02, "health_seconds": 60.0, "cache_entries": 0}
+        fields = {"forward_try_seconds": 0.6, "health_seconds": 60.0, "cache_entries": 0}
         async with serve(upstreams=(f"127.0.0.1:{only.port}",), **fields) as server:
             now = 100.0
             forwarder = server.resolver.forwarder
@@ -207,9 +207,9 @@ async def test_when_all_are_down_the_health_check_may_be_what_is_broken(serve: S
 async def test_max_fails_0_never_gives_up(serve: Serve) -> None:
     async with world(LINES) as only:
         only.silent = True
-        fields = {"forward_try_seconds": 0.02, "health_seconds": 60.0, "max_fails": 0, "cache_entries": 0}
+        fields = {"forward_try_seconds": 0.5, "health_seconds": 60.0, "max_fails": 0, "cache_entries": 0}
         async with serve(upstreams=(f"127.0.0.1:{only.port}",), **fields) as server:
-            for n in range(1, 6):
+            for n in range(1, 5):
                 assert await answers(server, n) == ["SERVFAIL"]
             only.silent = False
             assert await answers(server, 6) == ["192.0.2.6"]
