@@ -281,7 +281,7 @@ async def test_tcp_of_all_sorts_leaves_nothing(serve: Serve) -> None:
             for opening, (_, writer) in zip(openings, pairs, strict=True):
                 writer.write(opening)
             for reader, writer in pairs:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     while await reader.read(4096):
                         pass
                 writer.close()

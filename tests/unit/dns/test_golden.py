@@ -83,9 +83,9 @@ async def test_live() -> None:
             asked = query_of(case)
             port = servers[case.server].server.port
             if not case.tc:
-                check(case, await dns.asyncquery.tcp(asked, SELF, port=port, timeout=5))
+                check(case, await dns.asyncquery.tcp(asked, SELF, port=port, timeout=15))
             if not case.tcp:
-                udp = await dns.asyncquery.udp(asked, SELF, port=port, timeout=5)
+                udp = await dns.asyncquery.udp(asked, SELF, port=port, timeout=15)
                 check(case, udp)
                 assert udp.edns == (-1 if case.plain else 0)
         assert [one.resolver.panics for one in servers.values()] == [0] * len(servers)

@@ -22,7 +22,7 @@ def config_map(text: str, **more: str) -> dict[str, object]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 

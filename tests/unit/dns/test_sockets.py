@@ -75,7 +75,7 @@ class Clients:
         while not self.done:
             self.asked += 1
             try:
-                reply = await self.ask(QUESTION, where, port=port, timeout=4)
+                reply = await self.ask(QUESTION, where, port=port, timeout=15)
             except (OSError, EOFError, dns.exception.Timeout) as error:
                 self.lost.append(repr(error))
             else:
@@ -108,7 +108,7 @@ async def test_both_are_asked(instances: Instances) -> None:
     """The kernel deals clients out by their port."""
     one, two = await instances.start(), await instances.start()
     for _ in range(64):
-        await dns.asyncquery.udp(QUESTION, instances.host, port=instances.port, timeout=5)
+        await dns.asyncquery.udp(QUESTION, instances.host, port=instances.port, timeout=15)
     served = [sum(each.stats.all(each.resolver.table.tallies)[1].values()) for each in (one, two)]
     assert sum(served) == 64
     assert min(served) > 0
@@ -132,7 +132,7 @@ async def test_a_question_under_way_is_answered_before_the_end() -> None:
         query = dns.message.make_query("www.example.com", "A")
         port = server.server.port
         asked = [
-            asyncio.create_task(ask(query, "127.0.0.1", port=port, timeout=5))
+            asyncio.create_task(ask(query, "127.0.0.1", port=port, timeout=15))
             for ask in (dns.asyncquery.udp, dns.asyncquery.tcp)
         ]
         await until(lambda: len(outside.asked) == 1 and server.server.responder.waiting == 2)

@@ -33,7 +33,7 @@ async def transfer(server: Dns, zone: str = Z, *, source: str = "127.0.0.1") -> 
     found = dns.zone.Zone(zone, relativize=False)
     query, _ = dns.xfr.make_query(found)
     await dns.asyncquery.inbound_xfr(
-        "127.0.0.1", found, query, port=server.server.port, timeout=5, lifetime=10, source=source
+        "127.0.0.1", found, query, port=server.server.port, timeout=15, lifetime=30, source=source
     )
     return found
 
@@ -158,7 +158,7 @@ async def test_over_udp_there_is_none(serve: Serve) -> None:
             query = dns.message.make_query(Z, kind)
             if kind == "IXFR":
                 query.authority.append(dns.rrset.from_text(f"{Z}.", 0, "IN", "SOA", ". . 1 1 1 1 1"))
-            reply = await dns.asyncquery.udp(query, "127.0.0.1", port=server.server.port, timeout=5)
+            reply = await dns.asyncquery.udp(query, "127.0.0.1", port=server.server.port, timeout=15)
             assert reply.rcode() == dns.rcode.REFUSED
 
 
