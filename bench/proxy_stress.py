@@ -27,7 +27,7 @@ from pybernetes.proxy.plan import Book, Planner
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
-from support.proxy_stress import CAREFUL, CARELESS, KEY, NODE, PODS, SERVICE, Net, Stress, Way, network
+from support.proxy_stress import CAREFUL, CARELESS, FOUR, KEY, Net, Stress, Way, network
 
 Figure = Callable[[str, float, str, int], None]
 CONNECTIONS = 100_000
@@ -71,12 +71,13 @@ def measure_change_parts(figure: Figure) -> None:
 
 
 def front(number: int) -> Front:
-    backends = tuple(Backend(pod, 8080) for pod in PODS[: 1 + number % 2])
-    return Front(vips=(SERVICE,), port=80, backends=backends)
+    backends = tuple(Backend(pod, 8080) for pod in FOUR.pods[: 1 + number % 2])
+    return Front(vips=(FOUR.service,), port=80, backends=backends)
 
 
 def planner() -> Planner:
-    return Planner(Layout(IP, Ranges(services=("10.96.0.0/16",), pods=("10.244.0.0/16",))), node_addresses=(NODE,))
+    ranges = Ranges(services=(FOUR.service_range,), pods=(FOUR.pod_range,))
+    return Planner(Layout(IP, ranges), node_addresses=(FOUR.node,))
 
 
 def parts(net: Net) -> dict[str, list[float]]:

@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def connect(target: tuple[str, int], source: tuple[str, int]) -> tuple[float, float, float]:
-    with socket.socket() as sock:
+    with socket.socket(socket.AF_INET6 if ":" in source[0] else socket.AF_INET) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, PATIENCE)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
         sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT: the port is chosen for the whole tuple

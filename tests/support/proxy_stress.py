@@ -18,13 +18,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from pybernetes.netlink import namespaces, sysctl
 from pybernetes.netlink.expressions import Lookup, Rule
 from pybernetes.netlink.links import Links
 from pybernetes.netlink.nft import (
     IP,
+    IP6,
     AddTable,
     DeleteChain,
     DeleteTable,
@@ -38,12 +39,7 @@ from pybernetes.proxy.model import Backend, Front, ServicePort
 from pybernetes.proxy.plan import Book, Change, Planner
 from support import kernel
 
-NODE, GATEWAY, SERVICE, BALANCER = "172.30.0.11", "169.254.1.1", "10.96.1.0", "192.0.2.1"
-CALLERS = tuple(f"10.244.1.{number}" for number in range(2, 18))
-PODS = tuple(f"10.244.2.{number}" for number in range(1, 11))
 SERVICE_PORT, NODE_PORT, POD_PORT = 80, 30080, 9000
-SOURCES = (*(f"198.{18 + number // 256}.{number % 256}.0/24" for number in range(512)), "10.244.1.0/24")
-"""Who may call the load balancer's address. One rule each, so a packet is under way for long before it gets further."""
 KEY = ServicePort("default", "called", "", "TCP")
 CALLER = Path(__file__).with_name("proxy_caller.py")
 LATE_SECONDS = 0.9
@@ -54,10 +50,56 @@ _FIRST_SEGMENT, _SEGMENT_STEP = 1000, 10
 _OPTIONS = 12
 """Bytes of a segment that TCP timestamps take."""
 
-SIZES = (PODS[:2], PODS[2:3], PODS, PODS[4:5])
-"""Growth, shrink and replacement, over and over: each shrink leaves nine of ten or one of two drawn slots empty."""
-DISTINCT = (PODS[:2], PODS[2:3], PODS, PODS[4:9])
+SETS = (slice(2), slice(2, 3), slice(10), slice(4, 5))
+"""Of the pods. Growth, shrink and replacement, over and over: each shrink empties nine of ten or one of two slots."""
+DISTINCT = (slice(2), slice(2, 3), slice(10), slice(4, 9))
 """Four size classes, so that each can be away for a while before it comes again."""
+
+
+class Addresses(NamedTuple):
+    """Where everything is in one family. Pods are ten, callers 16."""
+
+    family: int
+    full: int
+    """Bits of an address."""
+    node: str
+    gateway: str
+    service: str
+    balancer: str
+    service_range: str
+    pod_range: str
+    callers: tuple[str, ...]
+    pods: tuple[str, ...]
+    sources: tuple[str, ...]
+    """Who may call the balancer. A rule each, so that a packet is under way for long before it gets further."""
+
+
+FOUR = Addresses(
+    family=IP,
+    full=32,
+    node="172.30.0.11",
+    gateway="169.254.1.1",
+    service="10.96.1.0",
+    balancer="192.0.2.1",
+    service_range="10.96.0.0/16",
+    pod_range="10.244.0.0/16",
+    callers=tuple(f"10.244.1.{number}" for number in range(2, 18)),
+    pods=tuple(f"10.244.2.{number}" for number in range(1, 11)),
+    sources=(*(f"198.{18 + number // 256}.{number % 256}.0/24" for number in range(512)), "10.244.1.0/24"),
+)
+SIX = Addresses(
+    family=IP6,
+    full=128,
+    node="fd00:30::11",
+    gateway="fd00:169::1",
+    service="fd00:96::100",
+    balancer="2001:db8::1",
+    service_range="fd00:96::/112",
+    pod_range="fd00:244::/32",
+    callers=tuple(f"fd00:244:1::{number:x}" for number in range(2, 18)),
+    pods=tuple(f"fd00:244:2::{number:x}" for number in range(1, 11)),
+    sources=(*(f"2001:db8:{number:x}::/48" for number in range(1, 513)), "fd00:244:1::/48"),
+)
 
 
 # Carelessness
@@ -102,31 +144,39 @@ class Way(NamedTuple):
     """How the Service is called and changed; `layout` and `order` are the proxy's own unless they are careless."""
 
     name: str
-    where: tuple[str, int] = (SERVICE, SERVICE_PORT)
+    door: Literal["service", "node", "balancer"] = "service"
+    at: Addresses = FOUR
     affinity_seconds: int = 0
     renewed: bool = False
     """Each change leads to chains that are new; old ones are taken away afterwards, which the proxy never does."""
     layout: type[Layout] = Layout
     order: Callable[[Change], Transactions] = apart
 
+    @property
+    def where(self) -> tuple[str, int]:
+        at = self.at
+        address = {"service": at.service, "node": at.node, "balancer": at.balancer}[self.door]
+        return address, NODE_PORT if self.door == "node" else SERVICE_PORT
 
-ON_NODE = (NODE, NODE_PORT)
-BALANCED = (BALANCER, SERVICE_PORT)
+
 CAREFUL = (
     Way("cluster_ip"),
-    Way("node_port", where=ON_NODE),
+    Way("node_port", door="node"),
     Way("affinity", affinity_seconds=60),
-    Way("node_port_affinity", where=ON_NODE, affinity_seconds=60),
-    Way("new_chains", where=BALANCED, renewed=True),
+    Way("node_port_affinity", door="node", affinity_seconds=60),
+    Way("ipv6", at=SIX),
+    Way("ipv6_node_port_affinity", door="node", at=SIX, affinity_seconds=60),
+    Way("new_chains", door="balancer", renewed=True),
 )
 CARELESS = (
     Way("no_slot_zero", layout=NoSlotZero),
-    Way("no_slot_zero_node_port", where=ON_NODE, layout=NoSlotZero),
+    Way("no_slot_zero_node_port", door="node", layout=NoSlotZero),
     Way("no_slot_zero_affinity", affinity_seconds=60, layout=NoSlotZero),
+    Way("no_slot_zero_ipv6_node_port", door="node", at=SIX, layout=NoSlotZero),
     Way("no_members", affinity_seconds=60, layout=NoMembers),
     Way("one_by_one", order=one_by_one),
-    Way("one_by_one_node_port", where=ON_NODE, order=one_by_one),
-    Way("chains_together", where=BALANCED, renewed=True, order=together),
+    Way("one_by_one_node_port", door="node", order=one_by_one),
+    Way("chains_together", door="balancer", renewed=True, order=together),
 )
 
 
@@ -164,19 +214,23 @@ class Net:
 def network() -> Iterator[Net]:
     with ExitStack() as stack:
         paths = {name: stack.enter_context(kernel.namespace(name)) for name in ("client", "node", "server")}
-        for name, addresses in (("client", CALLERS), ("server", PODS)):
-            _pod(paths, name, addresses)
+        for path in paths.values():  # a link-local address still being checked for duplicates cannot ask for neighbours
+            sysctl.write("net.ipv6.conf.default.accept_dad", 0, namespace=path)
+        _pod(paths, "client", (*FOUR.callers, *SIX.callers))
+        _pod(paths, "server", (*FOUR.pods, *SIX.pods))
         node: dict[str, str | int] = {
             "net.ipv4.ip_forward": 1,
+            "net.ipv6.conf.all.forwarding": 1,
             "net.netfilter.nf_conntrack_tcp_timeout_close": 1,  # a caller's port may come again after that time
         }
         sysctl.write_all(node, namespace=paths["node"])
         sysctl.write("net.ipv4.ip_local_port_range", "1024 65000", namespace=paths["client"])
         with Links(paths["node"]) as links:
             links.up("lo")
-            links.add_address("lo", f"{NODE}/32")
-            links.add_address("lo", f"{BALANCER}/32")
-            links.add_route("10.96.0.0/16", link="client")  # else what was not translated is no refusal, but dropped
+            for at in (FOUR, SIX):
+                links.add_address("lo", f"{at.node}/{at.full}")
+                links.add_address("lo", f"{at.balancer}/{at.full}")
+                links.add_route(at.service_range, link="client")  # else what is not translated is dropped, not refused
         for sock in namespaces.run_in(paths["server"], _listeners):
             stack.enter_context(sock)
         yield Net(paths)
@@ -185,14 +239,16 @@ def network() -> Iterator[Net]:
 def _pod(paths: dict[str, str], name: str, addresses: Sequence[str]) -> None:
     with Links(paths["node"]) as node, Links(paths[name]) as inside:
         node.add_veth(name, "eth0", peer_namespace=paths[name])
-        node.add_address(name, f"{GATEWAY}/32")
         inside.up("lo")
         inside.up("eth0")
         for each in addresses:
-            node.add_route(f"{each}/32", link=name)
-            inside.add_address("eth0", f"{each}/32")
-        inside.add_route(f"{GATEWAY}/32", link="eth0")
-        inside.add_route("default", via=GATEWAY, link="eth0", onlink=True)
+            full = 128 if ":" in each else 32
+            node.add_route(f"{each}/{full}", link=name)
+            inside.add_address("eth0", f"{each}/{full}")
+        for at, default in ((FOUR, "default"), (SIX, "::/0")):
+            node.add_address(name, f"{at.gateway}/{at.full}")
+            inside.add_route(f"{at.gateway}/{at.full}", link="eth0")
+            inside.add_route(default, via=at.gateway, link="eth0", onlink=True)
 
 
 def _listeners() -> list[socket.socket]:
@@ -200,16 +256,19 @@ def _listeners() -> list[socket.socket]:
     caller has been answered, and waits for data that never comes.
     """
     found = []
-    for number, pod in enumerate(PODS):
-        sock = socket.create_server((pod, POD_PORT), backlog=4096)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _FIRST_SEGMENT + number * _SEGMENT_STEP)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
-        found.append(sock)
+    for at in (FOUR, SIX):
+        family = socket.AF_INET if at is FOUR else socket.AF_INET6
+        for number, pod in enumerate(at.pods):
+            sock = socket.create_server((pod, POD_PORT), family=family, backlog=4096)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _FIRST_SEGMENT + number * _SEGMENT_STEP)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+            found.append(sock)
     return found
 
 
-def _pod_of(answer: float) -> str:
-    return PODS[(int(answer) + _OPTIONS - _FIRST_SEGMENT) // _SEGMENT_STEP]
+def _number_of(answer: float) -> int:
+    """Which pod answered."""
+    return (int(answer) + _OPTIONS - _FIRST_SEGMENT) // _SEGMENT_STEP
 
 
 # Calls, and changes meanwhile
@@ -219,7 +278,7 @@ class State(NamedTuple):
     """The transactions that lead to it, and its endpoints."""
 
     transactions: list[Transaction]
-    pods: frozenset[str]
+    pods: range
 
 
 class Stress:
@@ -230,11 +289,12 @@ class Stress:
         self.way = way
         self.pause = 1 / changes_per_second
         self.nft = KernelNftables(net.paths["node"])
-        layout = way.layout(IP, Ranges(services=("10.96.0.0/16",), pods=("10.244.0.0/16",)))
-        self.book = Book(Planner(layout, node_addresses=(NODE,)))
-        self.nft.commit(Transaction(IP, TABLE, [AddTable(), DeleteTable(), *layout.skeleton()]))
+        at = way.at
+        layout = way.layout(at.family, Ranges(services=(at.service_range,), pods=(at.pod_range,)))
+        self.book = Book(Planner(layout, node_addresses=(at.node,)))
+        self.nft.commit(Transaction(at.family, TABLE, [AddTable(), DeleteTable(), *layout.skeleton()]))
         self._last: frozenset[Made] = frozenset()
-        turns = [[self._state(pods) for pods in (DISTINCT if way.renewed else SIZES)] for _ in range(2)]
+        turns = [[self._state(pods) for pods in (DISTINCT if way.renewed else SETS)] for _ in range(2)]
         for state in turns[0]:
             self._apply(state)
         self._now = turns[0][-1]
@@ -260,7 +320,7 @@ class Stress:
 
     def _start(self, connections: int, output: BinaryIO) -> "subprocess.Popen[bytes]":
         host, port = self.way.where
-        argv = [sys.executable, "-I", str(CALLER), host, str(port), str(connections), *CALLERS]
+        argv = [sys.executable, "-I", str(CALLER), host, str(port), str(connections), *self.way.at.callers]
         return namespaces.run_in(self.net.paths["client"], lambda: subprocess.Popen(argv, stdout=output))
 
     def _change(self, caller: "subprocess.Popen[bytes]") -> Iterator["Moment"]:
@@ -283,22 +343,22 @@ class Stress:
             self.nft.commit(transaction)
         self._now = state
 
-    def _state(self, pods: Sequence[str]) -> State:
+    def _state(self, pods: slice) -> State:
         """The next in the book: what the proxy would send the kernel."""
-        way = self.way
+        way, at = self.way, self.way.at
         front = Front(
-            vips=(SERVICE,),
+            vips=(at.service,),
             port=SERVICE_PORT,
             node_port=NODE_PORT,
-            balancers=(BALANCER,) if way.where == BALANCED else (),
-            sources=SOURCES if way.where == BALANCED else (),
-            backends=tuple(Backend(pod, POD_PORT) for pod in pods),
+            balancers=(at.balancer,) if way.door == "balancer" else (),
+            sources=at.sources if way.door == "balancer" else (),
+            backends=tuple(Backend(pod, POD_PORT) for pod in at.pods[pods]),
             affinity_seconds=way.affinity_seconds,
         )
         operations = way.order(self.book.update({KEY: front}))
         if way.renewed:
             operations += self._without_chains()
-        return State([Transaction(IP, TABLE, each) for each in operations], frozenset(pods))
+        return State([Transaction(at.family, TABLE, each) for each in operations], range(len(at.pods))[pods])
 
     def _without_chains(self) -> Transactions:
         """Take away the chains that only the last state but one used, out of the book too."""
@@ -316,7 +376,7 @@ class Moment(NamedTuple):
 
     began: float
     done: float
-    pods: frozenset[str]
+    pods: range
 
 
 def judged(answers: Sequence[float], history: Sequence[Moment]) -> Outcome:
@@ -330,5 +390,5 @@ def judged(answers: Sequence[float], history: Sequence[Moment]) -> Outcome:
             late += 1
         else:
             meanwhile = history[bisect_left(done, start) : bisect_right(began, end)]
-            misled += not any(_pod_of(who) in each.pods for each in meanwhile)
+            misled += not any(_number_of(who) in each.pods for each in meanwhile)
     return Outcome(len(answers) // 3, refused, late, misled, len(history) - 1, history[-1].done - history[0].began)
