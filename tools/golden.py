@@ -3,8 +3,9 @@
     python tools/golden.py
 
 Needs `go` and the Go module proxy: tools/oracle/ is built from Kubernetes' own packages (some minutes, 2 GB of cache).
-columns/tables.json.gz has objects made at random, with defaults, and their Tables; proto/bodies.json.gz has objects in
-which every field is filled, as JSON and as protobuf. Both are facts about Kubernetes, no text of it.
+columns/tables.json.gz has objects made at random, with defaults, and their Tables; kinds/defaults.json.gz has such
+objects without and with defaults; proto/full.json.gz has objects in which every field is filled, as JSON and as
+protobuf. All are facts about Kubernetes, no text of it.
 """
 
 import base64
@@ -57,6 +58,8 @@ WORDS = {
     "key": ("a", "b/c", "z"),
     "apiVersion": ("v1", "apps/v1", "x.io/v1beta1"),
     "ip": ("10.0.0.1", "10.0.0.2", "fd00::1"),
+    "image": ("host", "host:1", "r.example:5000/host:latest", "r.example/host@sha256:" + 64 * "0"),
+    "reference": ("host", "host:1"),
 }
 KEYS = {
     "annotations": {
@@ -125,7 +128,7 @@ class Maker:
     def _word(self, name: str) -> str:
         if self.full:
             return f"s{self.rng.randrange(99)}"
-        return str(self._one(*WORDS[name]) if name in WORDS else self._one("", "x", "hello", "a.b"))
+        return str(self._one(*WORDS[name]) if name in WORDS else self._one("x", "hello", "a.b"))
 
     def _value(self, type_: Type, name: str, depth: int) -> Any:
         if type_.kind == "struct":
@@ -217,6 +220,8 @@ def main(seed: int) -> None:
             print(obj["apiVersion"], obj["kind"], one["problem"])
     cases = [{"object": one["defaulted"], "table": one["table"]} for one in of_tables if "table" in one]
     write(TESTS / "columns/tables.json.gz", {"now": now, "cases": cases})
+    pairs = [[one["back"], one["defaulted"]] for one in of_tables[::2] if "defaulted" in one]
+    write(TESTS / "kinds/defaults.json.gz", pairs)
     write(TESTS / "proto/full.json.gz", [{"json": one["back"], "proto": one["proto"]} for one in of_bodies])
 
 

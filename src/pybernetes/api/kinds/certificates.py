@@ -73,9 +73,7 @@ class CertificateSigningRequestStrategy(Strategy):
     status = True
 
     def default(self, obj: Obj) -> None:
-        spec = obj.setdefault("spec", {})
-        if not spec.get("usages"):
-            spec["usages"] = ["digital signature", "key encipherment"]
+        obj.setdefault("spec", {})
 
     def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:
         """The approval part writes conditions only; the status part everything else."""

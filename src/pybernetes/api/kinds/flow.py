@@ -61,7 +61,8 @@ class FlowSchemaStrategy(Strategy):
     status = True
 
     def default(self, obj: Obj) -> None:
-        fill(obj.setdefault("spec", {}), {"matchingPrecedence": 1000})
+        spec = obj.setdefault("spec", {})
+        spec["matchingPrecedence"] = spec.get("matchingPrecedence") or 1000
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         yield from follow(new.get("status") or {}, _STATUS, "status")
@@ -207,6 +208,10 @@ def _distinguisher(found: Obj, path: str) -> Problems:
 _LEVEL_NAME: Table = {"name": need(matching(names.subdomain), "must reference a priority level")}
 
 
+_QUEUING = {"handSize": 8, "queues": 64, "queueLengthLimit": 50}
+"""For zeros too, as these are no pointers in Go."""
+
+
 class PriorityLevelStrategy(Strategy):
     generation = True
     status = True
@@ -219,10 +224,12 @@ class PriorityLevelStrategy(Strategy):
             response = limited.setdefault("limitResponse", {})
             fill(response, {"type": "Reject"})
             if response["type"] == "Queue":
-                queuing = response.setdefault("queuing", {})
-                fill(queuing, {"handSize": 8, "queues": 64, "queueLengthLimit": 50})
-        if spec.get("type") == "Exempt":
-            fill(spec.setdefault("exempt", {}), {"nominalConcurrencyShares": 0, "lendablePercent": 0})
+                response.setdefault("queuing", {})
+            if (queuing := response.get("queuing")) is not None:
+                queuing |= {field: queuing.get(field) or value for field, value in _QUEUING.items()}
+        exempt = spec.setdefault("exempt", {}) if spec.get("type") == "Exempt" else spec.get("exempt")
+        if exempt is not None:
+            fill(exempt, {"nominalConcurrencyShares": 0, "lendablePercent": 0})
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         yield from follow(new.get("status") or {}, _STATUS, "status")

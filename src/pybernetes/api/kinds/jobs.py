@@ -30,7 +30,7 @@ def default_job(obj: Obj) -> None:
         spec["completions"] = spec["parallelism"] = 1
     elif spec.get("parallelism") is None:
         spec["parallelism"] = 1
-    replaced = "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed"
+    replaced = "TerminatingOrFailed" if spec.get("podFailurePolicy") is None else "Failed"
     retries = 6 if spec.get("backoffLimitPerIndex") is None else _MOST_RETRIES
     fill(
         spec,

@@ -98,6 +98,7 @@ def default_container(container: Obj) -> None:
         fill(port, {"protocol": "TCP"})
     for entry in container.get("env") or ():
         _field_reference(entry.get("valueFrom"))
+        _key_of_file(entry.get("valueFrom"))
         _divisor(entry.get("valueFrom"))
     for field in ("livenessProbe", "readinessProbe", "startupProbe"):
         if (probe := container.get(field)) is not None:
@@ -152,6 +153,12 @@ def _field_reference(source: Obj | None) -> None:
     reference = (source or {}).get("fieldRef")
     if reference is not None:
         fill(reference, {"apiVersion": "v1"})
+
+
+def _key_of_file(source: Obj | None) -> None:
+    reference = (source or {}).get("fileKeyRef")
+    if reference is not None:
+        fill(reference, {"optional": False})
 
 
 def _requests_from_limits(resources: Obj) -> None:

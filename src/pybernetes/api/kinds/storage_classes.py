@@ -8,7 +8,7 @@ from ..errors import FieldError
 from ..objects import Obj
 from ..quantity import Quantity
 from . import checks, meta
-from .pod_defaults import fill
+from .pod_defaults import default_source, fill
 from .rules import (
     NOT_NEGATIVE,
     Problems,
@@ -143,6 +143,7 @@ class CsiDriverStrategy(Strategy):
             "storageCapacity": False,
             "fsGroupPolicy": "ReadWriteOnceWithFSType",
             "requiresRepublish": False,
+            "preventPodSchedulingIfMissing": False,
             "seLinuxMount": False,
         }
         fill(spec, defaults)
@@ -242,6 +243,11 @@ class VolumeAttachmentStrategy(Strategy):
         "attachError": may(_error),
         "detachError": may(_error),
     }
+
+    def default(self, obj: Obj) -> None:
+        inline = ((obj.get("spec") or {}).get("source") or {}).get("inlineVolumeSpec")
+        if inline is not None:
+            default_source(inline)
 
     def reset_status(self, new: Obj) -> None:
         new["status"] = {"attached": False}

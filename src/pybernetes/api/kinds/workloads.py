@@ -214,7 +214,7 @@ class StatefulSetStrategy(WorkloadStrategy):
         strategy = spec.setdefault("updateStrategy", {})
         fill(strategy, {"type": "RollingUpdate"})
         if strategy["type"] == "RollingUpdate":
-            fill(strategy.setdefault("rollingUpdate", {}), {"partition": 0})
+            fill(strategy.setdefault("rollingUpdate", {}), {"partition": 0, "maxUnavailable": 1})
         retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
         fill(retention, {"whenDeleted": "Retain", "whenScaled": "Retain"})
         for claim in spec.get("volumeClaimTemplates") or ():

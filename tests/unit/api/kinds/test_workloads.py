@@ -43,7 +43,8 @@ def test_a_stateful_sets_defaults():
     claims = [{"metadata": {"name": "d"}, "spec": asked}]
     found = accepted(workload("StatefulSet", serviceName="web", volumeClaimTemplates=claims))
     assert found["spec"]["podManagementPolicy"] == "OrderedReady"
-    assert found["spec"]["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
+    rolling = {"partition": 0, "maxUnavailable": 1}
+    assert found["spec"]["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
     claim = found["spec"]["volumeClaimTemplates"][0]
     assert (claim["kind"], claim["spec"]["volumeMode"], claim["status"]["phase"]) == (
         "PersistentVolumeClaim",
