@@ -1,9 +1,11 @@
 """kubernetes_asyncio, lightkube and kr8s do what their users do all day; kopf runs an operator."""
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import kr8s.asyncio
 import lightkube
@@ -18,6 +20,8 @@ from lightkube.core.exceptions import ApiError
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap
 from lightkube.types import PatchType
+
+from support.control_plane import until as eventually
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(180)]
 
@@ -51,7 +55,18 @@ def sleeper(cluster, namespace):
     return SLEEPER
 
 
+def sockets():
+    """The sockets of this process, by inode."""
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if (target := str(descriptor.readlink())).startswith("socket:"):
+                found.add(target)
+    return found
+
+
 async def test_kubernetes_asyncio(kubeconfig, namespace, sleeper):
+    before = sockets()
     await kconfig.load_kube_config(kubeconfig)
     async with kasync.ApiClient() as api:
         core = kasync.CoreV1Api(api)
@@ -81,6 +96,11 @@ async def test_kubernetes_asyncio(kubeconfig, namespace, sleeper):
             sleeper, namespace, command=["echo", "hello"], stdout=True, stderr=True, stdin=False, tty=False
         )
         assert said == "hello\n"
+
+    async def hung_up():
+        return sockets() <= before
+
+    await eventually(hung_up)  # TLS is closed politely, after aiohttp's `close`; the loop must not end before
 
 
 async def test_lightkube(kubeconfig, namespace):
