@@ -25,6 +25,7 @@ from .namespace import NamespaceController
 from .nodeconfig import node_config
 from .nodeipam import NodeIpamController
 from .nodelifecycle import NodeLifecycleController
+from .podcertificates import PodCertificateRequestCleaner
 from .podgc import PodCollector
 from .quota import ResourceQuotaController
 from .replicaset import ReplicaSetController
@@ -74,6 +75,7 @@ CONTROLLERS: Mapping[str, Entry] = {
     "cluster-dns": Entry("cluster-dns", cluster_dns),
     "clusterrole-aggregation": Entry("clusterrole-aggregation-controller", AggregationController),
     "certificate": Entry("certificate-controller", CertificateController),
+    "podcertificaterequestcleaner": Entry("podcertificaterequestcleaner", PodCertificateRequestCleaner),
     "bootstrap-signer": Entry("bootstrap-signer", BootstrapSigner),
     "token-cleaner": Entry("token-cleaner", TokenCleaner),
     "pod-gc": Entry("pod-garbage-collector", PodCollector),

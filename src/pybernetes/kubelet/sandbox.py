@@ -8,6 +8,7 @@ from pybernetes.api.objects import Obj, name_of, namespace_of, uid_of
 
 from . import files
 from .config import KubeletConfig
+from .pod_certificates import PodCertificates
 from .references import ALL_BUNDLES, Reference, references_of
 from .tokens import PodTokens
 from .tools import Tools
@@ -25,8 +26,9 @@ class Sandbox:
         self.paths: Mapping[str, Path] = {}
         """Where each volume lies on the node, by its name."""
         self.renew_at = 0.0
-        """When a token in a volume is due; 0.0 for never."""
+        """When a token or certificate in a volume is due; 0.0 for never."""
         self._tokens = PodTokens(tools.client)
+        self._certificates = PodCertificates(tools.client)
 
     def addresses(self, pod: Obj) -> tuple[str, ...]:
         """One of each IP family, the primary one first; () before there is a network."""
@@ -58,7 +60,9 @@ class Sandbox:
 
     async def build_volumes(self, pod: Obj, status: Obj) -> None:
         """Make them, or make what has changed anew. Raises VolumeError, ConfigError, ApiError and as HTTP does."""
-        self.renew_at = await self._tokens.refresh(pod, now=self.tools.clock())
+        now = self.tools.clock()
+        times = (await self._tokens.refresh(pod, now=now), await self._certificates.refresh(pod, now=now))
+        self.renew_at = min((one for one in times if one), default=0.0)
         self.paths = self.volumes.build(
             pod,
             lookup=lambda kind, name: self.lookup(pod, kind, name),
@@ -66,6 +70,7 @@ class Sandbox:
             status=status,
             allocatable=self.tools.allocatable,
             bundles=lambda: self.tools.references.all(ALL_BUNDLES),
+            credential=self._certificates.get,
         )
 
     def lookup(self, pod: Obj, kind: str, name: str) -> Obj | None:

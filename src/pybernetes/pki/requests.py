@@ -1,6 +1,6 @@
 """Certificate requests (PKCS #10): asking for a certificate, and signing what others ask for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from .files import key_pem
@@ -16,7 +16,7 @@ from .signing import Issuer, certified, subject_of
 
 
 class Asked(NamedTuple):
-    """A request and the new key that signed it, both PEM."""
+    """A request and the new key that signed it, PEM."""
 
     request: bytes
     key: bytes
@@ -29,6 +29,31 @@ def ask(user: str, *, groups: Sequence[str] = (), dns: Sequence[str] = (), addre
     if names := general_names(dns, addresses):
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return Asked(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM), key_pem(key))
+
+
+def stub(kind: str) -> Asked:
+    """A request (DER) that says nothing but a new key of a kind, as the API names it. Raises ValueError."""
+    key = _new_key(kind)
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    made = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, algorithm)
+    return Asked(made.public_bytes(Encoding.DER), key_pem(key))
+
+
+def _new_key(kind: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey:
+    if kind == "ED25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    if kind.startswith("RSA"):
+        return rsa.generate_private_key(65537, int(kind.removeprefix("RSA")))
+    if kind in _CURVES:
+        return ec.generate_private_key(_CURVES[kind])
+    raise ValueError(f"unknown type of key {kind}")
+
+
+_CURVES: Mapping[str, ec.EllipticCurve] = {
+    "ECDSAP256": ec.SECP256R1(),
+    "ECDSAP384": ec.SECP384R1(),
+    "ECDSAP521": ec.SECP521R1(),
+}
 
 
 class Signer:

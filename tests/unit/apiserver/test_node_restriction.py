@@ -9,7 +9,7 @@ import pytest
 
 from pybernetes.apiserver import ApiServer, ApiServerConfig
 from pybernetes.pki import Authority
-from pybernetes.pki.requests import ask
+from pybernetes.pki.requests import ask, stub
 from support.server import api_server
 
 from .conftest import Call, call_of
@@ -235,3 +235,58 @@ async def test_the_graph_reaches_accounts_and_a_volumes_secrets_for_nodes(kubele
     assert (await kubelet("GET", f"{NS}/secrets/publish"))[0] == 403, "that one is the controller's"
     assert (await kubelet("GET", f"{NS}/serviceaccounts/default"))[0] == 200
     assert (await kubelet("PATCH", f"{NS}/serviceaccounts/default", {}, MERGE))[0] == 403
+
+
+REQUESTS = "/apis/certificates.k8s.io/v1/namespaces/default/podcertificaterequests"
+
+
+async def certificate_request(call: Call, pod: Any, **changes: Any) -> Any:
+    _, account = await call("GET", f"{NS}/serviceaccounts/default")
+    _, own = await call("GET", "/api/v1/nodes/n1")
+    spec = {
+        "signerName": "example.com/ours",
+        "podName": pod["metadata"]["name"],
+        "podUID": pod["metadata"]["uid"],
+        "serviceAccountName": "default",
+        "serviceAccountUID": account["metadata"]["uid"],
+        "nodeName": "n1",
+        "nodeUID": own["metadata"]["uid"],
+        "stubPKCS10Request": base64.b64encode(stub("ED25519").request).decode(),
+    }
+    return {"metadata": {"generateName": "r-"}, "spec": spec | changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"nodeName": "n2"}, "for a pod that is not on the requesting node"),
+        ({"podUID": "other"}, "PodUID"),
+        ({"serviceAccountName": "other"}, "ServiceAccountName"),
+        ({"serviceAccountUID": "other"}, "ServiceAccountUID"),
+        ({"nodeUID": "other"}, "NodeUID"),
+    ],
+)
+async def test_it_asks_for_certificates_of_its_own_pods(kubelet: Call, call: Call, changes: Any, why: str) -> None:
+    own = await made(call, f"{NS}/pods", pod())
+    wrong = await certificate_request(call, own, **changes)
+    await refused(kubelet, "POST", REQUESTS, wrong, why)
+    found = await made(kubelet, REQUESTS, await certificate_request(call, own))
+    path = f"{REQUESTS}/{found['metadata']['name']}"
+    assert (await kubelet("GET", path))[0] == 200
+    assert (await kubelet("GET", f"{REQUESTS}?fieldSelector=spec.nodeName=n1"))[0] == 200
+    assert (await kubelet("GET", REQUESTS))[0] == 403
+    assert (await kubelet("DELETE", path))[0] == 403
+    denied = {"status": {"conditions": [{"type": "Denied", "status": "True", "reason": "x", "message": ""}]}}
+    assert (await kubelet("PATCH", f"{path}/status", denied, MERGE))[0] == 403
+    theirs = await made(call, f"{NS}/pods", pod("theirs", on="n2"))
+    await refused(kubelet, "POST", REQUESTS, await certificate_request(call, theirs), "not on the requesting node")
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(3600, 201), (91 * 86400, 201), (3599, 422), (91 * 86400 + 1, 422)])
+async def test_a_pods_certificate_lives_from_an_hour_to_91_days(call: Call, seconds: int, code: int) -> None:
+    source = {"signerName": "example.com/ours", "keyType": "ED25519", "credentialBundlePath": "b"}
+    projected = {"sources": [{"podCertificate": source | {"maxExpirationSeconds": seconds}}]}
+    found, status = await call("POST", f"{NS}/pods", pod(volumes=[{"name": "v", "projected": projected}]))
+    assert found == code, status
+    if code == 422:
+        assert "maxExpirationSeconds" in status["message"]

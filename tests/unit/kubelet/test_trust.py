@@ -141,8 +141,7 @@ def test_headers_and_words_between_blocks_are_left_out(roots: list[str]) -> None
 
 async def test_another_projection_is_refused_not_left_out(node: Node) -> None:
     made: dict[str, Any] = mounting()
-    source = {"podCertificate": {"signerName": "x/y", "keyType": "ED25519", "credentialBundlePath": "c"}}
-    made["spec"]["volumes"][0]["projected"]["sources"] = [source]
+    made["spec"]["volumes"][0]["projected"]["sources"] = [{"newer": {"path": "x"}}]
     node.put(made)
     await node.api.until(lambda: any(reason == "FailedMount" for reason, _ in node.events()))
-    assert any("projections of type podCertificate are not supported" in message for _, message in node.events())
+    assert any("projections of type newer are not supported" in message for _, message in node.events())

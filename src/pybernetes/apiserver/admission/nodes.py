@@ -285,6 +285,30 @@ def _certificate_request(node: str, call: Call) -> str:
     return "" if name == f"{_USER}{node}" else f"can only create a node CSR with CN={_USER}{node}"
 
 
+def _pod_certificate(node: str, call: Call) -> str:
+    """For a pod that it runs, as that pod's account, and by its own name."""
+    if not call.is_new(resources.POD_CERTIFICATE_REQUESTS):
+        return ""
+    spec = call.obj["spec"]
+    pod = _read_pod(call, spec.get("podName", ""))
+    account = (pod["spec"].get("serviceAccountName")) or "default"
+    owner = call.registry.read(resources.SERVICE_ACCOUNTS, call.namespace, account)
+    own = call.registry.read(resources.NODES, "", node)
+    if spec.get("nodeName") != node or _bound(pod) != node:
+        return f'PodCertificateRequest for a pod that is not on the requesting node "{node}"'
+    if _MIRROR in annotations_of(pod):
+        return "pod is a mirror pod"
+    for field, wanted in (
+        ("podUID", uid_of(pod)),
+        ("serviceAccountName", account),
+        ("serviceAccountUID", uid_of(owner) if owner is not None else ""),
+        ("nodeUID", uid_of(own) if own is not None else ""),
+    ):
+        if spec.get(field) != wanted:
+            return f'PodCertificateRequest.Spec.{field[0].upper()}{field[1:]} is "{spec.get(field)}", not "{wanted}"'
+    return ""
+
+
 _SIGNERS = ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
 _PARTS: Mapping[str, Callable[[str, Call], str]] = {"status": _pod_status, "eviction": _eviction}
 _CHECKS: Mapping[str, Callable[[str, Call], str]] = {
@@ -296,5 +320,6 @@ _CHECKS: Mapping[str, Callable[[str, Call], str]] = {
     "csinodes.storage.k8s.io": _csi_node,
     "resourceslices.resource.k8s.io": _slice,
     "certificatesigningrequests.certificates.k8s.io": _certificate_request,
+    "podcertificaterequests.certificates.k8s.io": _pod_certificate,
 }
 """What is wrong with a kubelet's write, by resource; "" for nothing."""

@@ -230,6 +230,7 @@ _KUBERNETES: Mapping[str, Rules] = {
     ),
     "ttl-after-finished-controller": (rule("batch", "jobs", "get list watch delete"), EVENTS),
     "root-ca-cert-publisher": (rule("core", "configmaps", "create update"), EVENTS),
+    "podcertificaterequestcleaner": (rule(_CERTIFICATES, "podcertificaterequests", "get list watch delete"),),
     "kube-apiserver-serving-clustertrustbundle-publisher": (
         rule(_CERTIFICATES, "signers", "attest", ["kubernetes.io/kube-apiserver-serving"]),
         rule(_CERTIFICATES, "clustertrustbundles", "create update delete list watch"),

@@ -108,6 +108,7 @@ NODE_RULES = (
     rule("resource.k8s.io", "resourceslices", "deletecollection"),
     rule("certificates.k8s.io", "clustertrustbundles", READ),
     rule("core", "serviceaccounts", "get"),
+    rule("certificates.k8s.io", "podcertificaterequests", ("create", *READ)),
 )
 _PROXY = (
     rule("core", "endpoints services", "list watch"),

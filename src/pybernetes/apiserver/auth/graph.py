@@ -16,6 +16,7 @@ from ..watchcache import WatchCache
 SECRET, CONFIG_MAP, SERVICE_ACCOUNT = "secret", "configmap", "serviceaccount"
 CLAIM, VOLUME, DEVICES, SLICE, POD, NODE = "claim", "volume", "devices", "slice", "pod", "node"
 ATTACHMENT = "attachment"
+CERTIFICATE = "certificate"
 _MIRROR = "kubernetes.io/config.mirror"
 
 Vertex = tuple[str, str, str]
@@ -35,6 +36,7 @@ class Graph:
             resources.PERSISTENT_VOLUMES: _of_volume,
             resources.VOLUME_ATTACHMENTS: _of_attachment,
             resources.RESOURCE_SLICES: _of_slice,
+            resources.POD_CERTIFICATE_REQUESTS: _of_certificate,
         }
         for row, edges in edges_of.items():
             cache.observe(row.prefix, partial(self._changed, edges))
@@ -158,3 +160,8 @@ def _of_attachment(attachment: Obj) -> Edges:
 def _of_slice(slice_: Obj) -> Edges:
     if node := (slice_.get("spec") or {}).get("nodeName"):
         yield (SLICE, "", name_of(slice_)), (NODE, "", node)
+
+
+def _of_certificate(request: Obj) -> Edges:
+    if node := (request.get("spec") or {}).get("nodeName"):
+        yield (CERTIFICATE, namespace_of(request), name_of(request)), (NODE, "", node)

@@ -10,7 +10,7 @@ from ..users import User
 from ..watchcache import WatchCache
 from .attributes import Attributes
 from .defaults import NODE_RULES
-from .graph import CLAIM, CONFIG_MAP, DEVICES, SECRET, SERVICE_ACCOUNT, SLICE, VOLUME, Graph
+from .graph import CERTIFICATE, CLAIM, CONFIG_MAP, DEVICES, SECRET, SERVICE_ACCOUNT, SLICE, VOLUME, Graph
 from .rbac import Answer, compiled
 
 _PREFIX = "system:node:"
@@ -134,6 +134,22 @@ def _slice(self: NodeAuthorizer, node: str, asked: Attributes) -> Answer:
     return Answer(False, "can only list/watch/deletecollection resourceslices with nodeName field selector")
 
 
+def _certificate(self: NodeAuthorizer, node: str, asked: Attributes) -> Answer:
+    """Requests for the certificates of its pods."""
+    if asked.part:
+        return Answer(False, "nodes may not access the status subresource of PodCertificateRequests")
+    match asked.verb:
+        case "create":
+            return _YES  # NodeRestriction says for which pods
+        case "get":
+            return self.related(node, CERTIFICATE, asked)
+        case "list" | "watch" if _selects(asked, "spec.nodeName", node):
+            return _YES
+        case "list" | "watch":
+            return Answer(False, "can only list/watch podcertificaterequests with spec.nodeName field selector")
+    return Answer(False, f"nodes may not {asked.verb} PodCertificateRequests")
+
+
 def _node(self: NodeAuthorizer, node: str, asked: Attributes) -> Answer:
     """Any node may be made (its admission checks the name); only the own is read or written."""
     del self
@@ -172,6 +188,7 @@ _CHECKS: Mapping[tuple[str, str], Check] = {
     ("coordination.k8s.io", "leases"): _lease,
     ("storage.k8s.io", "csinodes"): _csi_node,
     ("resource.k8s.io", "resourceslices"): _slice,
+    ("certificates.k8s.io", "podcertificaterequests"): _certificate,
     ("", "nodes"): _node,
     ("", "pods"): _pod,
 }

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pybernetes.api.objects import Obj, namespace_of
 
 from ..environment import ConfigError, Lookup, data_of, field_value, resource_value
+from ..pod_certificates import Credential
 from .atomic import File
 from .trust import anchors
 
@@ -22,6 +23,14 @@ def no_bundles() -> Sequence[Obj]:
     return ()
 
 
+Credentials = Callable[[Obj], Credential]
+"""A podCertificate projection -> the credential to write."""
+
+
+def no_credential(source: Obj) -> Credential:
+    raise ConfigError(f"no certificate of signer {source['signerName']}")
+
+
 def files_of(
     pod: Obj,
     volume: Obj,
@@ -31,6 +40,7 @@ def files_of(
     status: Obj,
     allocatable: Mapping[str, str],
     bundles: Bundles = no_bundles,
+    credential: Credentials = no_credential,
 ) -> dict[str, File]:
     """The files of one volume. Raises ConfigError with what is missing."""
     if (source := volume.get("projected")) is not None:
@@ -39,6 +49,8 @@ def files_of(
         for part in source.get("sources") or ():
             if (trusted := part.get("clusterTrustBundle")) is not None:
                 result[trusted["path"]] = File(anchors(trusted, bundles()), mode)
+            elif (wanted := part.get("podCertificate")) is not None:
+                result |= _credential(wanted, credential(wanted), mode)
             else:
                 result |= _part(pod, part, mode, lookup, token, status, allocatable)
         return result
@@ -72,6 +84,11 @@ def _part(
     if (source := part.get("serviceAccountToken")) is not None:
         return {source["path"]: File(token(source).encode(), mode if mode != DEFAULT_MODE else 0o644)}
     raise ConfigError(f"projections of type {next(iter(part), '(none)')} are not supported on this node")
+
+
+def _credential(source: Obj, held: Credential, mode: int) -> dict[str, File]:
+    texts = {"credentialBundlePath": held.key + held.chain, "keyPath": held.key, "certificateChainPath": held.chain}
+    return {source[field]: File(text.encode(), mode) for field, text in texts.items() if source.get(field)}
 
 
 def _from_object(pod: Obj, kind: str, name: str, source: Obj, mode: int, lookup: Lookup) -> dict[str, File]:

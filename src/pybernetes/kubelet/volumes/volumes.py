@@ -16,7 +16,7 @@ from pybernetes.api.objects import Obj
 
 from ..environment import ConfigError, Lookup, number
 from .atomic import AtomicDirectory, File
-from .content import Bundles, Token, files_of, no_bundles
+from .content import Bundles, Credentials, Token, files_of, no_bundles, no_credential
 from .mounts import VolumeError
 
 log = logging.getLogger(__name__)
@@ -51,12 +51,20 @@ class PodVolumes:
         status: Obj,
         allocatable: Mapping[str, str],
         bundles: Bundles = no_bundles,
+        credential: Credentials = no_credential,
     ) -> dict[str, Path]:
         """Make or renew all volumes; returns their paths by name. Raises VolumeError naming the volume."""
         (self.directory / "volumes").mkdir(parents=True, exist_ok=True)
         os.chmod(self.directory, 0o750)
         files = partial(
-            files_of, pod, lookup=lookup, token=token, status=status, allocatable=allocatable, bundles=bundles
+            files_of,
+            pod,
+            lookup=lookup,
+            token=token,
+            status=status,
+            allocatable=allocatable,
+            bundles=bundles,
+            credential=credential,
         )
         paths = {}
         for volume in pod["spec"].get("volumes") or ():
