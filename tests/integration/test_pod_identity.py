@@ -1,9 +1,16 @@
 """Pods that call the API: who they are by their mounted token, and whom they trust by a mounted bundle."""
 
+import base64
 import json
+from datetime import timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from pybernetes.api import times
+from pybernetes.pki.signing import CLIENT_AUTH, PLAIN, Issuer, certified, subject_of
 from support.local import BIN, Local
 
 pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(180)]
@@ -97,3 +104,83 @@ def test_a_token_for_another_audience_is_not_taken_by_the_api(cluster):
     done = call(cluster, "/own/vault", "/own/ca.pem")
     assert done.returncode != 0
     assert "401" in done.stderr
+
+
+CERTIFIED = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "certified"},
+    "spec": {
+        "terminationGracePeriodSeconds": 1,
+        "containers": [
+            {
+                "name": "main",
+                "image": "host",
+                "command": ["sleep", "3600"],
+                "volumeMounts": [{"name": "own", "mountPath": "/own"}],
+            }
+        ],
+        "volumes": [
+            {
+                "name": "own",
+                "projected": {
+                    "sources": [
+                        {
+                            "podCertificate": {
+                                "signerName": "example.com/ours",
+                                "keyType": "ECDSAP256",
+                                "credentialBundlePath": "bundle.pem",
+                            }
+                        }
+                    ]
+                },
+            }
+        ],
+    },
+}
+
+
+def signed(request):
+    """The status that a signer writes: a certificate in the pod's name, by an authority of the moment."""
+    asked = x509.load_der_x509_csr(base64.b64decode(request["spec"]["stubPKCS10Request"]))
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    made = certified(
+        name,
+        asked.public_key(),
+        issuer=Issuer(subject_of("root", ()), key),
+        life=timedelta(seconds=request["spec"]["maxExpirationSeconds"]),
+        usages=(PLAIN, CLIENT_AUTH),
+        names=[x509.DNSName(request["spec"]["podName"])],
+    )
+    since, until = made.not_valid_before_utc.timestamp(), made.not_valid_after_utc.timestamp()
+    return {
+        "conditions": [
+            {
+                "type": "Issued",
+                "status": "True",
+                "reason": "Signed",
+                "message": "",
+                "lastTransitionTime": times.stamp(since),
+            }
+        ],
+        "certificateChain": made.public_bytes(Encoding.PEM).decode(),
+        "notBefore": times.stamp(since),
+        "notAfter": times.stamp(until),
+        "beginRefreshAt": times.stamp(until - 3600),
+    }
+
+
+def test_a_pod_is_certified_by_who_signs_for_it(cluster):
+    cluster.kubectl("apply", "-f", "-", text=json.dumps(CERTIFIED))
+    (request,) = cluster.until(lambda: cluster.get("podcertificaterequests")["items"], what="a request is made")
+    assert request["spec"]["nodeName"] == "node-1"
+    patch = json.dumps({"status": signed(request)})
+    name = request["metadata"]["name"]
+    cluster.kubectl("patch", "podcertificaterequest", name, "--subresource=status", "--type=merge", "-p", patch)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/certified", "--timeout=60s")
+    bundle = cluster.kubectl("exec", "certified", "--", "cat", "/own/bundle.pem")
+    key = load_pem_private_key(bundle.encode(), None)
+    found = x509.load_pem_x509_certificate(bundle.encode())
+    assert key.public_key() == found.public_key()
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["certified"]
