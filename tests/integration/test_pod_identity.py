@@ -184,3 +184,13 @@ def test_a_pod_is_certified_by_who_signs_for_it(cluster):
     assert key.public_key() == found.public_key()
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["certified"]
+
+
+def test_no_pod_sees_the_keys_of_the_cluster_or_its_node(cluster):
+    keys = [
+        path for path in cluster.root.rglob("*") if path.suffix in (".key", ".kubeconfig") or path.name == "kubeconfig"
+    ]
+    assert len(keys) > 5
+    script = "import os, sys; print([path for path in sys.argv[1:] if os.path.exists(path)])"
+    shown = cluster.kubectl("exec", "caller", "--", "python3", "-c", script, *map(str, keys))
+    assert shown.strip() == "[]"

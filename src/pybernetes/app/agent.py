@@ -102,6 +102,7 @@ def kubelet_config(config: AgentConfig) -> KubeletConfig:
         key=str(identities / "kubelet-server.key"),
         client_ca=str(identities / "ca.crt"),
         renewed_certificate=str(identities / "kubelet-server-current.pem"),
+        hidden=(config.identities, *config.hidden),
         lease_seconds=config.lease_seconds,
         labels=config.labels,
     )

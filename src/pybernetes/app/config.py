@@ -196,6 +196,8 @@ class AgentConfig(ProxyingConfig, frozen=True, kw_only=True):
     """How long names are still answered after SIGTERM."""
     dns_port: int = 9153
     """/metrics, /health and /ready of the cluster DNS, plain HTTP at its addresses and the node's; 0 for none."""
+    hidden: tuple[str, ...] = ()
+    """Directories of the machine that no container sees, besides the agent's own and its identities."""
     kubelet_port: int = 10250
     health_port: int = 10256
     """/healthz (for load balancers, as kube-proxy's), /livez and /readyz, plain HTTP on the node's address."""

@@ -106,6 +106,7 @@ def agent_config(layout: Layout, node: Node) -> AgentConfig:
         service_range=layout.service_range,
         dns_address=",".join(layout.dns_addresses),
         dns_lameduck_seconds=0.0,
+        hidden=(layout.state,),
         lease_seconds=layout.heartbeat_seconds,
     )
 

@@ -274,7 +274,7 @@ def cgroup_of(state: Path) -> str:
 
 def hidden_paths(config: KubeletConfig) -> tuple[str, ...]:
     """The node's secrets: no container sees them, whatever it runs as."""
-    paths = ("/var/lib/pybernetes", config.state_directory, config.run_directory)
+    paths = ("/var/lib/pybernetes", config.state_directory, config.run_directory, *config.hidden)
     return tuple(dict.fromkeys(paths))
 
 

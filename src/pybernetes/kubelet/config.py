@@ -26,6 +26,8 @@ class KubeletConfig:
     client_ca: str = ""
     renewed_certificate: str = ""
     """PEM file for a serving certificate and key that are asked for and renewed through the API; "" for none."""
+    hidden: tuple[str, ...] = ()
+    """Further directories of the machine that no container sees: keys, above all."""
     lease_seconds: float = 10.0
     lease_duration_seconds: float = 40.0
     status_seconds: float = 10.0
