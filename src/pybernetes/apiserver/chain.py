@@ -1,6 +1,7 @@
 """The ordered filters around every request. Each is a function of the next handler; the list below is the order."""
 
 import asyncio
+import base64
 import logging
 import random
 import time
@@ -198,6 +199,7 @@ def authenticate(authenticator: Authenticator, metrics: Metrics) -> Filter:
             if user is not None:
                 request.context["inside"] = True  # never queued: the server does not wait for itself
             else:
+                _token_of_protocols(request)
                 try:
                     user = await authenticator.user(request) or ANONYMOUS
                 except Unauthorized:
@@ -210,6 +212,30 @@ def authenticate(authenticator: Authenticator, metrics: Metrics) -> Filter:
         return known
 
     return filter_
+
+
+_TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
+
+
+def _token_of_protocols(request: Request) -> None:
+    """A token that a browser sends as a subprotocol of its WebSocket, where it cannot set a header, becomes one.
+
+    Beside another protocol only, which is what is spoken (apiserver/pkg/authentication/request/websocket).
+    """
+    text = request.headers.get("sec-websocket-protocol", "")
+    if _TOKEN_PROTOCOL not in text or "authorization" in request.headers:
+        return
+    names = [name.strip() for name in text.split(",")]
+    tokens = [name.removeprefix(_TOKEN_PROTOCOL) for name in names if name.startswith(_TOKEN_PROTOCOL)]
+    others = [name for name in names if name and not name.startswith(_TOKEN_PROTOCOL)]
+    if len(tokens) != 1 or not others:
+        return
+    try:
+        token = base64.b64decode(tokens[0] + "=" * (-len(tokens[0]) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        return
+    more = {"authorization": f"Bearer {token}", "sec-websocket-protocol": ", ".join(others)}
+    request.headers = {**request.headers, **more}
 
 
 async def take(request: Request) -> None:

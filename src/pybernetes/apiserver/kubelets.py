@@ -12,7 +12,7 @@ from pybernetes.api.errors import BadRequest, InternalError, NotFound, ServiceUn
 from pybernetes.api.objects import Obj, labels_of, name_of
 from pybernetes.wire import Channel, Request, Response, Transport, Upgrade, offered, wants_upgrade
 
-from .log_socket import chosen_protocol, log_socket
+from .body_socket import chosen_protocol, log_socket
 from .registry import Registry
 from .route import Route
 

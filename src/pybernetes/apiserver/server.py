@@ -24,6 +24,7 @@ from .allocate import Allocator
 from .audit import AuditLog, AuditMetrics, Auditor, Policy
 from .auth.certificates import Authenticator
 from .auth.tokens import Tokens
+from .body_socket import watch_socket
 from .bootstrap import bootstrap
 from .connections import ConnectionMetrics, ServesConnections
 from .custom import CustomResources
@@ -269,6 +270,8 @@ class ApiServer:
         response, found = await self._dispatch(request), route_of(request)
         if found.verb == "watch":
             response.pace = Pace.LIVE
+            if request.headers.get("upgrade", "").lower() == "websocket":
+                return watch_socket(request, response)
         elif found.subresource in STREAMING:
             response.pace = Pace.FREE
         return response
