@@ -90,7 +90,9 @@ async def tls_api(
     )
     async with api_server(store, config, connect=connect) as server:
         tls = TlsFiles(serving.certificate, serving.key, authority.certificate)
-        async with Server(server.handler, listen=[("127.0.0.1", 0)], tls=tls, uploads=True) as socket:
+        async with Server(
+            server.handler, listen=[("127.0.0.1", 0)], tls=tls, uploads=True, spliced=server.proxied
+        ) as socket:
             server.serving(socket)
             host, port = socket.addresses[0]
             url = f"https://{host}:{port}"

@@ -3,6 +3,7 @@
 The grammar is Kubernetes' (API concepts, "Resource URIs"); which resources there are is the caller's table.
 """
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -48,6 +49,16 @@ class Route(NamedTuple):
         """The resource as authorization and messages name it: "pods", "pods/log"."""
         plural = self.resource.plural if self.resource else ""
         return f"{plural}/{self.subresource}" if self.subresource else plural
+
+
+_PROXIED = re.compile(
+    rb"(?:https?://[^/]*)?/api/v1/(?:namespaces/[^/?]+/(?:pods|services)|nodes)/[^/?]+/proxy(?:[/?].*)?", re.DOTALL
+)
+
+
+def proxied(target: bytes) -> bool:
+    """Whether a request's target is below a proxy: what such a request upgrades to is not for this server."""
+    return _PROXIED.fullmatch(target) is not None
 
 
 def missing() -> NotFound:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pybernetes.aio.supervise import Fatal
 from pybernetes.api import openapi, ranges, resources
@@ -39,10 +40,13 @@ from .kubelets import Connect, Kubelets
 from .metrics import Metrics
 from .parts import Parts
 from .registry import Registry
-from .route import STREAMING, missing, not_allowed
+from .route import STREAMING, missing, not_allowed, proxied
 from .users import AUTHENTICATED, User, route_of, service_account_user, warn
 from .watchcache import WatchCache
 from .watchmetrics import ShelfMetrics
+
+if TYPE_CHECKING:
+    from pybernetes.wire.send import HttpTransport
 
 log = logging.getLogger("pybernetes.apiserver")
 
@@ -128,7 +132,8 @@ class ApiServer:
         if self.tokens is not None:
             self.tokens.observe = self.metrics.token
         self.custom.observe = self.metrics.conversion
-        self.kubelets = Kubelets(self.registry, connect or self._connect)
+        self._pods: HttpTransport | None = None
+        self.kubelets = Kubelets(self.registry, connect or self._connect, connect or self._reach)
         self._ready = asyncio.Event()
         self._draining = False
         self._objects = Objects(self.registry)
@@ -186,6 +191,8 @@ class ApiServer:
             lambda: float(sum(len(shelf.items) for shelf in self.cache.shelves)),
         )
 
+    proxied = staticmethod(proxied)
+
     def serving(self, socket: ServesConnections) -> None:
         """Tell in the metrics of the connections of the server that serves `handler`."""
         self.metrics.registry.register(ConnectionMetrics(socket))
@@ -203,10 +210,9 @@ class ApiServer:
         )
 
     def _connect(self, url: str) -> Transport:
+        """To a kubelet, with this server's certificate."""
         from pybernetes.wire.send import HttpTransport
 
-        if not url.startswith("https:"):
-            return HttpTransport(url)
         return HttpTransport(
             url,
             ca=_read(self.config.kubelet_ca),
@@ -214,6 +220,14 @@ class ApiServer:
             key=_read(self.config.kubelet_client_key),
             insecure=not self.config.kubelet_ca,
         )
+
+    def _reach(self, url: str) -> Transport:
+        """To a pod: nobody vouches for its certificate, and it is not shown ours (as in kube-apiserver)."""
+        from pybernetes.wire.send import HttpTransport
+
+        if self._pods is None:
+            self._pods = HttpTransport("https://pods", insecure=True)
+        return self._pods.to(url)
 
     def trusted(self, user: str, *groups: str) -> Transport:
         """A transport whose requests are this user's, without any credential: for parts of the same process."""
@@ -244,6 +258,8 @@ class ApiServer:
             self._ready.clear()
             self.cache.close()
             await self.kubelets.close()
+            if self._pods is not None:
+                await self._pods.close()
             await self.registry.caller.close()
             if self.audit_log is not None:
                 self.audit_log.close()

@@ -42,7 +42,9 @@ async def serve(config: ServerConfig, *, whole: bool = True) -> None:
             connections_each=config.max_connections_each,
             delay_seconds=config.shutdown_delay_seconds,
         )
-        server = Server(api.handler, listen=listen, tls=tls, limits=limits, stopping=api.drain, uploads=True)
+        server = Server(
+            api.handler, listen=listen, tls=tls, limits=limits, stopping=api.drain, uploads=True, spliced=api.proxied
+        )
         api.serving(server)
         try:
             await server.start()

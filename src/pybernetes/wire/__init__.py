@@ -5,7 +5,20 @@ Import what does I/O from its module, so that a process pays only for what it us
 `tls.server_context`), `send.HttpTransport`, `loopback.LoopbackTransport`, `channels.Remote` (exec and attach).
 """
 
-from .message import Channel, Handler, Pace, Peer, Request, Response, Transport, Upgrade, Upload, offered, wants_upgrade
+from .message import (
+    Channel,
+    Handler,
+    Pace,
+    Peer,
+    Request,
+    Response,
+    Spliced,
+    Transport,
+    Upgrade,
+    Upload,
+    offered,
+    wants_upgrade,
+)
 
 __all__ = [
     "Channel",
@@ -14,6 +27,7 @@ __all__ = [
     "Peer",
     "Request",
     "Response",
+    "Spliced",
     "Transport",
     "Upgrade",
     "Upload",

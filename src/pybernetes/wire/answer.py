@@ -29,6 +29,17 @@ def end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for key, value in headers.items() if goes_on(name := key.lower())}
 
 
+def add_header(headers: dict[str, str], name: str, value: str) -> None:
+    """With the values of a repeated one joined (see Response for `set-cookie`)."""
+    key = name.lower()
+    if key not in headers:
+        headers[key] = value
+    elif key == "set-cookie":
+        headers[key] += "\n" + value
+    else:
+        headers[key] += ", " + value
+
+
 def error_response(error: ApiError, **headers: str) -> Response:
     """An error as its Status body."""
     return Response(

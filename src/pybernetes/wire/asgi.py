@@ -125,7 +125,7 @@ class App:
         else:
             response = await answer(self._handler, request)
             if response.upgrade is not None:
-                if await self._spdy(scope, request, response.upgrade):
+                if await self._leave(scope, request, response.upgrade):
                     return
                 response = error_response(BadRequest("this needs a WebSocket"))
             response = await self._compressed(request, response)
@@ -144,14 +144,16 @@ class App:
             unhurried=line.unhurried,
         )
 
-    async def _spdy(self, scope: Any, request: Request, upgrade: Upgrade) -> bool:
-        """Run what was agreed on after `Upgrade: SPDY/3.1`; False when that is not what was asked for."""
-        if not upgrade.protocol.startswith(SPDY) or request.headers.get("upgrade", "").lower() != "spdy/3.1":
+    async def _leave(self, scope: Any, request: Request, upgrade: Upgrade) -> bool:
+        """Run what was agreed on after `Upgrade: SPDY/3.1`, or with another server; False when it was not asked for."""
+        if upgrade.headers is not None:
+            lines = [f"{name}: {_clean(one)}" for name, value in upgrade.headers.items() for one in value.split("\n")]
+        elif upgrade.protocol.startswith(SPDY) and request.headers.get("upgrade", "").lower() == "spdy/3.1":
+            lines = ["connection: Upgrade", "upgrade: SPDY/3.1"]
+            lines.append(f"x-stream-protocol-version: {upgrade.protocol.removeprefix(SPDY)}")
+        else:
             return False
-        head = (
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\n"
-            f"x-stream-protocol-version: {upgrade.protocol.removeprefix(SPDY)}\r\n\r\n"
-        )
+        head = "\r\n".join(("HTTP/1.1 101 Switching Protocols", *lines, "", ""))
         channel = scope["state"]["connection"].upgrade(head.encode(), protocol=upgrade.protocol)
         if channel is None:
             return False
@@ -202,13 +204,16 @@ class App:
         connection: Line = scope["state"]["connection"]
         assert not isinstance(response.body, bytes)
         stream = connection.stream = Stream(response.body)
-        unframed = scope["http_version"] == "1.0"
+        unframed = scope["http_version"] == "1.0" and response.length is None
         try:
             if connection.lost:
                 return
+            headers = _encoded(response)
+            if response.length is not None:
+                headers.append((b"content-length", str(response.length).encode()))
             if unframed:
                 connection.unframed(last=False)
-            await send({"type": "http.response.start", "status": response.status, "headers": _encoded(response)})
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
             if scope["method"] != "HEAD":
                 while (chunk := await stream.next()) is not None:
                     if chunk:
@@ -216,6 +221,8 @@ class App:
             if unframed:
                 connection.unframed(last=True)
             await send({"type": "http.response.body", "body": b""})
+        except ConnectionError:
+            connection.cut()  # the body broke off: its reader must not take it for whole
         finally:
             connection.stream = None
             await stream.close()
@@ -228,13 +235,15 @@ class App:
             response = error_response(error)
         else:
             response = await answer(self._handler, request)
-        if response.upgrade is not None:
+        if response.upgrade is not None and response.upgrade.headers is None:
             protocol = response.upgrade.protocol
             await send({"type": "websocket.accept", "subprotocol": protocol or None, "headers": []})
             connection: Line = scope["state"]["connection"]
             connection.begin(response.upgrade.pace)
             await converse(response.upgrade, _SocketChannel(protocol, receive, send, connection))
             return
+        if response.upgrade is not None:
+            response = error_response(BadRequest("this connection cannot be passed on"))
         headers, body = _encoded(response), await whole(response.body)
         headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "websocket.http.response.start", "status": response.status, "headers": headers})
@@ -319,7 +328,9 @@ def _encoded(response: Response) -> list[tuple[bytes, bytes]]:
     headers: list[tuple[bytes, bytes]] = []
     for key, value in response.headers.items():
         name = key.lower()
-        if goes_on(name):
+        if name == "set-cookie":
+            headers += [(b"set-cookie", _clean(one).encode()) for one in value.split("\n")]
+        elif goes_on(name):
             headers.append((name.encode(), _clean(value).encode()))
         elif name == "connection" and value == "close":
             headers.append((b"connection", b"close"))

@@ -102,11 +102,14 @@ class Connection(HttpToolsProtocol):
         *,
         limits: Limits,
         left: Callable[[], None] = lambda: None,
+        spliced: Callable[[bytes], bool] | None = None,
     ) -> None:
+        """`spliced` says of a request's target that its WebSockets are not opened here but passed on as bytes."""
         super().__init__(config, server_state, app_state, _loop)
         self.logger = library_log
         self.limits = limits
         self.left = left
+        self.spliced = spliced
         self.stream: Stream | None = None
         self.pace = Pace.WHOLE
         """Of the answer that is under way."""
@@ -287,6 +290,9 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self.reading_since = 0.0
         super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        return super()._should_upgrade() and not (self.spliced is not None and self.spliced(self.url))
 
     def handle_websocket_upgrade(self) -> None:
         self.reading_since = 0.0

@@ -12,7 +12,7 @@ from typing import Any
 from pybernetes.api.errors import BadRequest, TooLarge, error_of
 
 from .answer import BODY_BYTES, answer, close_body, converse, end_to_end, error_response, whole
-from .message import Channel, Handler, Peer, Request, Response, Upload
+from .message import Channel, Handler, Peer, Request, Response, Spliced, Upgrade, Upload
 from .upload import too_large
 from .url import BadTarget, checked_path
 
@@ -59,11 +59,25 @@ class LoopbackTransport:
         response = await self._answer(replace(request, method="GET", body=b""), headers)
         if response.upgrade is None:
             raise error_of(response.status, await whole(response.body))
-        ours, theirs = channel_pair(response.upgrade.protocol)
-        task = asyncio.create_task(converse(response.upgrade, theirs))
+        return self._converse(response.upgrade)
+
+    def _converse(self, upgrade: Upgrade) -> Channel:
+        ours, theirs = channel_pair(upgrade.protocol)
+        task = asyncio.create_task(converse(upgrade, theirs))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return ours
+
+    async def splice(self, request: Request) -> Spliced:
+        """A handler says itself what it upgrades to."""
+        response = await self._answer(replace(request, body=b""), {**request.headers})
+        upgrade = response.upgrade
+        if upgrade is None:
+            return Spliced(replace(response, body=await whole(response.body)))
+        if upgrade.headers is None:
+            return Spliced(error_response(BadRequest("this needs a WebSocket")))
+        channel = self._converse(upgrade)
+        return Spliced(Response(status=101, headers=upgrade.headers), channel)
 
     async def close(self) -> None:
         self._closed = True

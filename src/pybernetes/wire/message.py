@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,8 @@ class Request:
     peer: Peer = Peer()
     stream: bool = False
     """Sending side only: the caller reads the response body as it comes (watch, follow)."""
+    patient: bool = False
+    """Sending side only, of a stream: no deadline, and an error's body comes as a stream too."""
     context: dict[str, Any] = field(default_factory=dict)
     """What filters learn on the way in (user, request id, audit); never sent."""
 
@@ -96,17 +98,31 @@ class Upgrade:
     protocol: str
     run: Callable[[Channel], Awaitable[None]]
     pace: Pace = Pace.FREE
+    headers: Mapping[str, str] | None = None
+    """Of the 101 that another server has given: from there on the channel is the socket's bytes, whatever they mean."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Response:
-    """One response. A streamed body is an async iterable of chunks; it is closed (aclose) when the peer goes away."""
+    """One response. A streamed body is an async iterable of chunks; it is closed (aclose) when the peer goes away.
+
+    Several `set-cookie` are one value with line breaks between them: it is the one header that cannot be joined.
+    """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | AsyncIterable[bytes] = b""
     upgrade: Upgrade | None = None
     pace: Pace = Pace.WHOLE
+    length: int | None = None
+    """Of a streamed body, where it is known."""
+
+
+class Spliced(NamedTuple):
+    """The answer to a request to upgrade; after a 101 the connection, whose messages are bytes as they come."""
+
+    answer: Response
+    channel: Channel | None = None
 
 
 SPDY = "SPDY/3.1+"
@@ -138,6 +154,10 @@ class Transport(Protocol):
 
     async def connect(self, request: Request, *, protocols: Sequence[str]) -> Channel:
         """Open a WebSocket. Raises ApiError (wire-shaped) when the server answers with an error instead."""
+        ...
+
+    async def splice(self, request: Request) -> "Spliced":
+        """Send a request to upgrade, its headers as they are. Raises ConnectionError, TimeoutError."""
         ...
 
     async def close(self) -> None: ...

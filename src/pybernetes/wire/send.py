@@ -4,6 +4,7 @@ Importing this costs some 0.2 s; nothing else does it (see the package's docstri
 """
 
 import asyncio
+import copy
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,10 @@ from yarl import URL
 from pybernetes import __version__
 from pybernetes.api.errors import ApiError, error_of
 
-from .answer import end_to_end
-from .message import Channel, Request, Response
+from .answer import add_header, end_to_end
+from .message import Channel, Request, Response, Spliced
 from .sockets import open_socket
+from .splice import Target, head_of, splice
 from .tls import client_context
 from .url import encode_target
 
@@ -57,8 +59,7 @@ class HttpTransport:
         self._ca, self._insecure = ca, insecure
         self._tls: ssl.SSLContext | None = None
         self.show(certificate, key)
-        self._session: aiohttp.ClientSession | None = None
-        self._closed = False
+        self._pool = _Pool()
 
     def show(self, certificate: bytes, key: bytes) -> None:
         """Show this certificate (PEM) on every new connection; those that are open, watches among them, stay."""
@@ -70,16 +71,17 @@ class HttpTransport:
             if not request.stream:
                 async with await self._start(request, self._whole) as answer:
                     return Response(status=answer.status, headers=_headers(answer), body=await answer.read())
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(None if request.patient else self._timeout_seconds):
                 answer = await self._start(request, self._streamed)
-                if answer.status >= 400:
+                if answer.status >= 400 and not request.patient:
                     return Response(status=answer.status, headers=_headers(answer), body=await answer.read())
-        return Response(status=answer.status, headers=_headers(answer), body=_Body(answer, self.server))
+        body, length = _Body(answer, self.server), answer.content_length
+        return Response(status=answer.status, headers=_headers(answer), body=body, length=length)
 
     async def connect(self, request: Request, *, protocols: Sequence[str]) -> Channel:
         with _translated(self.server):
             async with asyncio.timeout(self._timeout_seconds):
-                socket = await self._opened().ws_connect(
+                socket = await self._pool.session(self.server).ws_connect(
                     self._url(request),
                     protocols=protocols,
                     headers=self._headers(request),
@@ -88,14 +90,26 @@ class HttpTransport:
                 )
         return _SocketChannel(socket)
 
+    async def splice(self, request: Request) -> Spliced:
+        url = URL(self.server)
+        tls = self._tls if url.scheme == "https" else None
+        target = Target(url.host or "", url.port or 0, tls, self._server_name or url.host)
+        headers = {"host": url.authority, **request.headers}
+        head = head_of(request.method, self._url(request).raw_path_qs, headers)
+        with _translated(self.server):
+            return await splice(target, head)
+
+    def to(self, server: str) -> "HttpTransport":
+        """One to another server, with the same trust and credentials and the same pool; closed with this one."""
+        found = copy.copy(self)
+        found.server = server.rstrip("/")
+        return found
+
     async def close(self) -> None:
-        self._closed = True
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._pool.close()
 
     async def _start(self, request: Request, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        return await self._opened().request(
+        return await self._pool.session(self.server).request(
             request.method,
             self._url(request),
             headers=self._headers(request),
@@ -105,22 +119,6 @@ class HttpTransport:
             raise_for_status=False,
             **self._tls_options(),
         )
-
-    def _opened(self) -> aiohttp.ClientSession:
-        """The session; made in the loop that first sends."""
-        if self._closed:
-            raise ConnectionError(f"{self.server}: the transport is closed")
-        if self._session is None:
-            # No limit: each watch holds a connection, and a limit would let them starve the calls
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, socket_factory=open_socket)
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # who asks for an encoding gets it; a proxy passes it on
-                skip_auto_headers=("accept-encoding", "user-agent", "content-type"),
-                raise_for_status=_refused_upgrade,
-            )
-        return self._session
 
     def _url(self, request: Request) -> URL:
         return URL(self.server + encode_target(request.path, request.query), encoded=True)
@@ -135,6 +133,36 @@ class HttpTransport:
 
     def _tls_options(self) -> dict[str, Any]:
         return {"ssl": self._tls, "server_hostname": self._server_name} if self._tls is not None else {}
+
+
+class _Pool:
+    """Connections that are kept and used again; made in the loop that first sends."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def session(self, server: str) -> aiohttp.ClientSession:
+        """Raises ConnectionError after `close`."""
+        if self._closed:
+            raise ConnectionError(f"{server}: the transport is closed")
+        if self._session is None:
+            # No limit: each watch holds a connection, and a limit would let them starve the calls
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, socket_factory=open_socket)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # who asks for an encoding gets it; a proxy passes it on
+                skip_auto_headers=("accept-encoding", "user-agent", "content-type"),
+                raise_for_status=_refused_upgrade,
+            )
+        return self._session
 
 
 class _Body:
@@ -205,11 +233,9 @@ async def _refused_upgrade(answer: aiohttp.ClientResponse) -> None:
 
 
 def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    """Lower-case names; values of a repeated one joined."""
     headers: dict[str, str] = {}
     for name, value in answer.headers.items():
-        key = name.lower()
-        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+        add_header(headers, name, value)
     return headers
 
 

@@ -48,12 +48,14 @@ class Server:
         stopping: Callable[[], None] | None = None,
         shared: bool = False,
         uploads: bool = False,
+        spliced: Callable[[bytes], bool] | None = None,
     ) -> None:
         """`shared`: the next process may listen before this one ends.
 
         `stopping` is called when the end begins, `delay_seconds` before no more connections are taken.
 
         With `uploads` the handler gets bodies unread, as `Request.upload`, so that it can ask who sends them first.
+        `spliced` says of a request's target that what it upgrades to is for the handler as bytes, WebSockets too.
         """
         self.addresses: tuple[tuple[str, int], ...] = ()
         self._limits = limits or Limits()
@@ -67,6 +69,7 @@ class Server:
         self._stopping = stopping
         self._shared = shared
         self._uploads = uploads
+        self._spliced = spliced
         self._state = State()
         self._listeners: list[Listener] = []
         self._greeting: set[asyncio.Task[None]] = set()
@@ -117,7 +120,9 @@ class Server:
     ) -> None:
         """The handshake, if there is one; from then on the connection is its protocol's."""
         loop = asyncio.get_running_loop()
-        protocol = Connection(config, self._state, {}, loop, limits=self._limits, left=entry.leave)
+        protocol = Connection(
+            config, self._state, {}, loop, limits=self._limits, left=entry.leave, spliced=self._spliced
+        )
         timeouts: dict[str, Any] = {}
         if context is not None:
             timeouts = {"ssl_handshake_timeout": self._limits.handshake_seconds, "ssl_shutdown_timeout": 1.0}

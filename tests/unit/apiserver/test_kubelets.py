@@ -7,7 +7,7 @@ import pytest
 
 from pybernetes.api.errors import ApiError, BadRequest
 from pybernetes.apiserver import ApiServer
-from pybernetes.apiserver.kubelets import behind_proxy, chosen_container, kubelet_address
+from pybernetes.apiserver.kubelets import chosen_container, kubelet_address
 from pybernetes.store.memory import MemoryStore
 from pybernetes.wire import Channel, Request, Response, Transport, Upgrade
 from pybernetes.wire.loopback import LoopbackTransport
@@ -98,19 +98,6 @@ async def test_logs_in_a_protocol_nobody_speaks() -> None:
     assert node.asked == []
 
 
-@pytest.mark.parametrize(
-    ("location", "seen"),
-    [
-        ("/login?a=b#c", "/base/proxy/login?a=b#c"),
-        ("login", "login"),
-        ("https://example.org/x", "https://example.org/x"),
-        ("/base/proxy/x", "/base/proxy/x"),
-    ],
-)
-def test_redirects_stay_behind_the_proxy(location: str, seen: str) -> None:
-    assert behind_proxy(location, "/base/proxy") == seen
-
-
 async def test_exec() -> None:
     node = FakeNode()
     async with with_pod(node) as server:
@@ -133,35 +120,6 @@ async def test_refusals_come_back() -> None:
         assert (await call("GET", f"{PODS}/q/log"))[0] == 404
         code, status = await call("GET", f"{PODS}/p/log?container=x")
         assert (code, status["message"]) == (400, "container x is not valid for pod p")
-
-
-async def test_proxies() -> None:
-    node = FakeNode()
-    async with with_pod(node) as server:
-        call = call_of(server)
-        assert await call("GET", f"{PODS}/p/proxy/a/b?x=1") == (200, b"one\ntwo\n")
-        await call("GET", f"{PODS}/p:web/proxy/")
-        await call("GET", f"{PODS}/https:p:9090/proxy/")
-        await call("GET", "/api/v1/nodes/n/proxy/pods")
-        ports = [{"name": "w", "port": 80}]
-        await call("POST", "/api/v1/namespaces/default/services", {"metadata": {"name": "s"}, "spec": {"ports": ports}})
-        assert (await call("GET", "/api/v1/namespaces/default/services/s/proxy/"))[0] == 503
-        piece = {
-            "metadata": {"name": "s-1", "labels": {"kubernetes.io/service-name": "s"}},
-            "addressType": "IPv4",
-            "endpoints": [{"addresses": ["10.244.0.5"]}],
-            "ports": [{"name": "w", "port": 8080}],
-        }
-        code, _ = await call("POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", piece)
-        assert code == 201
-        await call("POST", "/api/v1/namespaces/default/services/s:w/proxy/x")
-    assert node.asked == [
-        "GET http://10.244.0.5:8080/a/b?x=1",
-        "GET http://10.244.0.5:8080/",
-        "GET https://10.244.0.5:9090/",
-        "GET https://10.0.0.9:10255/pods",
-        "POST http://10.244.0.5:8080/x",
-    ]
 
 
 async def test_a_node_that_is_not_there() -> None:
