@@ -22,7 +22,7 @@ from pybernetes.store import Unavailable
 from pybernetes.wire import Handler, Request, Response
 
 from .auth.attributes import attributes
-from .auth.authorize import Authorizer
+from .auth.authorize import Authorizer, forbidden
 from .auth.certificates import Authenticator
 from .auth.impersonate import asks, impersonated
 from .metrics import Metrics
@@ -53,8 +53,6 @@ def recover(handler: Handler) -> Handler:
             return _warned(request, await handler(request))
         except ApiError as error:
             return _warned(request, status_response(error))
-        except RecursionError:
-            return status_response(BadRequest("the object is nested too deep"))
         except Unavailable as error:
             return status_response(ServiceUnavailable(str(error)))
         except Exception:
@@ -94,7 +92,7 @@ def _uuid() -> str:
 
 
 def request_id(handler: Handler) -> Handler:
-    """audit-id, the client's own if it sent one."""
+    """audit-id, the client's own if it sent one; and nobody on the way keeps an answer that does not allow it."""
 
     async def identified(request: Request) -> Response:
         found = request.headers.get("audit-id", "")
@@ -102,7 +100,7 @@ def request_id(handler: Handler) -> Handler:
             found = _uuid()
         request.context["id"] = found
         response = await handler(request)
-        response.headers = {**response.headers, "audit-id": found}
+        response.headers = {"cache-control": "no-cache, private", **response.headers, "audit-id": found}
         return response
 
     return identified
@@ -190,7 +188,11 @@ def _asked_seconds(request: Request) -> float:
     return seconds if 0 < seconds < REQUEST_SECONDS else REQUEST_SECONDS
 
 
-def authenticate(authenticator: Authenticator, metrics: Metrics) -> Filter:
+Refused = Callable[[Request, ApiError], None]
+"""Is told of requests whose credential is refused."""
+
+
+def authenticate(authenticator: Authenticator, metrics: Metrics, refused: Refused | None = None) -> Filter:
     """Who asks (`user_of`). A user in the context comes from inside the process and is believed."""
 
     def filter_(handler: Handler) -> Handler:
@@ -202,8 +204,10 @@ def authenticate(authenticator: Authenticator, metrics: Metrics) -> Filter:
                 _token_of_protocols(request)
                 try:
                     user = await authenticator.user(request) or ANONYMOUS
-                except Unauthorized:
+                except Unauthorized as error:
                     metrics.authentications["failure"] += 1
+                    if refused is not None:
+                        refused(request, error)
                     raise
                 metrics.authentications["success"] += 1
             request.context["user"] = authenticated(user)
@@ -248,6 +252,20 @@ async def take(request: Request) -> None:
             raise BadRequest("the body of the request broke off") from error
 
 
+def expected(handler: Handler) -> Handler:
+    """Troubles that are no bug of this server's become errors with a name, so that the audit log tells no panic."""
+
+    async def translated(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except RecursionError as error:
+            raise BadRequest("the object is nested too deep") from error
+        except Unavailable as error:
+            raise ServiceUnavailable(str(error)) from error
+
+    return translated
+
+
 def bodies(handler: Handler) -> Handler:
     """Reads the bodies of those who are somebody: a stranger has none held for him before he is found to be allowed.
 
@@ -271,14 +289,15 @@ def authorize(authorizer: Authorizer, metrics: Metrics) -> Filter:
             if asks(request):
                 user = request.context["user"] = impersonated(authorizer, user, request)
             found = route_of(request)
-            refused = authorizer.refuse(user, attributes(found, request), found.resource)
-            metrics.authorizations["allowed" if refused is None else "no-opinion"] += 1
+            asked = attributes(found, request)
+            answer = authorizer.decide(user, asked)
+            metrics.authorizations["allowed" if answer.allowed else "no-opinion"] += 1
             notes = request.context.get("annotations")
             if notes is not None:  # there is an audit event
-                notes["authorization.k8s.io/decision"] = "allow" if refused is None else "forbid"
-                notes["authorization.k8s.io/reason"] = ""
-            if refused is not None:
-                raise refusal(user, refused)
+                notes["authorization.k8s.io/decision"] = "allow" if answer.allowed else "forbid"
+                notes["authorization.k8s.io/reason"] = answer.reason
+            if not answer.allowed:
+                raise refusal(user, forbidden(user, asked, answer.reason, found.resource))
             return await handler(request)
 
         return allowed

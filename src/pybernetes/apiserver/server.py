@@ -163,9 +163,10 @@ class ApiServer:
             chain.recover,
             chain.routed(self.scheme.find),
             chain.deadline,
-            chain.authenticate(self._authenticator, self.metrics),
-            chain.bodies,
+            chain.authenticate(self._authenticator, self.metrics, self.auditor.unknown if self.auditor else None),
             *([self.auditor.filter] if self.auditor else []),
+            chain.expected,
+            chain.bodies,
             self.gate.filter,
             chain.authorize(self.registry.authorizer, self.metrics),
         )

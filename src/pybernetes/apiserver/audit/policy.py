@@ -54,10 +54,10 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="came
     omit_stages: tuple[Stage, ...] = ()
     omit_managed_fields: bool | None = None
 
-    def matches(self, user: User, route: Route) -> bool:
-        if self.users and user.name not in self.users:
+    def matches(self, user: User | None, route: Route) -> bool:
+        if self.users and (user is None or user.name not in self.users):
             return False
-        if self.user_groups and not set(self.user_groups).intersection(user.groups):
+        if self.user_groups and (user is None or not set(self.user_groups).intersection(user.groups)):
             return False
         if self.verbs and route.verb not in self.verbs:
             return False
@@ -105,7 +105,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
                 raise BadPolicy(f"audit policy {path}: rules[{number}] applies to resources and to nonResourceURLs")
         return found
 
-    def decide(self, user: User, route: Route) -> Decision:
+    def decide(self, user: User | None, route: Route) -> Decision:
+        """`user` is None when the credential was refused."""
         for rule in self.rules:
             if rule.matches(user, route):
                 omit = self.omit_managed_fields if rule.omit_managed_fields is None else rule.omit_managed_fields

@@ -1,5 +1,6 @@
 """The audit log on a real server, its policy and its files."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from pybernetes.apiserver import ApiServerConfig
 from pybernetes.apiserver.audit import AuditLog, BadPolicy, Policy
 from pybernetes.apiserver.route import Route
 from pybernetes.apiserver.users import User
-from pybernetes.wire import Request
+from pybernetes.store import Unavailable
+from pybernetes.wire import Peer, Request
 from support.server import api_server
 
 from ..conftest import call_of
@@ -113,8 +115,10 @@ async def test_an_event_has_all_of_a_request(tmp_path: Path) -> None:
     assert (received["verb"], received["userAgent"], received["sourceIPs"]) == ("create", "kubectl/1", ["127.0.0.1"])
     assert received["user"]["username"] == "alice"
     assert received["objectRef"] == {"resource": "configmaps", "namespace": "default", "apiVersion": "v1"}
-    assert received["requestObject"] == body
+    assert "requestObject" not in received
     assert "responseStatus" not in received
+    assert complete["requestObject"] == body
+    assert complete["objectRef"] == received["objectRef"] | {"name": "m"}
     assert complete["responseStatus"]["code"] == 201
     assert complete["responseObject"]["data"] == {"a": "b"}
     assert complete["annotations"]["authorization.k8s.io/decision"] == "allow"
@@ -153,6 +157,100 @@ async def test_what_breaks_is_told_as_a_panic(tmp_path: Path, monkeypatch: pytes
 
     events = await told(tmp_path, "rules: [{level: Metadata, users: [alice]}]\n", broken)
     assert [event["stage"] for event in events] == ["RequestReceived", "Panic"]
+
+
+async def test_refused_credentials_are_told(tmp_path: Path) -> None:
+    async def strangers(server: Any) -> None:
+        for headers in ({"authorization": "Bearer nonsense"}, {"authorization": "Basic eDp5"}, {}):
+            request = Request(path=MAPS, headers={"user-agent": "x", **headers}, peer=Peer(address="192.0.2.1:1"))
+            assert (await server.handler(request)).status == 401
+
+    rules = "rules:\n- {level: None, users: [alice]}\n- {level: Metadata, resources: [{resources: [configmaps]}]}\n"
+    bearer, *rest = await told(tmp_path, rules, strangers)
+    assert (bearer["stage"], bearer["user"], bearer["sourceIPs"]) == ("ResponseStarted", {}, ["192.0.2.1"])
+    assert (bearer["verb"], bearer["objectRef"]["resource"]) == ("list", "configmaps")
+    message = "Authentication failed, attempted: bearer"
+    assert bearer["responseStatus"] == {"metadata": {}, "message": message, "code": 401}
+    anonymous = [event for event in rest if event["user"].get("username") == "system:anonymous"]
+    assert [event["stage"] for event in anonymous if event["auditID"] == anonymous[-1]["auditID"]] == [
+        "RequestReceived",
+        "ResponseComplete",
+    ]
+    assert anonymous[-1]["responseStatus"]["code"] == 401
+
+
+async def test_reasons_of_decisions_are_told(tmp_path: Path) -> None:
+    async def ask(server: Any) -> None:
+        rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
+        rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}
+        subject = {"kind": "User", "name": "carol", "apiGroup": "rbac.authorization.k8s.io"}
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
+        call = call_of(server)
+        assert (await call("POST", f"{rbac}/roles", {"metadata": {"name": "r"}, "rules": [rule]}))[0] == 201
+        body = {"metadata": {"name": "b"}, "roleRef": reference, "subjects": [subject]}
+        assert (await call("POST", f"{rbac}/rolebindings", body))[0] == 201
+        assert (await call_of(server, "carol", "x")("GET", MAPS))[0] == 200
+
+    rules = "omitStages: [RequestReceived]\nrules: [{level: Metadata, users: [carol]}]\n"
+    (event,) = await told(tmp_path, rules, ask)
+    assert event["annotations"] == {
+        "authorization.k8s.io/decision": "allow",
+        "authorization.k8s.io/reason": 'RBAC: allowed by RoleBinding "b/default" of Role "r" to User "carol"',
+    }
+
+
+async def test_bodies_in_other_forms_are_told_as_objects(tmp_path: Path) -> None:
+    async def create(server: Any) -> None:
+        call = call_of(server, "alice")
+        yaml = b"metadata: {name: y}\ndata: {a: b}\n"
+        assert (await call("POST", MAPS, yaml, "application/yaml"))[0] == 201
+        patch = [{"op": "add", "path": "/data/c", "value": "d"}]
+        assert (await call("PATCH", f"{MAPS}/y", patch, "application/json-patch+json"))[0] == 200
+        packed = b"k8s\0\n\x0f\n\x02v1\x12\tConfigMap\x12\x05\n\x03\n\x01p"
+        assert (await call("POST", MAPS, packed, "application/vnd.kubernetes.protobuf"))[0] == 201
+        assert (await call("POST", MAPS, b"{", "application/json"))[0] == 400
+        assert (await call("POST", MAPS, b"x", "text/plain"))[0] == 415
+
+    rules = "omitStages: [RequestReceived]\nrules: [{level: Request, users: [alice]}]\n"
+    yaml, patch, packed, broken, unknown = await told(tmp_path, rules, create)
+    assert yaml["requestObject"]["data"] == {"a": "b"}
+    assert yaml["objectRef"]["name"] == "y"
+    assert patch["requestObject"] == [{"op": "add", "path": "/data/c", "value": "d"}]
+    assert packed["requestObject"]["metadata"]["name"] == packed["objectRef"]["name"] == "p"
+    assert "requestObject" not in broken
+    assert "requestObject" not in unknown
+
+
+async def test_a_request_whose_time_is_up_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow(server: Any) -> None:
+        async def forever(*_: Any) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(server._objects, "serve", forever)
+        assert (await call_of(server, "alice")("GET", f"{MAPS}?timeout=50ms"))[0] == 504
+
+    rules = "omitStages: [RequestReceived]\nrules: [{level: Metadata, users: [alice]}]\n"
+    (event,) = await told(tmp_path, rules, slow)
+    assert event["stage"] == "ResponseComplete"
+    assert (event["responseStatus"]["code"], event["responseStatus"]["reason"]) == (504, "Timeout")
+
+
+async def test_what_is_no_bug_of_the_server_is_no_panic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def troubled(server: Any) -> None:
+        for error, code in ((Unavailable("the store is away"), 503), (RecursionError(), 400)):
+
+            async def serve(*_: Any, error: Exception = error) -> None:
+                raise error
+
+            monkeypatch.setattr(server._objects, "serve", serve)
+            assert (await call_of(server, "alice")("GET", MAPS))[0] == code
+
+    rules = "omitStages: [RequestReceived]\nrules: [{level: Metadata, users: [alice]}]\n"
+    events = await told(tmp_path, rules, troubled)
+    assert [(event["stage"], event["responseStatus"]["code"]) for event in events] == [
+        ("ResponseComplete", 503),
+        ("ResponseComplete", 400),
+    ]
 
 
 def test_files_are_rotated_and_old_ones_removed(tmp_path: Path) -> None:
