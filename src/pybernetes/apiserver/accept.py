@@ -4,6 +4,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pybernetes.api.errors import NotAcceptable
+from pybernetes.wire import Request
 
 JSON, YAML = "application/json", "application/yaml"
 _TYPES = {
@@ -63,6 +64,12 @@ def plain_media(accept: str) -> Media:
     if found is None:
         raise not_acceptable()
     return found
+
+
+def unchanged(request: Request, tag: str) -> bool:
+    """Whether the client has what this entity tag (in its quotes) is of (RFC 9110 section 13.1.2)."""
+    known = request.headers.get("if-none-match", "")
+    return known == tag or any(one.strip().removeprefix("W/") in (tag, "*") for one in known.split(","))
 
 
 _READERS = ("curl", "Wget", "Mozilla/5.0")

@@ -21,7 +21,9 @@ _LONG = (_LABELS[0], *_LABELS[2:])
 _SIZES = tuple(10.0**power for power in range(3, 10))
 _VERBS = {"create": "POST", "update": "PUT"}
 _METHODS = frozenset({"get", "head", "post", "put", "patch", "delete"})
-_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/metrics", "/version", "/openapi/v2", "/openapi/v3"})
+_PATHS = frozenset(
+    {"/healthz", "/livez", "/readyz", "/metrics", "/metrics/slis", "/version", "/openapi/v2", "/openapi/v3"}
+)
 _APPLY = "application/apply-patch"
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prometheus_client import CollectorRegistry, generate_latest
+
 from pybernetes.aio.supervise import Fatal
 from pybernetes.api import openapi, ranges, resources
 from pybernetes.api.objects import Obj, encode
@@ -151,6 +153,8 @@ class ApiServer:
                 "bootstrap": lambda: "" if self._ready.is_set() else "not finished",
             },
         )
+        self._slis = CollectorRegistry()
+        self._slis.register(self._health)
         self._store = store
         self.handler: Handler = self._chain()
         self._measure()
@@ -340,7 +344,9 @@ class ApiServer:
         if path == "/openapi/v2":
             return await self._openapi.serve_v2(request)
         if path == "/metrics":
-            return Response(headers={"content-type": "text/plain; version=0.0.4"}, body=self.metrics.text())
+            return Response(headers=_METRICS, body=self.metrics.text())
+        if path == "/metrics/slis":
+            return Response(headers=_METRICS, body=generate_latest(self._slis))
         if self.tokens is not None and path in ("/.well-known/openid-configuration", "/openid/v1/jwks"):
             return self._issuer(path)
         if path == "/":
@@ -367,7 +373,16 @@ class ApiServer:
         roots = {row.root for row in self.scheme.resources}
         groups = {f"/apis/{row.group}" for row in self.scheme.resources if row.group}
         return sorted(
-            {"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"}
+            {
+                "/api",
+                "/apis",
+                "/metrics",
+                "/metrics/slis",
+                "/openapi/v2",
+                "/openapi/v3",
+                "/version",
+                *self._health.paths,
+            }
             | ({"/.well-known/openid-configuration", "/openid/v1/jwks"} if self.tokens is not None else set())
             | roots
             | groups
@@ -380,6 +395,7 @@ class ApiServer:
             return str(error)
 
 
+_METRICS = {"content-type": "text/plain; version=0.0.4"}
 _ROOTS = frozenset({"", "api", "apis", "version", "openapi", "metrics", ".well-known", "openid"})
 
 

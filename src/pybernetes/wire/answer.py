@@ -1,6 +1,7 @@
 """What both transports do around a handler, so that the loopback one cannot be told from the socket."""
 
 import logging
+import re
 from collections.abc import AsyncIterable, Mapping
 from typing import Any
 
@@ -27,6 +28,15 @@ def goes_on(name: str) -> bool:
 def end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers that go on to the next connection, with lower-case names. The length is counted anew."""
     return {name: value for key, value in headers.items() if goes_on(name := key.lower())}
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether a client that sends this header reads gzip (RFC 9110 section 12.5.3)."""
+    for clause in accept_encoding.split(","):
+        name, _, weight = clause.partition(";")
+        if name.strip().lower() == "gzip":
+            return re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight) is None
+    return False
 
 
 def add_header(headers: dict[str, str], name: str, value: str) -> None:

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 from pybernetes.api.errors import BadRequest, TooLarge
 
-from .answer import answer, close_body, converse, error_response, goes_on, whole
+from .answer import answer, close_body, converse, error_response, goes_on, takes_gzip, whole
 from .limits import Limits
 from .message import SPDY, Channel, Handler, Pace, Peer, Request, Response, Upgrade
+from .packed import Packed
 from .upload import Upload
 from .url import BadTarget, decode_path, decode_query
 
@@ -161,14 +162,21 @@ class App:
         return True
 
     async def _compressed(self, request: Request, response: Response) -> Response:
-        threshold = self._limits.gzip_bytes
-        body = response.body
-        if not threshold or not isinstance(body, bytes) or len(body) < threshold:
+        """Long bodies, and lists that are streamed because they are long; not what goes on, or is another's."""
+        threshold, body = self._limits.gzip_bytes, response.body
+        if not threshold or response.pace is not Pace.WHOLE or "content-encoding" in response.headers:
             return response
-        if "gzip" not in request.headers.get("accept-encoding", "") or "content-encoding" in response.headers:
+        if isinstance(body, bytes) and len(body) < threshold:
             return response
-        response.body = await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
-        response.headers = {**response.headers, "content-encoding": "gzip", "vary": "accept-encoding"}
+        if not takes_gzip(request.headers.get("accept-encoding", "")):
+            return response
+        if isinstance(body, bytes):
+            response.body = await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
+        else:
+            response.body = Packed(body)
+        vary = response.headers.get("vary", "")
+        vary = f"{vary}, Accept-Encoding" if vary else "Accept-Encoding"
+        response.headers = {**response.headers, "content-encoding": "gzip", "vary": vary}
         return response
 
     async def _respond(self, scope: Any, send: Any, response: Response) -> None:

@@ -205,3 +205,47 @@ async def test_methods_that_a_path_does_not_have(call: Call, method: str) -> Non
     assert (code, status["reason"]) == (405, "MethodNotAllowed")
     assert status["message"] == "the server does not allow this method on the requested resource"
     assert (await call("HEAD", "/api/v1/pods"))[0] == 405
+
+
+@pytest.mark.parametrize("path", ["/api", "/apis", "/apis/apps/v1", "/openapi/v3", "/openapi/v3/api/v1", "/openapi/v2"])
+async def test_what_a_client_has_it_is_not_sent_again(call: Call, path: str) -> None:
+    assert (await call("GET", path))[0] == 200
+    tag = call.headers["etag"]  # type: ignore[attr-defined]
+    assert tag.startswith('"')
+    for known in (tag, f'"x", {tag}', f"W/{tag}", "*"):
+        code, body = await call("GET", path, if_none_match=known)
+        assert (code, body) == (304, b"")
+        assert call.headers["etag"] == tag  # type: ignore[attr-defined]
+    assert (await call("GET", path, if_none_match='"x"'))[0] == 200
+
+
+async def test_a_document_of_another_time_is_where_todays_is(call: Call) -> None:
+    code, _ = await call("GET", "/openapi/v3/apis/apps/v1?hash=ABC")
+    assert code == 301
+    location = call.headers["location"]  # type: ignore[attr-defined]
+    assert location.startswith("/openapi/v3/apis/apps/v1?hash=")
+    code, document = await call("GET", location)
+    assert (code, document["info"]["title"]) == (200, "Kubernetes")
+
+
+async def test_nobody_keeps_what_is_not_said_to_be_for_keeping(call: Call) -> None:
+    for path in ("/version", "/api/v1/pods", "/api/v1/nothings", "/metrics", "/livez"):
+        await call("GET", path)
+        headers: dict[str, str] = call.headers  # type: ignore[attr-defined]
+        assert headers["cache-control"] == "no-cache, private"
+        assert headers["audit-id"]
+    await call("GET", "/api")
+    assert call.headers["cache-control"] == "public"  # type: ignore[attr-defined]
+
+
+async def test_every_path_of_the_root_is_there(call: Call) -> None:
+    _, root = await call("GET", "/")
+    assert {"/api", "/apis/apps/v1", "/livez/ping", "/readyz/bootstrap", "/metrics/slis", "/version"} <= {
+        *root["paths"]
+    }
+    for path in root["paths"]:
+        assert (await call("GET", path))[0] == 200, path
+    for path in ("/logs", "/logs/", "/debug/pprof", "/configz", "/swagger.json"):
+        assert (await call("GET", path))[0] == 404
+    assert b"kubernetes_healthcheck{" in (await call("GET", "/metrics/slis"))[1]
+    assert (await call("GET", "/readyz/?verbose&exclude=etcd"))[1].endswith(b"readyz check passed\n")

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from pybernetes.api.errors import BadRequest, NotFound, Timeout
 from pybernetes.apiserver import chain
@@ -39,6 +40,19 @@ def test_checks_are_excluded() -> None:
     text = '[+]ping ok\n[+]etcd excluded: ok\nwarn: some health checks cannot be excluded: no matches for "x"\n'
     assert ask("/healthz", "bad", exclude=["etcd", "x"], verbose=[""]) == (200, text + "healthz check passed\n")
     assert ask("/healthz", "bad", exclude=["etcd"]) == (200, "ok")
+
+
+def test_results_are_counted_as_indicators() -> None:
+    found = health("disk full")
+    for path in ("/livez", "/livez/ping", "/readyz"):
+        found.serve(Request(path=path))
+    registry = CollectorRegistry()
+    registry.register(found)
+    text = generate_latest(registry).decode()
+    assert 'kubernetes_healthcheck{name="etcd",type="livez"} 0.0' in text
+    assert 'kubernetes_healthcheck{name="shutdown",type="readyz"} 1.0' in text
+    assert 'kubernetes_healthchecks_total{name="ping",status="success",type="livez"} 2.0' in text
+    assert 'kubernetes_healthchecks_total{name="etcd",status="error",type="readyz"} 1.0' in text
 
 
 def test_an_unknown_check() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import random
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from pybernetes.pki import Authority
-from pybernetes.wire import Channel, Handler, Request, Response, Upgrade, connection
+from pybernetes.wire import Channel, Handler, Pace, Request, Response, Upgrade, connection
 from pybernetes.wire.send import HttpTransport
 from pybernetes.wire.serve import Limits, Server, TlsFiles
 
@@ -236,7 +237,7 @@ async def test_bodies_are_compressed_when_big_and_accepted() -> None:
         plain = await talk(server, get("/"))
     head, _, data = packed.partition(b"\r\n\r\n")
     assert b"content-encoding: gzip" in head
-    assert b"vary: accept-encoding" in head
+    assert b"vary: Accept-Encoding" in head
     assert gzip.decompress(data) == body
     assert plain.endswith(b"\r\n\r\n" + body)
 
@@ -244,6 +245,50 @@ async def test_bodies_are_compressed_when_big_and_accepted() -> None:
 async def test_small_bodies_are_not_compressed() -> None:
     answer = await reply(get("/", "accept-encoding: gzip"), handler=Recorder(b"small"))
     assert answer.endswith(b"small")
+
+
+@pytest.mark.parametrize(
+    ("accept", "packed"),
+    [("gzip", True), ("deflate, GZIP;q=0.5", True), ("gzip;q=0", False), ("xgzip", False), ("br", False), ("", False)],
+)
+async def test_who_takes_gzip(accept: str, packed: bool) -> None:
+    body = b"0123456789" * 20_000
+    answer = await reply(get("/", f"accept-encoding: {accept}"), handler=Recorder(body))
+    assert (b"content-encoding: gzip" in answer) is packed
+
+
+async def test_a_streamed_list_is_compressed_as_it_goes_and_a_watch_is_not() -> None:
+    made = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal made
+        for _ in range(200):
+            made += 1
+            yield random.randbytes(100_000)
+
+    async def handler(request: Request) -> Response:
+        return Response(body=chunks(), pace=Pace.LIVE if request.path == "/watch" else Pace.WHOLE)
+
+    async with Server(handler, limits=Limits(grace_seconds=0.5)) as server, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*server.addresses[0])
+        writer.write(get("/", "accept-encoding: gzip"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"content-encoding: gzip" in head
+        assert b"transfer-encoding: chunked" in head
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        before = -1
+        while before != made:
+            before = made
+            await asyncio.sleep(0.2)
+        assert made < 200  # it waits for its reader
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        packed = b""
+        while size := int((await reader.readline()).strip(), 16):
+            packed += await reader.readexactly(size)
+            await reader.readline()
+        assert len(gzip.decompress(packed)) == 20_000_000
+        writer.close()
+        assert b"content-encoding" not in await talk(server, get("/watch", "accept-encoding: gzip"))
 
 
 async def test_a_head_goes_out_with_its_body_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:

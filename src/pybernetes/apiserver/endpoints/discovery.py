@@ -8,7 +8,7 @@ from pybernetes.api.resources import Resource, Subresource
 from pybernetes.api.scheme import Scheme
 from pybernetes.wire import Request, Response
 
-from ..accept import JSON, offers
+from ..accept import JSON, offers, unchanged
 from ..route import missing
 
 _GROUP = "apidiscovery.k8s.io"
@@ -60,7 +60,7 @@ class Discovery:
             made = self._made[name] = body, f'"{hashlib.sha256(body).hexdigest().upper()}"'
         body, tag = made
         headers = {"content-type": content, "etag": tag, "vary": "Accept", "cache-control": "public"}
-        if request.headers.get("if-none-match", "") == tag:
+        if unchanged(request, tag):
             return Response(status=304, headers=headers)
         return Response(headers=headers, body=body)
 

@@ -1,7 +1,11 @@
 """/healthz, /livez, /readyz: one word, or a line for each check with ?verbose; one check by its own path."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from pybernetes.wire import Request, Response
 
@@ -18,12 +22,14 @@ _TEXT = {
 }
 
 
-class Health:
+class Health(Collector):
     """`alive` makes /healthz and /livez, `ready` is asked in addition for /readyz."""
 
     def __init__(self, *, alive: Mapping[str, Check], ready: Mapping[str, Check]) -> None:
         self._alive = dict(alive)
         self._ready = self._alive | dict(ready)
+        self._results: Counter[tuple[str, str, str]] = Counter()
+        self._latest: dict[tuple[str, str], bool] = {}
 
     def serve(self, request: Request) -> Response:
         """Raises NotFound for a check there is none of."""
@@ -32,10 +38,33 @@ class Health:
         if one and one[0]:
             if one[0] not in checks or len(one) > 1:
                 raise missing()
-            why = checks[one[0]]()
+            why = self._asked(kind, one[0], checks[one[0]])
             body = f"internal server error: {why}\n" if why else "ok"
             return Response(status=500 if why else 200, headers=_TEXT, body=body.encode())
         return self._all(kind, checks, request)
+
+    def _asked(self, kind: str, name: str, check: Check) -> str:
+        why = check()
+        self._results[name, kind, "error" if why else "success"] += 1
+        self._latest[name, kind] = not why
+        return why
+
+    def collect(self) -> Iterator[Metric]:
+        """What /metrics/slis tells: each check's latest result (1 is good), and how often it had which."""
+        latest = GaugeMetricFamily("kubernetes_healthcheck", "The latest result of a check.", labels=("name", "type"))
+        for name, well in self._latest.items():
+            latest.add_metric(name, float(well))
+        labels = ("name", "type", "status")
+        results = CounterMetricFamily("kubernetes_healthchecks", "Results of checks.", labels=labels)
+        for found, count in self._results.items():
+            results.add_metric(found, count)
+        yield from (latest, results)
+
+    @property
+    def paths(self) -> list[str]:
+        """Where each check is asked for."""
+        alive = [f"/{kind}/{name}" for kind in ("healthz", "livez") for name in self._alive]
+        return ["/healthz", "/livez", "/readyz", *alive, *(f"/readyz/{name}" for name in self._ready)]
 
     def _all(self, kind: str, checks: Mapping[str, Check], request: Request) -> Response:
         """Everybody may ask, so the reasons are for the log only."""
@@ -44,7 +73,7 @@ class Health:
         for name, check in checks.items():
             if name in excluded:
                 lines.append(f"[+]{name} excluded: ok")
-            elif why := check():
+            elif why := self._asked(kind, name, check):
                 lines.append(f"[-]{name} failed: reason withheld")
                 failed.append(f"{name}: {why}")
             else:

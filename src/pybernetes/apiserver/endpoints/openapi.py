@@ -7,12 +7,15 @@ import asyncio
 import gzip
 import hashlib
 from collections.abc import Mapping
+from urllib.parse import urlencode
 
 from pybernetes.api import openapi, openapi_v2
 from pybernetes.api.objects import encode
 from pybernetes.api.scheme import Scheme
 from pybernetes.wire import Request, Response
+from pybernetes.wire.answer import takes_gzip
 
+from ..accept import unchanged
 from ..route import missing
 
 _YEAR = "public, immutable, max-age=31536000"
@@ -37,15 +40,25 @@ class OpenApi:
         """Raises NotFound."""
         path = request.path.removeprefix("/openapi/v3").strip("/")
         if not path:
-            self._index = self._index or encode(openapi.index(self._scheme))
-            return Response(headers={"content-type": "application/json"}, body=self._index)
+            return self._listed(request)
         packed, tag = self._document(path)
+        if (asked := request.param("hash")) and asked != tag:  # of another time: what there is now has its own address
+            headers = {"location": f"/openapi/v3/{path}?{urlencode({'hash': tag})}"}
+            return Response(status=301, headers=headers)
         headers = {"content-type": "application/json", "etag": f'"{tag}"', "vary": "Accept, Accept-Encoding"}
-        if request.param("hash") == tag:
+        if asked:
             headers["cache-control"] = _YEAR
-        if request.headers.get("if-none-match", "") == headers["etag"]:
+        if unchanged(request, headers["etag"]):
             return Response(status=304, headers=headers)
         return compressed(request, headers, packed)
+
+    def _listed(self, request: Request) -> Response:
+        self._index = self._index or encode(openapi.index(self._scheme))
+        tag = f'"{hashlib.sha256(self._index).hexdigest().upper()}"'
+        headers = {"content-type": "application/json", "etag": tag}
+        if unchanged(request, tag):
+            return Response(status=304, headers=headers)
+        return Response(headers=headers, body=self._index)
 
     async def serve_v2(self, request: Request) -> Response:
         """JSON, or protobuf for those who ask for it."""
@@ -56,7 +69,7 @@ class OpenApi:
         packed, tag = made[protobuf]
         content = _GNOSTIC if protobuf else "application/json"
         headers = {"content-type": content, "etag": f'"{tag}"', "vary": "Accept, Accept-Encoding"}
-        if request.headers.get("if-none-match", "") == headers["etag"]:
+        if unchanged(request, headers["etag"]):
             return Response(status=304, headers=headers)
         return compressed(request, headers, packed)
 
@@ -95,6 +108,6 @@ def _both(scheme: Scheme) -> dict[bool, tuple[bytes, str]]:
 
 def compressed(request: Request, headers: Mapping[str, str], packed: bytes) -> Response:
     """A gzip body for those who take it, unpacked for the others."""
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if takes_gzip(request.headers.get("accept-encoding", "")):
         return Response(headers={**headers, "content-encoding": "gzip"}, body=packed)
     return Response(headers=headers, body=gzip.decompress(packed))
