@@ -104,7 +104,7 @@ def _check_depth(data: bytes) -> None:
 
 
 def yaml_duplicates(data: bytes) -> list[str]:
-    """Keys that a mapping of the (valid) document has twice, as strict decoding words them."""
+    """Keys that a mapping of the document has twice, as strict decoding words them. Raises yaml.YAMLError."""
     found = []
     open_mappings: list[set[str] | None] = []  # of each open collection the keys seen, None for a sequence
     at_key: list[bool] = []
@@ -165,13 +165,10 @@ def read_object(request: Request, scheme: Scheme, row: Resource, *, part: str = 
     """The body as an object of a row or of one of its subresources. Raises BadRequest, UnsupportedMediaType."""
     media = media_type(request)
     validation = field_validation(request)
-    doubled = False
     if media == PROTOBUF:
         obj = _protobuf(request.body)
     elif media == JSON or media in _YAML:
         obj = parse(request.body, media)
-        if media == JSON and validation != "Ignore":
-            doubled = decoding.duplicates(request.body)
     else:
         raise UnsupportedMediaType(
             f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}"
@@ -181,12 +178,23 @@ def read_object(request: Request, scheme: Scheme, row: Resource, *, part: str = 
     group = (found.group if found else "") or row.group
     typed(obj, f"{group}/{version}" if group else version, found.kind if found else row.kind)
     problems = scheme.conform(obj, row, part=part)
+    doubled, twice = (False, []) if validation == "Ignore" else _doubled(request.body, media)
     if doubled:
         problems = decoding.strict_problems(request.body, scheme.type(row, part))
-    if media in _YAML and validation != "Ignore" and (twice := yaml_duplicates(request.body)):
+    if twice:
         problems = ["yaml: unmarshal errors:\n  " + "\n  ".join(twice), *problems]
     report(request, problems, validation, version=version, kind=obj["kind"])
     return obj
+
+
+def _doubled(data: bytes, media: str) -> tuple[bool, list[str]]:
+    """Whether a body that was read has a key twice: as JSON, or in YAML's words."""
+    if media in _YAML:
+        try:
+            return False, yaml_duplicates(data)
+        except yaml.YAMLError:
+            pass  # JSON that is no YAML, for the control characters in its texts
+    return media != PROTOBUF and decoding.duplicates(data), []
 
 
 def report(request: Request, problems: list[str], validation: str, *, version: str, kind: str) -> None:

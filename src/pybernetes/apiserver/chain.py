@@ -5,7 +5,7 @@ import base64
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pybernetes.api import times
 from pybernetes.api.errors import (
@@ -74,9 +74,24 @@ def status_response(error: ApiError) -> Response:
 def _warned(request: Request, response: Response) -> Response:
     warnings = request.context.get("warnings")
     if warnings:
-        text = ", ".join(f'299 - "{_quoted(one)}"' for one in warnings)
+        text = ", ".join(f'299 - "{_quoted(one)}"' for one in _bounded(warnings))
         response.headers = {**response.headers, "warning": text}
     return response
+
+
+_MOST_WARNED, _LONGEST_WARNING = 4096, 256
+
+
+def _bounded(warnings: Sequence[str]) -> Iterator[str]:
+    """No client reads a head without end: past 4096 characters in all each is cut to 256, and the last are left out."""
+    longest = _LONGEST_WARNING if sum(map(len, warnings)) > _MOST_WARNED else _MOST_WARNED
+    room = _MOST_WARNED
+    for one in warnings:
+        text = one[:longest]
+        if len(text) > room:
+            return
+        room -= len(text)
+        yield text
 
 
 def _quoted(text: str) -> str:

@@ -100,3 +100,16 @@ async def test_the_audit_log_is_told(server: ApiServer) -> None:
     user = User("a", ("system:masters",))
     await server.handler(Request(path="/api/v1/endpoints", context={"user": user, "annotations": notes}))
     assert notes["k8s.io/deprecated"] == "true"
+
+
+async def test_warnings_are_bounded(server: ApiServer, call: Call) -> None:
+    """As kube-apiserver bounds them, whatever there is to warn of: no client reads a head without end."""
+    path = "/api/v1/namespaces/default/configmaps?fieldValidation=Warn"
+    few = {f"unknown{number:04}": 1 for number in range(20)}
+    assert (await call("POST", path, {"metadata": {"name": "few"}} | few))[0] == 201
+    assert call.headers["warning"].count("299 - ") == 20  # type: ignore[attr-defined]
+    many = {f"unknown{number:04}{'x' * 300}": 1 for number in range(200)}
+    assert (await call("POST", path, {"metadata": {"name": "many"}} | many))[0] == 201
+    warning = call.headers["warning"]  # type: ignore[attr-defined]
+    assert warning.count("299 - ") == 16
+    assert len(warning) < 5000
