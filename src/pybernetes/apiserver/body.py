@@ -104,7 +104,18 @@ def _check_depth(data: bytes) -> None:
 
 
 def yaml_duplicates(data: bytes) -> list[str]:
-    """Keys that a mapping of the document has twice, as strict decoding words them. Raises yaml.YAMLError."""
+    """Keys that a mapping of the (valid) document has twice, as strict decoding words them.
+
+    None of one that was read as JSON, and is no YAML for the control characters in its texts.
+    """
+    try:
+        return _yaml_duplicates(data)
+    except yaml.YAMLError:
+        return []
+
+
+def _yaml_duplicates(data: bytes) -> list[str]:
+    """Raises yaml.YAMLError."""
     found = []
     open_mappings: list[set[str] | None] = []  # of each open collection the keys seen, None for a sequence
     at_key: list[bool] = []
@@ -191,7 +202,7 @@ def _doubled(data: bytes, media: str) -> tuple[bool, list[str]]:
     """Whether a body that was read has a key twice: as JSON, or in YAML's words."""
     if media in _YAML:
         try:
-            return False, yaml_duplicates(data)
+            return False, _yaml_duplicates(data)
         except yaml.YAMLError:
             pass  # JSON that is no YAML, for the control characters in its texts
     return media != PROTOBUF and decoding.duplicates(data), []
