@@ -61,7 +61,9 @@ class Joined:
         self._transport = transport
 
     def write(self, data: bytes) -> None:
-        if self.hold:
+        if self._transport.is_closing():  # uvloop's refuses
+            self.hold, self._head = False, b""
+        elif self.hold:
             self.hold, self._head = False, data
         elif self._head:
             head, self._head = self._head, b""

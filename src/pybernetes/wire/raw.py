@@ -56,7 +56,7 @@ class RawChannel(asyncio.Protocol):
     async def send(self, data: bytes, *, text: bool = False) -> None:
         del text
         await self._writable.wait()
-        if self._ended or self._closing:
+        if self._ended or self._closing or self.transport.is_closing():
             raise ConnectionResetError("the peer has gone")
         self.transport.write(data)
         await self._writable.wait()
