@@ -6,7 +6,7 @@ from typing import Any
 from pybernetes.api import resources
 from pybernetes.api.errors import BadRequest, InternalError, NotFound, ServiceUnavailable, error_of
 from pybernetes.api.objects import Obj, name_of
-from pybernetes.wire import Channel, Request, Response, Transport, Upgrade, offered, wants_upgrade
+from pybernetes.wire import Channel, RawTransport, Request, Response, Transport, Upgrade, offered, wants_upgrade
 
 from .body_socket import chosen_protocol, log_socket
 from .proxy import Place, Proxy, Reach, join
@@ -16,7 +16,7 @@ from .route import Route
 KUBELET_PORT = 10250
 _FLAGS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 _LOG_FLAGS = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
-Connect = Callable[[str], Transport]
+Connect = Callable[[str], RawTransport]
 """A transport to the base URL of a kubelet."""
 
 
@@ -27,7 +27,7 @@ class Kubelets:
         """`connect` goes to kubelets, with this server's certificate; `reach` to pods."""
         self._registry = registry
         self._connect = connect
-        self._transports: dict[str, Transport] = {}
+        self._transports: dict[str, RawTransport] = {}
         self._proxy = Proxy(registry, kubelet=self._place, reach=reach)
 
     async def close(self) -> None:
@@ -35,7 +35,7 @@ class Kubelets:
         for transport in transports:
             await transport.close()
 
-    def _transport(self, url: str) -> Transport:
+    def _transport(self, url: str) -> RawTransport:
         found = self._transports.get(url)
         if found is None:
             found = self._transports[url] = self._connect(url)

@@ -15,14 +15,14 @@ from urllib.parse import quote, urlencode
 from pybernetes.api import resources
 from pybernetes.api.errors import ApiError, BadRequest, NotFound, ServiceUnavailable
 from pybernetes.api.objects import Obj, labels_of, name_of, namespace_of
-from pybernetes.wire import Channel, Request, Response, Spliced, Transport, Upgrade
+from pybernetes.wire import Channel, RawTransport, Request, Response, Spliced, Upgrade
 from pybernetes.wire.answer import goes_on
 
 from .links import Behind, RewrittenHtml, packing
 from .registry import Registry
 from .route import Route
 
-Reach = Callable[[str], Transport]
+Reach = Callable[[str], RawTransport]
 """A transport to a base URL, which nobody has to close."""
 
 _SCHEMES = ("", "http", "https")
@@ -34,7 +34,7 @@ _OURS = ("impersonate-", "proxy-")
 class Place(NamedTuple):
     """Where a request goes; `authority` is host and port."""
 
-    transport: Transport
+    transport: RawTransport
     authority: str
 
 

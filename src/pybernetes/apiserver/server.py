@@ -16,7 +16,7 @@ from pybernetes.api import openapi, ranges, resources
 from pybernetes.api.objects import Obj, encode
 from pybernetes.api.scheme import Scheme
 from pybernetes.store import Store, Unavailable
-from pybernetes.wire import Handler, Pace, Request, Response, Transport
+from pybernetes.wire import Handler, Pace, RawTransport, Request, Response, Transport
 from pybernetes.wire.loopback import LoopbackTransport
 
 from . import chain
@@ -214,7 +214,7 @@ class ApiServer:
             public_keys=[Path(file).read_bytes() for file in self.config.service_account_key_files],
         )
 
-    def _connect(self, url: str) -> Transport:
+    def _connect(self, url: str) -> RawTransport:
         """To a kubelet, with this server's certificate."""
         from pybernetes.wire.send import HttpTransport
 
@@ -226,7 +226,7 @@ class ApiServer:
             insecure=not self.config.kubelet_ca,
         )
 
-    def _reach(self, url: str) -> Transport:
+    def _reach(self, url: str) -> RawTransport:
         """To a pod: nobody vouches for its certificate, and it is not shown ours (as in kube-apiserver)."""
         from pybernetes.wire.send import HttpTransport
 

@@ -156,8 +156,12 @@ class Transport(Protocol):
         """Open a WebSocket. Raises ApiError (wire-shaped) when the server answers with an error instead."""
         ...
 
-    async def splice(self, request: Request) -> "Spliced":
+    async def close(self) -> None: ...
+
+
+class RawTransport(Transport, Protocol):
+    """One that also passes on what a request upgrades to, as bytes."""
+
+    async def splice(self, request: Request) -> Spliced:
         """Send a request to upgrade, its headers as they are. Raises ConnectionError, TimeoutError."""
         ...
-
-    async def close(self) -> None: ...
