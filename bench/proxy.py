@@ -1,6 +1,6 @@
 """The service proxy: how fast the kernel is programmed, what that weighs, and what the kernel's balancing costs.
 
-    python bench/proxy.py [sync] [change] [layouts] [commit] [traffic] [balance] [stress] [storm]
+    python bench/proxy.py [sync] [change] [drift] [layouts] [commit] [traffic] [balance] [stress] [storm]
 
 None named: all.
 
@@ -8,6 +8,7 @@ Needs root. Everything happens in network namespaces that it makes and removes. 
 - `full_sync_SxE_s`: S services of E endpoints from empty, objects in the cache to committed; `full_sync_SxE_cpu_s`, the
   steadier figure on a busy machine; `proxy_pss_SxE_mb` then.
 - `one_change_at_N_ms`: one endpoint replaced among N services, watch event to commit; the median of 50.
+- `drift_*`: the look for drift at 10,000 services of 10 endpoints, see proxy_drift.py.
 - `other_*_s`: the same services in kube-proxy's own layouts, loaded by nft(8) (proxy_layouts.py).
 - `commit_to_all_nodes_*_ms`: an EndpointSlice is written to the API of a cluster of three nodes, until the kernels of
   all have it: from sending the write (so a little more than from its commit).
@@ -24,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import proxy_drift
 import proxy_layouts
 import proxy_stress
 import proxy_sync
@@ -110,7 +112,7 @@ def until_changed(kernels: list[KernelNftables], before: list[int]) -> float:
     return time.perf_counter()
 
 
-PARTS = ("sync", "change", "layouts", "commit", "traffic", "balance", "stress", "storm")
+PARTS = ("sync", "change", "drift", "layouts", "commit", "traffic", "balance", "stress", "storm")
 
 
 def main() -> None:
@@ -131,6 +133,7 @@ def main() -> None:
     runs: dict[str, Callable[[], None]] = {
         "sync": lambda: proxy_sync.measure_sync(figure),
         "change": lambda: proxy_sync.measure_change(figure),
+        "drift": lambda: proxy_drift.measure_drift(figure),
         "layouts": measure_layouts,
         "commit": lambda: measure_commit(options.changes),
         "traffic": lambda: proxy_traffic.measure_traffic(figure, rounds=options.rounds, envoy=options.envoy),

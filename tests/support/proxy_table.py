@@ -102,6 +102,7 @@ def _policies(at: Addresses) -> Services:
             service(at, "broad-edge", 51, *ports(), externalIPs=[at.balancer(6)], **external),
             [behind(at, "broad-edge", "pod-1a")],
         ),
+        (service(at, "host-edge", 53, *ports(node_port=30053), **external), [behind(at, "host-edge", "node-2")]),
         (
             service(at, "sticky-edge", 52, *ports(node_port=30052), **external, **STICKY),
             [behind(at, "sticky-edge", *PODS)],
@@ -283,6 +284,10 @@ ROWS = (
     Case("an endpoint on the host network", "pod-1b", 40, 80, ("node-2",)),
     Case("an endpoint on the host network from another node", "node-1", 40, 80, ("node-2",), kept=False),
     Case("an endpoint on the host network by node port", "outside", "node-1", 30040, ("node-2",), kept=False),
+    Case("an endpoint on the host network by a node port of its own", "outside", "node-2", 30040, ("node-2",)),
+    Case("an endpoint on the host network from its own node", "node-2", 40, 80, ("node-2",), kept=False),
+    Case("an endpoint on the host network with policy Local", "outside", "node-2", 30053, ("node-2",)),
+    Case("an endpoint on the host network of another node, policy Local", "outside", "node-1", 30053, "dropped"),
     Case("a service of IPv4 only", "pod-1b", 43, 80, ("pod-1a",), six="refused"),
     Case("endpoints of IPv4 only", "pod-1b", 44, 80, ("pod-1a",), six="refused"),
     Case("endpoints of IPv4 only by node port", "outside", "node-1", 30044, ("pod-1a",), kept=False, six="refused"),

@@ -14,7 +14,7 @@ _BYTES = 1 << 16
 
 
 class AddressWatch:
-    """Of a namespace (None: the caller's). Opened before they are read, it misses none. Close it, or use `with`."""
+    """Of a namespace (None: the caller's). Open it before you read its addresses; close it, or use `with`."""
 
     def __init__(self, namespace: str | None = None) -> None:
         self.socket = run_in(namespace, _open)
