@@ -18,7 +18,7 @@ from pybernetes.api.resources import RESOURCES, Resource
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
 DOCUMENT = ROOT / "docs" / "support.md"
-SIGS = ("api-machinery", "auth", "cli", "architecture")
+SIGS = ("api-machinery", "auth", "cli", "architecture", "network")
 RELEASE = "1.37"
 _PAGE = "https://github.com/kubernetes/kubernetes/blob/master/test/conformance/testdata/conformance.yaml"
 
@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
 
 def lines(names: str, table: Mapping[str, Mapping[str, object]]) -> list[Line]:
-    """The names of the four groups in their order. Raises ValueError for a table that does not fit them."""
+    """The names of these groups in their order. Raises ValueError for a table that does not fit them."""
     found = []
     left = dict(table)
     for text in names.splitlines():
