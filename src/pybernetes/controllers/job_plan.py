@@ -77,8 +77,11 @@ def counts(job: Obj, pods: Sequence[Obj]) -> dict[str, int]:
 
 
 def completed_indexes(job: Obj, pods: Sequence[Obj]) -> set[int]:
+    """Those below the completions, which may have become fewer."""
     done = parse_indexes(str((job.get("status") or {}).get("completedIndexes") or ""))
-    return done | {index_of(pod) for pod in pods if ended(pod) == "succeeded" and index_of(pod) >= 0}
+    done |= {index_of(pod) for pod in pods if ended(pod) == "succeeded"}
+    completions = int(job["spec"].get("completions") or 0)
+    return {index for index in done if 0 <= index < completions}
 
 
 def index_of(pod: Obj) -> int:
@@ -174,7 +177,7 @@ def status_of(
         status["completedIndexes"] = format_indexes(completed_indexes(job, pods))
     conditions = list(status.get("conditions") or ())
     suspended = bool(job["spec"].get("suspend"))
-    if not status.get("startTime") and not suspended:
+    if not status.get("startTime") and (end is not None or not suspended):
         status["startTime"] = times.stamp(now)
     if suspended or condition_is(job, "Suspended"):
         word = "Suspended" if suspended else "Resumed"

@@ -10,10 +10,13 @@ from pybernetes.controllers.job import JobController
 from pybernetes.controllers.job_plan import (
     FINALIZER,
     INDEX,
+    Counted,
     backoff_in,
+    completed_indexes,
     ending,
     format_indexes,
     parse_indexes,
+    status_of,
     wanted_active,
 )
 from support.control_plane import Stage
@@ -38,6 +41,22 @@ def test_indexes() -> None:
     assert format_indexes({5, 0, 1, 2, 7}) == "0-2,5,7"
     assert parse_indexes("0-2,5,7") == {0, 1, 2, 5, 7}
     assert parse_indexes(format_indexes(set())) == set()
+
+
+def test_indexes_that_are_no_longer_asked_for_do_not_count() -> None:
+    """completions became fewer: the API server takes no index that is not below them."""
+    one = job(completions=2, completionMode="Indexed") | {"status": {"completedIndexes": "0,2-3"}}
+    assert completed_indexes(one, []) == {0}
+
+
+def test_a_job_that_ends_while_suspended_has_started() -> None:
+    """The API server takes no finished Job without a start."""
+    one = job(completions=1, suspend=True) | {"status": {"succeeded": 1}}
+    end = ending(one, succeeded=1, failed=0, active=0, now=9.0)
+    noted = Counted(frozenset(), frozenset())
+    status = status_of(one, [], noted=noted, totals={"succeeded": 1, "failed": 0}, end=end, now=9.0)
+    assert condition_is({"status": status}, "Complete")
+    assert status["startTime"] == status["completionTime"]
 
 
 @pytest.mark.parametrize(
