@@ -17,13 +17,8 @@ from .cluster import (
 )
 from .config import ConfigMapStrategy, SecretStrategy, ServiceAccountStrategy
 from .definitions import CustomResourceDefinitionStrategy
-from .devices import (
-    DeviceClassStrategy,
-    DeviceTaintRuleStrategy,
-    ResourceClaimStrategy,
-    ResourceClaimTemplateStrategy,
-    ResourceSliceStrategy,
-)
+from .device_slices import DeviceTaintRuleStrategy, ResourceSliceStrategy
+from .devices import DeviceClassStrategy, ResourceClaimStrategy, ResourceClaimTemplateStrategy
 from .endpoints import EndpointSliceStrategy, EndpointsStrategy
 from .extension import ApiServiceStrategy
 from .flow import FlowSchemaStrategy, PriorityLevelStrategy
