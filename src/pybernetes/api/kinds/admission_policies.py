@@ -9,6 +9,7 @@ from .. import names
 from ..errors import FieldError
 from ..objects import Obj, name_of
 from . import checks
+from .condition_checks import conditions
 from .pod_defaults import fill
 from .rules import Check, NameRule, Problems, Table, among, at_most, each, follow, given, inside, matching, may, need
 from .strategy import Strategy
@@ -153,6 +154,7 @@ class ValidatingPolicyStrategy(_PolicyStrategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":
+            yield from follow(new.get("status") or {}, _STATUS, "status")
             return
         spec: Obj = new.get("spec") or {}
         yield from _policy(spec, "spec")
@@ -169,6 +171,13 @@ class ValidatingPolicyStrategy(_PolicyStrategy):
         for index, note in enumerate(notes):
             yield from _note(note, f"spec.auditAnnotations[{index}]", policy=name_of(new))
         yield from checks.unique((note.get("key") for note in notes), lambda i: f"spec.auditAnnotations[{i}].key")
+
+
+_WARNING: Table = {"warning": need(), "fieldRef": need()}
+_STATUS: Table = {
+    "typeChecking": may(inside({"expressionWarnings": may(each(inside(_WARNING)))})),
+    "conditions": may(conditions),
+}
 
 
 def _validation(found: Obj, path: str) -> Problems:

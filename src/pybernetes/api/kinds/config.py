@@ -109,4 +109,9 @@ def _docker(key: str, data: Mapping[str, str]) -> Problems:
 
 
 class ServiceAccountStrategy(Strategy):
-    """Nothing but its metadata can be wrong."""
+    """Nothing but its metadata can be wrong. Of its Secrets it keeps the names."""
+
+    def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:
+        super().prepare(new, old, part=part)
+        if new.get("secrets"):
+            new["secrets"] = [{"name": secret["name"]} if secret.get("name") else {} for secret in new["secrets"]]

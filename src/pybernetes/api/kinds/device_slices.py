@@ -9,6 +9,7 @@ from ..objects import Obj
 from ..quantity import Quantity
 from . import meta
 from .affinity_checks import node_selector
+from .condition_checks import conditions
 from .devices import (
     EFFECTS,
     LABEL,
@@ -20,12 +21,26 @@ from .devices import (
     listed,
     pool_name,
 )
-from .rules import Check, Problems, Table, at_least, follow, given, inside, matching, may, need, no_longer_than
+from .rules import (
+    Check,
+    Problems,
+    Table,
+    at_least,
+    at_most,
+    both,
+    follow,
+    given,
+    inside,
+    matching,
+    may,
+    need,
+    no_longer_than,
+)
 from .strategy import Strategy
 from .volume_sources import driver_name
 
 _MOST_DEVICES, _MOST_TAINTED_DEVICES, _MOST_COUNTER_SETS, _MOST_ATTRIBUTES = 128, 64, 8, 32
-_MOST_TAINTS, _MOST_BINDING_CONDITIONS, _MOST_VALUE_BYTES = 16, 4, 64
+_MOST_TAINTS, _MOST_BINDING_CONDITIONS, _MOST_CONDITIONS, _MOST_VALUE_BYTES = 16, 4, 8, 64
 _SUBDOMAIN = matching(names.subdomain)
 _SEMVER = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
@@ -50,6 +65,8 @@ class DeviceTaintRuleStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":
+            held = both(at_most(_MOST_CONDITIONS), conditions)
+            yield from follow(new.get("status") or {}, {"conditions": may(held)}, "status")
             return
         spec: Obj = new.get("spec") or {}
         yield from follow(spec, {"deviceSelector": may(inside(_TAINTED))}, "spec")

@@ -7,6 +7,7 @@ from ..errors import FieldError
 from ..objects import Obj, name_of
 from . import checks, meta, scaling
 from .affinity_checks import tolerations
+from .condition_checks import conditions
 from .pod_defaults import fill, round_to_millis
 from .resource_checks import requirements
 from .rules import NOT_NEGATIVE, Table, among, both, distinct, follow, given, may
@@ -44,9 +45,10 @@ _BUDGET: Table = {
     "selector": may(checks.selector),
     "unhealthyPodEvictionPolicy": given(among("AlwaysAllow", "IfHealthyBudget")),
 }
-_BUDGET_STATUS: Table = dict.fromkeys(
-    ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"), given(NOT_NEGATIVE)
-)
+_BUDGET_STATUS: Table = {
+    "conditions": may(conditions),
+    **dict.fromkeys(("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"), given(NOT_NEGATIVE)),
+}
 
 
 class ScalerStrategy(Strategy):
@@ -98,6 +100,10 @@ _SYSTEM_CLASSES = {"system-node-critical": 2_000_001_000, "system-cluster-critic
 
 class PriorityClassStrategy(Strategy):
     generation = True
+
+    def changed(self, new: Obj, old: Obj) -> bool:
+        """Its generation stays 1: what counts of it never changes."""
+        return False
 
     def default(self, obj: Obj) -> None:
         fill(obj, {"preemptionPolicy": "PreemptLowerPriority"})

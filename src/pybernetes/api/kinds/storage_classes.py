@@ -1,13 +1,15 @@
 """storage.k8s.io: classes of volumes, CSI drivers and where they run, attachments; storagemigration.k8s.io."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from .. import names
 from ..errors import FieldError
-from ..objects import Obj
+from ..objects import Obj, condition_is
 from ..quantity import Quantity
 from . import checks, meta
+from .condition_checks import conditions
 from .pod_defaults import default_source, fill
 from .rules import (
     NOT_NEGATIVE,
@@ -285,9 +287,32 @@ class StorageVersionMigrationStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":
+            yield from _migration_status(new, old or {})
             return
         resource, before = ((one.get("spec") or {}).get("resource") or {} for one in (new, old or {}))
         if not resource.get("resource"):
             yield FieldError.required("spec.resource.resource", "resource is required")
         for field in ("group", "resource") if old is not None else ():
             yield from meta.immutable(resource.get(field) or "", before.get(field) or "", field)
+
+
+def _migration_status(new: Obj, old: Obj) -> Problems:
+    """A migration ends once, in one way, at the revision that it began with."""
+    status, path = new.get("status") or {}, "status.conditions"
+    revision, before = status.get("resourceVersion") or "", (old.get("status") or {}).get("resourceVersion") or ""
+    if revision and not re.fullmatch(r"[0-9]+", revision):
+        detail = f'failed to parse resource version "{revision}": invalid syntax'
+        yield FieldError.invalid("status.resourceVersion", revision, detail)
+    yield from conditions(status.get("conditions") or [], path)
+    if before and revision != before:
+        yield FieldError.invalid("status.resourceVersion", revision, "resourceVersion cannot be updated")
+    done, failed, running = (condition_is(new, kind) for kind in ("Succeeded", "Failed", "Running"))
+    for wrong, detail in (
+        (done and failed, "Both success and failed conditions cannot be true at the same time"),
+        (done and running, "Running condition cannot be true when success condition is true"),
+        (failed and running, "Running condition cannot be true when failed condition is true"),
+        (condition_is(old, "Succeeded") and not done, "Success condition cannot be set to false once it is true"),
+        (condition_is(old, "Failed") and not failed, "Failed condition cannot be set to false once it is true"),
+    ):
+        if wrong:
+            yield FieldError.invalid(path, status.get("conditions") or [], detail)
