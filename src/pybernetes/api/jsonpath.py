@@ -1,7 +1,7 @@
 """The simple JSON paths of CustomResourceDefinitions: `.status.conditions[?(@.type=="Ready")].status`.
 
-Fields, quoted fields, indexes, `*` and filters of one comparison: what printer columns, scale and selectable fields use
-(docs: kubectl, "JSONPath support").
+Fields (a dot in a name is escaped), quoted fields, indexes, slices, `*`, `..` and filters of one comparison: what
+printer columns, scale and selectable fields use (docs: kubectl, "JSONPath support").
 """
 
 import re
@@ -13,9 +13,10 @@ Step = Callable[[Any], Iterator[Any]]
 
 _TOKEN = re.compile(
     r"""
-    \.(?P<field>[A-Za-z_$@][\w$-]*|\*)                 # .name
+    (?P<deep>\.\.?)(?P<field>(?:\\.|[^\s.,\[\]$@{}\\])+)  # .name, .a\.b, .*, ..name
     | \[\s*(?P<quote>['"])(?P<quoted>.*?)(?P=quote)\s*\]  # ['a.b/c']
     | \[\s*(?P<index>-?\d+|\*)\s*\]                    # [0], [*]
+    | \[\s*(?P<start>-?\d*)\s*:\s*(?P<end>-?\d*)\s*(?::\s*(?P<step>\d*)\s*)?\]  # [1:3], [::2]
     | \[\?\(\s*@(?P<left>[^=!<>]*?)\s*(?:(?P<operator>==|!=|<=|>=|<|>)\s*(?P<right>[^)]*?))?\s*\)\]
     """,
     re.X,
@@ -36,21 +37,30 @@ def parse(path: str) -> tuple[Step, ...]:
     text = path.strip()
     if text.startswith("{") and text.endswith("}"):
         text = text[1:-1]
-    text = text.removeprefix("$").replace(r"\.", "\0")
+    text = text.removeprefix("$")
     steps: list[Step] = []
     at = 0
     while at < len(text):
-        found = _TOKEN.match(text.replace("\0", "_") if "\0" in text else text, at)
+        found = _TOKEN.match(text, at)
         if found is None:
             raise ValueError(f"{path!r} is not a simple JSON path")
-        steps.append(_step(found, text[found.start() : found.end()]))
+        steps += _steps(found)
         at = found.end()
     return tuple(steps)
 
 
-def _step(found: re.Match[str], raw: str) -> Step:
+def _steps(found: re.Match[str]) -> Iterator[Step]:
+    if found["deep"] == "..":
+        yield _everything
+    yield _step(found)
+
+
+def _step(found: re.Match[str]) -> Step:
     if (field := found["field"]) is not None:
-        return _all if field == "*" else _field(raw[1:].replace("\0", "."))
+        return _all if field == "*" else _field(field.replace("\\", ""))
+    if found["start"] is not None:
+        part = slice(*(int(found[name]) if found[name] else None for name in ("start", "end", "step")))
+        return _part(part)
     if found["quote"]:
         return _field(found["quoted"])
     if (index := found["index"]) is not None:
@@ -73,6 +83,21 @@ def _item(index: int) -> Step:
             yield value[index]
 
     return step
+
+
+def _part(part: slice) -> Step:
+    def step(value: Any) -> Iterator[Any]:
+        if isinstance(value, list) and part.step != 0:
+            yield from value[part]
+
+    return step
+
+
+def _everything(value: Any) -> Iterator[Any]:
+    """A value and all that is in it, at any depth."""
+    yield value
+    for inner in _all(value):
+        yield from _everything(inner)
 
 
 def _all(value: Any) -> Iterator[Any]:

@@ -258,3 +258,39 @@ async def test_an_apply_with_fields_that_no_schema_declares(call: Call) -> None:
     assert (code, 'line 7: key "foo" already set in map' in answer["message"]) == (400, True)
     assert (await applied("a", twice, "Warn"))[0] == 201
     assert "already set in map" in call.headers["warning"]  # type: ignore[attr-defined]
+
+
+async def test_any_json_is_kept_whole(call: Call) -> None:
+    anything = {"x-kubernetes-preserve-unknown-fields": True}
+    listed = {"type": "array", "items": anything}
+    await established(call, definition(version(schema=schema(any=anything, list=listed))))
+    value = [1, "a", {"b": [{"c": None}]}]
+    _, made = await call("POST", f"{TREES}?fieldValidation=Strict", tree(any=value, list=value))
+    assert made["spec"] == {"any": value, "list": value}
+    assert (await call("GET", f"{TREES}/a"))[1]["spec"]["any"] == value
+
+
+async def test_numbers_are_as_go_reads_and_writes_them(call: Call) -> None:
+    number = {"type": "number"}
+    either = {"x-kubernetes-int-or-string": True}
+    fields = {"whole": {"type": "integer", "format": "int64"}, "float": number, "either": either, "free": FREE}
+    await established(call, definition(version(schema=schema(**fields))))
+    head = b'{"apiVersion":"example.com/v1","kind":"Tree","metadata":{"name":"a"},"spec":'
+    body = head + b'{"whole":2.0,"float":1.5,"free":{"x":[3.0,1e30]}}}'
+    code, made = await call("POST", TREES, body)
+    assert (code, encode(made["spec"])) == (201, b'{"whole":2,"float":1.5,"free":{"x":[3,1e30]}}')
+    for text, type_ in ((b'{"whole":1.5}', "integer"), (b'{"whole":99999999999999999999}', "integer"),
+                        (b'{"either":99999999999999999999}', "integer,string")):  # fmt: skip
+        code, answer = await call("PATCH", f"{TREES}/a", b'{"spec":' + text + b"}", MERGE)
+        assert code == 422
+        assert f'in body must be of type {type_}: "number"' in answer["message"]
+
+
+async def test_an_update_says_what_it_was_made_from(call: Call) -> None:
+    await established(call, definition(version(schema=schema(a=TEXT))))
+    await call("POST", TREES, tree(a="x"))
+    code, answer = await call("PUT", f"{TREES}/a", tree(a="y"))
+    assert (code, answer["details"]["causes"][0]["field"]) == (422, "metadata.resourceVersion")
+    assert "must be specified for an update" in answer["message"]
+    code, answer = await call("PUT", f"{CRDS}/{NAME}", definition())
+    assert (code, "must be specified for an update" in answer["message"]) == (422, True)

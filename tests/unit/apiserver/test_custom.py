@@ -460,3 +460,12 @@ async def test_finalizers_of_custom_resources_need_no_domain(trees: Call) -> Non
     body = {"metadata": {"name": "m", "finalizers": ["plain"]}}
     code, answer = await trees("POST", "/api/v1/namespaces/default/configmaps", body)
     assert (code, "neither a standard finalizer name nor is it fully qualified" in answer["message"]) == (422, True)
+
+
+async def test_rules_are_asked_unless_the_object_is_too_wrong_for_them(trees: Call) -> None:
+    code, answer = await trees("POST", TREES, tree(kind="elm", height=0))
+    fields = {one["field"] for one in answer["details"]["causes"]}
+    assert (code, fields) == (422, {"spec.height"})
+    code, answer = await trees("POST", TREES, tree(kind="ash", height=10))
+    causes = {one["field"]: one["message"] for one in answer["details"]["causes"]}
+    assert causes["<nil>"].startswith("Invalid value: null: some validation rules were not checked because the object")

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from .. import decoding, structural
+from ..errors import FieldError
 from ..objects import Obj, condition_is, is_deleting, metadata
 from ..resources import WRITABLE, PrinterColumn, Resource, Subresource
 from ..schema import OBJECT_META, Type, of_openapi, type_of
@@ -14,7 +15,12 @@ from . import embedded
 from .strategy import Problems, ScalePaths, Strategy
 
 _TEXT = Type("string")
-_WRITES = ("create", "patch", "update")
+_BLOCKING = frozenset(f"FieldValue{kind}" for kind in ("NotSupported", "Required", "TooLong", "TooMany", "TypeInvalid"))
+"""What keeps rules from being asked: they could not count on what they are given."""
+_UNCHECKED = (
+    "some validation rules were not checked because the object was invalid; correct the existing errors to complete "
+    "validation"
+)
 
 
 class CustomStrategy(Strategy):
@@ -22,6 +28,7 @@ class CustomStrategy(Strategy):
 
     generation = True
     owned_finalizers = False
+    unconditional_update = False
 
     def __init__(self, schema: Obj, *, status: bool, scale: ScalePaths | None = None) -> None:
         self.schema = schema
@@ -52,6 +59,7 @@ class CustomStrategy(Strategy):
         problems = decoding.conform(obj, self._frame, version=version, kind=kind)
         problems += [f'unknown field "{path}"' for path in structural.prune(obj, self.schema, root=True)]
         structural.drop_nulls(obj, self.schema)
+        structural.plain(obj)
         if self._has_embedded:
             problems += structural.fit_metadata(obj, self.schema)
         return problems
@@ -87,7 +95,9 @@ class CustomStrategy(Strategy):
         if self._has_embedded:
             found += embedded.problems(new, self.schema)
         yield from found
-        if self._has_rules and not found:
+        if self._has_rules and any(one.type in _BLOCKING for one in found):
+            yield FieldError.invalid("<nil>", None, _UNCHECKED)
+        elif self._has_rules:
             yield from structural.broken_rules(_named(new), self.schema, old=_named(before), root=True)
 
 

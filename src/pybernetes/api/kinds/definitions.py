@@ -34,6 +34,7 @@ _STILL_STORED = (
 class CustomResourceDefinitionStrategy(Strategy):
     generation = True
     owned_finalizers = False
+    unconditional_update = False
     status = True
 
     def default(self, obj: Obj) -> None:

@@ -7,6 +7,7 @@ from .check import problems
 from .default import apply_defaults, drop_nulls
 from .definition import schema_problems
 from .embedded import fit_metadata, has_embedded
+from .numbers import plain
 from .prune import prune
 from .rules import broken_rules
 
@@ -16,6 +17,7 @@ __all__ = [
     "drop_nulls",
     "fit_metadata",
     "has_embedded",
+    "plain",
     "problems",
     "prune",
     "schema_problems",

@@ -14,6 +14,7 @@ from .formats import fits
 from .walk import EMBEDDED, MISSING, PRESERVE, Schema, below, key_of, keyed, old_items, type_name
 
 Problems = Iterator[FieldError]
+_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 
 _JUNCTIONS = {
     "allOf": "must validate all the schemas (allOf)",
@@ -42,18 +43,20 @@ def problems(value: Any, schema: Schema, path: str = "", *, old: Any = MISSING, 
 def _typed(value: Any, schema: Schema) -> bool:
     if value is None:
         return bool(schema.get("nullable")) or (bool(schema.get(PRESERVE)) and not schema.get("type"))
+    found = type_name(value)
+    whole = found == "integer" and _LEAST <= value <= _MOST  # what is larger, Go reads as a float
     if schema.get("x-kubernetes-int-or-string"):
-        return isinstance(value, int | str) and not isinstance(value, bool)
-    wanted, found = schema.get("type") or "", type_name(value)
+        return whole or found == "string"
+    wanted = schema.get("type") or ""
     if wanted == "number":
         return found in ("number", "integer")
-    if wanted == "integer":
-        return found == "integer" or (found == "number" and float(value).is_integer())
-    return not wanted or wanted == found
+    return whole if wanted == "integer" else not wanted or wanted == found
 
 
 def _mistyped(value: Any, schema: Schema, path: str) -> FieldError:
     found = type_name(value)
+    if found == "integer" and not _LEAST <= value <= _MOST:
+        found = "number"
     wanted = "integer,string" if schema.get("x-kubernetes-int-or-string") else schema.get("type") or ""
     return FieldError.type_invalid(path or "<nil>", found, f'{path} in body must be of type {wanted}: "{found}"')
 

@@ -14,7 +14,10 @@ def prune(value: Any, schema: Schema, *, root: bool = False) -> list[str]:
 
 def _prune(value: Any, schema: Schema, path: str, unknown: list[str], *, embedded: bool) -> None:
     if isinstance(value, list):
-        items = schema.get("items") or {}
+        items = schema.get("items")
+        if items is None and schema.get(PRESERVE):
+            return  # any JSON: nothing is said of what is in it
+        items = items or {}
         for index, item in enumerate(value):
             _prune(item, items, f"{path}[{index}]", unknown, embedded=bool(items.get("x-kubernetes-embedded-resource")))
         return

@@ -210,6 +210,7 @@ def test_what_is_written_only_with_its_resource_version():
     found = {row.plural for row in RESOURCES if not strategy_of(row).unconditional_update}
     assert found == {
         *("leases", "poddisruptionbudgets", "runtimeclasses", "apiservices", "clustertrustbundles"),
+        "customresourcedefinitions",
         *("podcertificaterequests", "storageversionmigrations", "csidrivers", "csinodes", "csistoragecapacities"),
         *("volumeattachments", "mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
         *("mutatingadmissionpolicies", "mutatingadmissionpolicybindings"),
