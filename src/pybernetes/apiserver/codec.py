@@ -26,9 +26,14 @@ _PARTIAL = b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","meta
 
 def stored(obj: Obj, row: Resource) -> bytes:
     """The bytes to keep. A custom resource says itself which version it is in."""
-    metadata = {name: value for name, value in obj["metadata"].items() if name != "resourceVersion"}
     version = obj["apiVersion"] if row.custom else row.api_version
-    return encode({"apiVersion": version, "kind": row.kind, "metadata": metadata} | _rest(obj))
+    return in_order(obj | {"apiVersion": version, "kind": row.kind})
+
+
+def in_order(obj: Obj) -> bytes:
+    """The bytes of an object in the order that splicing needs, whatever order its fields are in."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "resourceVersion"}
+    return encode({"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata} | _rest(obj))
 
 
 def _rest(obj: Obj) -> Obj:

@@ -14,11 +14,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pybernetes.api.kinds.custom import CustomStrategy
-from pybernetes.api.objects import Obj, copied, decode, encode, name_of
+from pybernetes.api.objects import Obj, copied, decode, name_of
 from pybernetes.api.resources import Resource
 from pybernetes.api.schema import Type
 from pybernetes.store import Record, Revision
 
+from .codec import in_order
 from .metrics import ConversionCall
 from .webhooks import CallFailed
 from .webhooks.conversion import CALL, ConversionFailed, converted, review, shown, version_of
@@ -138,7 +139,7 @@ class Converter:
                 foreign[index] = record
                 continue
             (obj,) = await self._converted([self._restored(record)], version)
-            value = encode(obj)
+            value = in_order(obj)
             made[index] = self._keep(record, version, None if value == record.value else value)
         if foreign:
             values = await self._shared(list(foreign.values()), version)
@@ -173,7 +174,7 @@ class Converter:
         outcomes: dict[_Slot, _Outcome] = dict.fromkeys(wanted)
         try:
             objs = await self._converted([self._restored(record) for record in wanted.values()], version)
-            values = {slot: encode(obj) for slot, obj in zip(wanted, objs, strict=True)}
+            values = {slot: in_order(obj) for slot, obj in zip(wanted, objs, strict=True)}
             outcomes |= values
             return values
         except ConversionFailed as error:

@@ -373,6 +373,24 @@ async def test_labels_and_annotations_may_change_and_nothing_else(world: World) 
     assert len(found["items"]) == 1
 
 
+async def test_fields_come_in_any_order(world: World) -> None:
+    """Go writes maps sorted: apiVersion, host, kind."""
+    await world.call("POST", V1, one())
+    _, before = await world.call("GET", f"{V1}/a")
+
+    def spoil(review: Obj) -> None:
+        response = review["response"]
+        response["convertedObjects"] = [dict(reversed(obj.items())) for obj in response["convertedObjects"]]
+
+    world.spoil = spoil
+    code, found = await world.call("GET", f"{V2}/a")
+    assert (code, found["spec"]) == (200, {"host": "localhost", "port": "8080"})
+    assert found["metadata"] == before["metadata"]
+    _, listed = await world.call("GET", V2)
+    assert [item["spec"] for item in listed["items"]] == [found["spec"]]
+    assert (await world.call("PUT", f"{V2}/a", found))[0] == 200
+
+
 async def test_what_the_schema_of_the_version_does_not_name_is_pruned(world: World) -> None:
     await world.call("POST", V1, one())
     world.spoil = first(spec={"host": "h", "port": "1", "unknown": True})
