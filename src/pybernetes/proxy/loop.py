@@ -174,8 +174,10 @@ class Proxy:
                 await asyncio.sleep(backoff.next())
 
     async def _quiet(self, dataplane: Dataplane) -> None:
-        """Wait for a change; check the kernel when it is time, be it quiet or not."""
-        while True:
+        """Wait for a change; check the kernel when it is time, be it quiet or not. Addresses that moved while they were
+        read are a change that nobody tells of again.
+        """
+        while not self._moved:
             remaining = self._checked + self.config.check_seconds - time.monotonic()
             if remaining <= 0:
                 await self._check(dataplane)

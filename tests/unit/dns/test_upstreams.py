@@ -167,7 +167,7 @@ async def test_who_fails_is_passed_over_until_the_health_check_reaches_it(serve:
     async with world(LINES) as good, world(LINES) as bad:
         bad.silent = True
         upstreams = (f"127.0.0.1:{bad.port}", f"127.0.0.1:{good.port}")
-        fields = {"policy": "sequential", "forward_try_seconds": 0.6, "health_seconds": 0.02, "cache_entries": 0}
+        fields = {"policy": "sequential", "forward_try_seconds": 1.5, "health_seconds": 0.02, "cache_entries": 0}
         async with serve(upstreams=upstreams, **fields) as server:
             down = server.resolver.forwarder.upstreams[0]
             assert await answers(server, 1) == ["192.0.2.1"]
@@ -189,7 +189,7 @@ async def test_who_fails_is_passed_over_until_the_health_check_reaches_it(serve:
 async def test_when_all_are_down_the_health_check_may_be_what_is_broken(serve: Serve) -> None:
     async with world(LINES) as only:
         only.silent = True
-        fields = {"forward_try_seconds": 0.6, "health_seconds": 60.0, "cache_entries": 0}
+        fields = {"forward_try_seconds": 1.5, "health_seconds": 60.0, "cache_entries": 0}
         async with serve(upstreams=(f"127.0.0.1:{only.port}",), **fields) as server:
             now = 100.0
             forwarder = server.resolver.forwarder

@@ -1,6 +1,7 @@
 """The proxy over the model of the API and the model of nftables: what it makes of changes, failures and restarts."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -57,9 +58,20 @@ class Told:
         self.node = node
         self.event = asyncio.Event()
         self.broken = 0
+        self.meanwhile: Callable[[], None] | None = None
+        """What happens once while the addresses are read (in a thread), and is told before they are returned."""
+        self._told = threading.Event()
+        self._loop = asyncio.get_running_loop()
 
     def read(self) -> tuple[str, ...]:
-        return tuple(self.node.own)
+        found = tuple(self.node.own)
+        if (change := self.meanwhile) is not None:
+            self.meanwhile = None
+            change()
+            self._told.clear()
+            self._loop.call_soon_threadsafe(self.event.set)
+            self._told.wait(5)
+        return found
 
     async def changed(self) -> None:
         if self.broken:
@@ -67,6 +79,7 @@ class Told:
             raise OSError("no such namespace")
         await self.event.wait()
         self.event.clear()
+        self._told.set()
 
     def close(self) -> None:
         return
@@ -120,7 +133,7 @@ async def running(api: FakeApi, nft: FakeNftables | None = None, **settings: Any
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not holds():
             await asyncio.sleep(0.005)
 
@@ -427,6 +440,16 @@ async def test_what_the_kernel_tells_of_addresses_is_followed_at_once() -> None:
         node.told.event.set()
         await until(lambda: not node.at(NODE_1) & {A, C})
         assert node.at(OTHER) == {A, C}
+
+
+async def test_what_is_told_while_the_addresses_are_read_is_not_lost() -> None:
+    api = FakeApi()
+    put_web(api, "pod-1a")
+    async with running(api, node_addresses=(), check_seconds=3600) as node:
+        await until(node.proxy.synced.is_set)
+        node.told.meanwhile = lambda: node.own.append(OTHER)
+        node.told.event.set()
+        await until(lambda: node.at(OTHER) == {A})
 
 
 async def test_a_kernel_that_tells_nothing_is_asked_again() -> None:
