@@ -1,7 +1,7 @@
 """Raw bytes at the real API server's socket: requests made at random, most of them wrong in some way.
 
 Never a 500, never a connection that hangs, nothing left behind, and who asks properly is answered all the while.
-PYBERNETES_WIRE_CONNECTIONS sets how many (800 unless given), PYBERNETES_WIRE_SEED the seed.
+PYBERNETES_WIRE_CONNECTIONS sets how many (200 unless given), PYBERNETES_WIRE_SEED the seed.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from pybernetes.wire import Request, Response
 from pybernetes.wire.serve import Limits, Server
 from support.server import api_server
 
-CONNECTIONS = int(os.environ.get("PYBERNETES_WIRE_CONNECTIONS", "800"))
+CONNECTIONS = int(os.environ.get("PYBERNETES_WIRE_CONNECTIONS", "200"))
 SEED = int(os.environ.get("PYBERNETES_WIRE_SEED", "1"))
 AT_ONCE = 40
 SECONDS = 40.0
