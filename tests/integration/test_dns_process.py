@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import pytest
 
 from support.dns_cluster import Z
 from support.local import BIN
+from support.ports import free_port
 
 TESTS = Path(__file__).resolve().parent.parent
 QUESTION = dns.message.make_query(f"web.default.svc.{Z}", "A")
@@ -43,17 +43,6 @@ contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
 clusters: [{{name: c, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
 users: [{{name: u, user: {{token: t}}}}]
 """
-
-
-def free_port() -> int:
-    while True:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            try:
-                udp.bind(tcp.getsockname())
-            except OSError:
-                continue
-            return int(tcp.getsockname()[1])
 
 
 def until(holds: Callable[[], Any], *, seconds: float = 60, what: str = "") -> Any:

@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from pybernetes.api.objects import Key
 from pybernetes.api.resources import DEPLOYMENTS, LEASES, NODES, PODS, REPLICA_SETS
 from pybernetes.app import connect
 from support.objects import template
+from support.ports import free_port
 
 WEB = {
     "apiVersion": "apps/v1",
@@ -25,12 +25,6 @@ WEB = {
     "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template("web")},
 }
 COMMAND = str(Path(sys.executable).parent / "pybernetes")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 class Processes:

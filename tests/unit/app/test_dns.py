@@ -18,6 +18,7 @@ from pybernetes.dns import Dns, DnsConfig
 from pybernetes.wire import Request
 from support.dns_cluster import fill
 from support.fake_api import FakeApi
+from support.ports import free_port
 
 KUBECONFIG = """
 apiVersion: v1
@@ -30,12 +31,6 @@ users: [{name: u, user: {token: t}}]
 
 
 NONE = Workers(Task(kubeconfig="", config=DnsConfig()), count=0)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def get(port: int, path: str) -> tuple[int, str]:

@@ -14,25 +14,18 @@ from pybernetes.dns.sockets import bind, leave
 from support.dns_cluster import Z, fill
 from support.dns_world import world
 from support.fake_api import FakeApi
+from support.ports import free_port
 
 from .test_settings import until
 
 QUESTION = dns.message.make_query(f"web.default.svc.{Z}", "A")
 
 
-def free_port() -> int:
-    pair = bind("127.0.0.1", 0)
-    try:
-        return int(pair.udp.getsockname()[1])
-    finally:
-        pair.close()
-
-
 class Instances:
     """Servers of one address and port."""
 
     def __init__(self, host: str) -> None:
-        self.host, self.port = host, free_port()
+        self.host, self.port = host, free_port(host)
         self.tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> Dns:
