@@ -19,7 +19,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from pybernetes.aio.thread import Worker
@@ -135,7 +135,7 @@ class Claim:
     def _prepare(self) -> None:
         with Links(self.namespace) as node:
             for address in self.addresses:
-                node.add_address("lo", f"{address}/{ip_address(address).max_prefixlen}")
+                node.add_address("lo", str(ip_network(address)))
         for shape, _ in self._families():
             try:
                 self.nft.commit(Transaction(shape.family, TABLE, skeleton(shape)))

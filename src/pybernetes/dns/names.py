@@ -47,6 +47,15 @@ def wire_of(name: Name) -> bytes:
     return wire
 
 
+def fits(name: Name) -> bool:
+    """Whether it has a wire form."""
+    try:
+        wire_of(name)
+    except BadName:
+        return False
+    return True
+
+
 def read_name(data: bytes, at: int) -> Parsed:
     """The name at an offset, lower-cased. Raises BadName, also for compression: a question has nothing to point at."""
     labels: list[str] = []

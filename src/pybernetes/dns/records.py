@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pybernetes.api.objects import Key
 
-from .names import IP4_ARPA, BadName, Name, name_of, packed, reversed_address, wire_of
+from .names import IP4_ARPA, Name, fits, name_of, packed, reversed_address
 from .question import (
     AAAA,
     AXFR,
@@ -124,7 +124,7 @@ def _pointers(index: Snapshot, rules: Rules, address: bytes) -> list[Name]:
             for endpoint, _ in index.endpoints(key):
                 if endpoint.address == address:
                     names[endpoint.name, *_service_name(rules, key)] = None
-    return [name for name in names if _fits(name)]
+    return [name for name in names if fits(name)]
 
 
 def _apex(index: Snapshot, rules: Rules, kind: int, zone: Name) -> Answer:
@@ -258,7 +258,7 @@ _SIZES: Mapping[int, int] = {A: 4, AAAA: 16}
 def _srv(found: Sequence[Found], ttl: int) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """SRV records and the addresses of their targets. Weights as CoreDNS reckons them, before duplicates go."""
     weight = max(1, 100 // len(found)) if found else 0
-    usable = [one for one in found if one.port != -1 and _fits(one.host)]
+    usable = [one for one in found if one.port != -1 and fits(one.host)]
     targets = dict.fromkeys((one.host, one.port) for one in usable)
     glue = dict.fromkeys((one.host, one.address) for one in usable)
     return (
@@ -287,7 +287,7 @@ def _cname_target(external: str) -> Name | None:
     if packed(external.rstrip(".")) is not None:
         return None
     target = name_of(external)
-    return target if target and _fits(target) else None
+    return target if target and fits(target) else None
 
 
 def _chased(index: Snapshot, rules: Rules, question: Question, target: Name) -> Answer:
@@ -344,11 +344,3 @@ def pod_address(label: str) -> bytes | None:
 
 
 _DASHED = frozenset("0123456789abcdef-")
-
-
-def _fits(name: Name) -> bool:
-    try:
-        wire_of(name)
-    except BadName:
-        return False
-    return True

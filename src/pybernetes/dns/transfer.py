@@ -12,7 +12,7 @@ from itertools import chain
 from pybernetes.api.objects import Key
 
 from .message import AA, Body, Encoder, Query, reply
-from .names import BadName, Name, reverse_name, wire_of
+from .names import Name, fits, reverse_name
 from .question import AAAA, AXFR, CNAME, IN, IXFR, NS, PTR, SRV, TXT, A, Question, Rcode, Record, Rules
 from .records import answer
 from .rows import Service
@@ -127,7 +127,7 @@ def _names(snapshot: Snapshot, rules: Rules) -> Iterator[tuple[Name, Sequence[in
             continue
         yield base, (A, AAAA, SRV)
         for name in dict.fromkeys(chain(_ports(snapshot, service, base), _endpoints(snapshot, key, base))):
-            if _fits(name):
+            if fits(name):
                 # (name servers that check names take no address below an underscore)
                 yield name, (SRV,) if name[0].startswith("_") else (A, AAAA, SRV)
 
@@ -150,14 +150,6 @@ def _reversed(snapshot: Snapshot, zone: Name) -> Iterator[tuple[Name, Sequence[i
         name = reverse_name(address)
         if name[-len(zone) :] == zone:
             yield name, (PTR,)
-
-
-def _fits(name: Name) -> bool:
-    try:
-        wire_of(name)
-    except BadName:
-        return False
-    return True
 
 
 def serial_of(data: bytes) -> int | None:

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,6 @@ from .addresses import AddressPool
 log = logging.getLogger(__name__)
 
 GATEWAYS = {4: "169.254.1.1", 6: "fe80::1"}
-_BITS = {4: 32, 6: 128}
 
 
 class PodNetwork(Protocol):
@@ -109,9 +109,9 @@ class RoutedNetwork:
 
     def _node_end(self, node: Links, name: str, address: str, pod_mac: str) -> None:
         version = ranges.version(address)
-        node.add_address(name, f"{GATEWAYS[version]}/{_BITS[version]}")
+        node.add_address(name, str(ip_network(GATEWAYS[version])))
         node.set_neighbour(Neighbour(link=name, address=address, mac=pod_mac))
-        node.add_route(f"{address}/{_BITS[version]}", link=name, source=self.sources[version])
+        node.add_route(str(ip_network(address)), link=name, source=self.sources[version])
 
     def _remove(self, uid: str) -> None:
         with Links() as node:
@@ -122,7 +122,7 @@ class RoutedNetwork:
 def _pod_end(pod: Links, address: str, host_mac: str) -> None:
     version = ranges.version(address)
     gateway = GATEWAYS[version]
-    pod.add_address("eth0", f"{address}/{_BITS[version]}")
+    pod.add_address("eth0", str(ip_network(address)))
     pod.set_neighbour(Neighbour(link="eth0", address=gateway, mac=host_mac))
     pod.add_route({4: "default", 6: "::/0"}[version], via=gateway, link="eth0", onlink=True)
 
