@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import start
-from pybernetes.api.objects import Key
+from pybernetes.api.objects import Key, Obj
 from pybernetes.api.resources import ENDPOINT_SLICES, SERVICES
 from pybernetes.client import Client
 from pybernetes.netlink import namespaces
@@ -49,15 +49,8 @@ async def time_answers(made: start.Cluster, changes: int) -> list[float]:
             await client.close()
 
 
-def slice_with(address: str) -> dict[str, object]:
-    labels = {"kubernetes.io/service-name": "fresh"}
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": "fresh-1", "namespace": "default", "labels": labels},
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
-    }
+def slice_with(address: str) -> Obj:
+    return start.bench_slice("fresh", {"addresses": [address]})
 
 
 async def one(client: Client, asked: Sequence[socket.socket], number: int) -> float:

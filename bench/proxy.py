@@ -33,7 +33,7 @@ import proxy_traffic
 import start
 from machine import machine
 from proxy_sync import namespace
-from pybernetes.api.objects import Key
+from pybernetes.api.objects import Key, Obj
 from pybernetes.api.resources import ENDPOINT_SLICES, SERVICES
 from pybernetes.client import Client
 from pybernetes.netlink.nft import KernelNftables
@@ -80,17 +80,8 @@ async def time_commits(made: start.Cluster, changes: int) -> list[float]:
         await client.close()
 
 
-def slice_with(number: int) -> dict[str, object]:
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "bench-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "bench"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [f"10.244.77.{1 + number % 250}"], "conditions": {"ready": True}}],
-        "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
-    }  # fmt: skip
+def slice_with(number: int) -> Obj:
+    return start.bench_slice("bench", {"addresses": [f"10.244.77.{1 + number % 250}"]}, port=8080)
 
 
 async def time_commit(client: Client, kernels: list[KernelNftables], number: int) -> float:

@@ -244,17 +244,23 @@ class Backends:
             sock.close()
 
 
-def bench_slice(backends: Backends, turn: int) -> Obj:
+def bench_slice(service: str, endpoint: Obj, *, port: int = 0) -> Obj:
+    """The slice of a Service with one ready endpoint; 0 for a headless Service without ports."""
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            "name": "bench-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "bench"},
+            "name": f"{service}-1", "namespace": "default", "labels": {"kubernetes.io/service-name": service},
         },
         "addressType": "IPv4",
-        "endpoints": [{"addresses": [backends.address], "hostname": "ab"[turn], "conditions": {"ready": True}}],
-        "ports": [{"name": "", "port": backends.ports[turn], "protocol": "TCP"}],
+        "endpoints": [endpoint | {"conditions": {"ready": True}}],
+        "ports": [{"name": "", "port": port, "protocol": "TCP"}] if port else [],
     }  # fmt: skip
+
+
+def answering(backends: Backends, turn: int) -> Obj:
+    """The slice that leads to one of the two."""
+    return bench_slice("bench", {"addresses": [backends.address], "hostname": "ab"[turn]}, port=backends.ports[turn])
 
 
 def bench_service() -> Obj:
@@ -304,7 +310,7 @@ async def time_endpoints(made: Cluster, changes: int) -> list[float]:
     watchers: list[Watcher] = []
     try:
         service = await client.create(SERVICES, bench_service())
-        await client.create(ENDPOINT_SLICES, bench_slice(backends, 0))
+        await client.create(ENDPOINT_SLICES, answering(backends, 0))
         address = service["spec"]["clusterIP"]
         watchers = [Watcher(node.namespace, layout.dns_addresses[0], address) for node in layout.nodes()]
         await asyncio.to_thread(wait_all, watchers, "a")
@@ -321,7 +327,7 @@ async def one_change(client: Client, watchers: list[Watcher], backends: Backends
     await asyncio.sleep(0.05)
     for watcher in watchers:
         watcher.expect("ab"[turn])
-    patch = {name: bench_slice(backends, turn)[name] for name in ("endpoints", "ports")}
+    patch = {name: answering(backends, turn)[name] for name in ("endpoints", "ports")}
     began = time.perf_counter()
     await client.patch(ENDPOINT_SLICES, Key("default", "bench-1"), patch)
     await asyncio.to_thread(wait_all, watchers, "")
