@@ -6,11 +6,16 @@ and clear them away.
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 
 from . import times
-from .objects import Obj, is_deleting, name_of
+from .objects import Key, Obj, is_deleting, name_of
 
+TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
+"""Its id and its secret."""
+CLUSTER_INFO = Key("kube-public", "cluster-info")
+"""The ConfigMap that the tokens sign."""
 TYPE = "bootstrap.kubernetes.io/token"
 NAMESPACE = "kube-system"
 PREFIX = "bootstrap-token-"

@@ -1,6 +1,9 @@
 """A streamed body whose end somebody waits for: a seat to give back, an audit event to write."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable
+from dataclasses import replace
+
+from pybernetes.wire import Channel, Response
 
 
 class Held:
@@ -34,3 +37,22 @@ class Held:
         end, self._end = self._end, None
         if end is not None:
             end()
+
+
+def until_end(response: Response, end: Callable[[], None]) -> Response:
+    """The response, with `end` called once it is over: at once for a whole body, else after its stream."""
+    if response.upgrade is not None:
+        upgrade = response.upgrade
+
+        async def run(channel: Channel) -> None:
+            try:
+                await upgrade.run(channel)
+            finally:
+                end()
+
+        response.upgrade = replace(upgrade, run=run)
+    elif isinstance(response.body, bytes):
+        end()
+    else:
+        response.body = Held(response.body, lambda _: None, end)
+    return response

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pybernetes.api import resources
+from pybernetes.api import ranges, resources
 from pybernetes.api.errors import BadRequest, InternalError, NotFound, ServiceUnavailable, error_of
 from pybernetes.api.objects import Obj, name_of
 from pybernetes.wire import Channel, RawTransport, Request, Response, Transport, Upgrade, offered, wants_upgrade
@@ -49,7 +49,7 @@ class Kubelets:
         if node is None:
             raise NotFound.of("nodes", name)
         host, port = kubelet_address(node)
-        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        authority = ranges.host_port(host, port)
         return Place(self._transport(f"https://{authority}"), authority)
 
     async def serve(self, request: Request, route: Route) -> Response:

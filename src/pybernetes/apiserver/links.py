@@ -8,7 +8,7 @@ import html
 import posixpath
 import re
 import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
@@ -173,25 +173,14 @@ class _Unpack:
     def __init__(self, bits: int) -> None:
         self._inner = zlib.decompressobj(bits) if bits else None
 
-    def pieces(self, data: bytes) -> "list[bytes] | _Pieces":
+    def pieces(self, data: bytes) -> Iterator[bytes]:
         """The plain text, in pieces of a bounded size, however much there is in few bytes. Raises zlib.error."""
-        return [data] if self._inner is None else _Pieces(self._inner, data)
-
-
-class _Pieces:
-    def __init__(self, inner: "zlib._Decompress", data: bytes) -> None:
-        self._inner = inner
-        self._data = data
-
-    def __iter__(self) -> "_Pieces":
-        return self
-
-    def __next__(self) -> bytes:
-        found = self._inner.decompress(self._data, _PIECE)
-        self._data = self._inner.unconsumed_tail
-        if not found:
-            raise StopIteration
-        return found
+        if self._inner is None:
+            yield data
+            return
+        while found := self._inner.decompress(data, _PIECE):
+            yield found
+            data = self._inner.unconsumed_tail
 
 
 class _Pack:

@@ -1,16 +1,15 @@
 """The server's metrics, under Kubernetes' names (docs: Kubernetes Metrics Reference)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric, UnknownMetricFamily
 from prometheus_client.registry import Collector
 
-from pybernetes.wire import Channel, Request, Response
+from pybernetes.wire import Request, Response
 
-from .held import Held
+from .held import until_end
 from .route import CONNECTING, Route
 
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
@@ -72,7 +71,7 @@ class Metrics:
         self._sizes = Histogram(
             "apiserver_response_sizes",
             "Bytes of the answers to reads, those that are streamed excepted.",
-            _LABELS[:1] + _LABELS[2:],
+            _LONG,
             buckets=_SIZES,
             registry=self.registry,
         )
@@ -191,24 +190,12 @@ class Metrics:
         found: Route | None = request.context.get("route")
         if found is None or not found.long_running:
             return
-        upgrade, body = response.upgrade, response.body
-        if upgrade is None and isinstance(body, bytes):
+        if response.upgrade is None and isinstance(response.body, bytes):
             return  # it is over: an error, or a short log
         labels = _labels(request)
         gauge = self._long.labels(labels[0], *labels[2:])
         gauge.inc()
-        if upgrade is None:
-            assert not isinstance(body, bytes)
-            response.body = Held(body, lambda _: None, gauge.dec)
-            return
-
-        async def run(channel: Channel) -> None:
-            try:
-                await upgrade.run(channel)
-            finally:
-                gauge.dec()
-
-        response.upgrade = replace(upgrade, run=run)
+        until_end(response, gauge.dec)
 
     def build(self, version: Mapping[str, str]) -> None:
         """kubernetes_build_info, from what GET /version tells."""

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from pybernetes.api import resources
 from pybernetes.api.errors import ApiError, BadRequest, NotFound, ServiceUnavailable
 from pybernetes.api.objects import Obj, labels_of, name_of, namespace_of
-from pybernetes.wire import Channel, RawTransport, Request, Response, Spliced, Upgrade
+from pybernetes.wire import Channel, RawTransport, Request, Response, Upgrade
 from pybernetes.wire.answer import goes_on
 
 from .links import Behind, RewrittenHtml, packing
@@ -72,7 +72,7 @@ class Proxy:
     async def serve(self, request: Request, route: Route) -> Response:
         """Raises BadRequest, NotFound, ServiceUnavailable."""
         place = self._place(route)
-        behind = Behind(_prefix(request, route), place.authority, request.headers.get("host", ""))
+        behind = Behind(request.path.removesuffix(route.tail), place.authority, request.headers.get("host", ""))
         path = request.path[len(behind.prefix) :]
         headers = _sent(request, behind, path or "/")
         if _upgrades(request):
@@ -107,7 +107,7 @@ class Proxy:
             raise unreachable(error) from error
         answer, inner = spliced
         if inner is None:
-            return _not_upgraded(spliced)
+            return _not_upgraded(answer)
 
         async def run(outer: Channel) -> None:
             await join(outer, inner)
@@ -218,10 +218,6 @@ def _container_port(pod: Obj, name: str) -> int | None:
     return None
 
 
-def _prefix(request: Request, route: Route) -> str:
-    return request.path.removesuffix(route.tail) if request.path.endswith(route.tail) else request.path
-
-
 def _slashed(request: Request) -> Response:
     """Relative links of a page work only below a path with a slash (https://issue.k8s.io/4958)."""
     query = f"?{urlencode(request.query, doseq=True)}" if request.query else ""
@@ -266,9 +262,8 @@ def _returned(answer: Response, behind: Behind) -> Response:
     return Response(status=answer.status, headers=headers, body=body, length=length)
 
 
-def _not_upgraded(spliced: Spliced) -> Response:
+def _not_upgraded(answer: Response) -> Response:
     """A refusal is passed on. Raises ApiError for another answer, which is none to an upgrade."""
-    answer = spliced.answer
     if answer.status >= 400:
         return Response(status=answer.status, headers=_kept(answer.headers), body=answer.body)
     text = f"invalid upgrade response: status code {answer.status}"

@@ -20,7 +20,7 @@ _ONLY_PROXIED = frozenset({"HEAD", "OPTIONS"})
 _NAMESPACE_PARTS = frozenset({"status", "finalize"})
 CONNECTING = frozenset({"exec", "attach", "portforward", "proxy"})
 """Subresources whose requests Kubernetes counts under the verb CONNECT."""
-STREAMING = frozenset({"exec", "attach", "portforward", "proxy", "log"})
+STREAMING = CONNECTING | {"log"}
 
 
 class Route(NamedTuple):

@@ -92,8 +92,7 @@ class ApiServerConfig:
     @property
     def url(self) -> str:
         """Where nodes reach this server."""
-        host = f"[{self.advertise_address}]" if ":" in self.advertise_address else self.advertise_address
-        return f"https://{host}:{self.advertise_port}"
+        return f"https://{ranges.host_port(self.advertise_address, self.advertise_port)}"
 
     @property
     def issuer(self) -> str:

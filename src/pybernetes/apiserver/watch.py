@@ -47,6 +47,12 @@ class Form(Protocol):
         ...
 
 
+async def views_of(items: Sequence[Item], shown: Shown) -> list[Item]:
+    """Items as their row shows them: the very same where that is how they are stored."""
+    records = await shown([item.record for item in items])
+    return [item if item.record is record else Item(record) for item, record in zip(items, records, strict=True)]
+
+
 def encoded(kind: str, body: bytes) -> bytes:
     return b'{"type":"%s","object":%s}\n' % (kind.encode(), body)
 
@@ -138,16 +144,10 @@ class WatchBody:
     async def _initial_chunk(self) -> bytes:
         items = [self._initial.pop() for _ in range(min(_CHUNK, len(self._initial)))]
         if self._shown is not None:
-            items = self._chosen(await self._views(items, self._shown))
+            items = self._chosen(await views_of(items, self._shown))
         lines = [encoded("ADDED", self._form.line(item.record, item.record.revision)) for item in items]
         self._shelf.sent += len(lines)
         return b"".join(lines)
-
-    @staticmethod
-    async def _views(items: Sequence[Item], shown: Shown) -> list[Item]:
-        records = await shown([item.record for item in items])
-        pairs = zip(items, records, strict=True)
-        return [item if item.record is record else Item(record) for item, record in pairs]
 
     async def _seen(self, events: Sequence[Event]) -> Sequence[Event | Seen]:
         """Events with their objects as they are shown; of those that are encoded already they are not needed."""
@@ -159,7 +159,7 @@ class WatchBody:
                 items += [item for item in (event.was, event.now) if item is not None]
             elif not self._known(event):
                 items += [item for item in (event.now or event.was,) if item is not None]
-        views = {id(item): view for item, view in zip(items, await self._views(items, self._shown), strict=True)}
+        views = {id(item): view for item, view in zip(items, await views_of(items, self._shown), strict=True)}
         return [
             Seen(event, *(item and views.get(id(item), item) for item in (event.now, event.was))) for event in events
         ]

@@ -21,13 +21,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @classmethod
     def load(cls, path: Path | None, overrides: Mapping[str, Any]) -> Self:
-        """The value of a YAML file ({} without one), with those flags over it that are not None. Raises ConfigError."""
+        """The value of a YAML file ({} without one), with the flags that were given over it. Raises ConfigError."""
         data: Any = {}
         try:
             if path is not None:
                 data = yaml.safe_load(path.read_text()) or {}
             given = {cls.__struct_encode_fields__[cls.__struct_fields__.index(k)]: v for k, v in overrides.items()}
-            return msgspec.convert(data | {k: v for k, v in given.items() if v is not None}, cls, strict=False)
+            given = {name: value for name, value in given.items() if value not in (None, ())}
+            return msgspec.convert(data | given, cls, strict=False)
         except (OSError, yaml.YAMLError, msgspec.ValidationError, TypeError) as error:
             raise ConfigError(f"{path or 'configuration'}: {error}") from error
 

@@ -20,6 +20,7 @@ import msgspec
 import yaml
 
 from pybernetes.aio.backoff import Backoff
+from pybernetes.api.bootstrap_tokens import CLUSTER_INFO
 from pybernetes.api.errors import ApiError, NotFound
 from pybernetes.api.objects import Key, condition_is
 from pybernetes.api.resources import CONFIG_MAPS, NODES
@@ -32,7 +33,6 @@ from .node_identity import NODE_CONFIG_FILE, PARTS, kubeconfig_path, wanted_of
 
 log = logging.getLogger(__name__)
 
-CLUSTER_INFO = Key("kube-public", "cluster-info")
 NODE_CONFIG = Key("kube-system", "pybernetes-node")
 PATIENCE_SECONDS = 300.0
 """So long a server that cannot be reached is tried again (kubeadm's discovery timeout)."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from pybernetes.api import ranges
+
 from .options import CONFIG, F, friendly, log_options
 
 _SERVER = (
@@ -26,7 +28,6 @@ _SERVER = (
         "--service-account-key-file",
         "service_account_key_files",
         multiple=True,
-        callback=lambda _context, _option, given: given or None,
         help="A further key whose tokens are taken, repeatable.",
     ),
     click.option("--audit-policy-file", help="An audit.k8s.io/v1 Policy; with a path, requests are logged by it."),
@@ -47,9 +48,9 @@ _COMPONENT = (
 )
 
 
-def _split(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...] | None:
-    """A flag that is repeatable and takes several values by comma; None when it is not given."""
-    return tuple(part.strip() for each in given for part in each.split(",") if part.strip()) or None
+def _split(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """A flag that is repeatable and takes several values by comma."""
+    return tuple(part for each in given for part in ranges.split(each))
 
 
 _NODE_PORT_ADDRESSES = click.option(
@@ -75,17 +76,17 @@ def _with(decorators: tuple[Callable[[Any], Any], ...]) -> Callable[[F], F]:
 
 @click.command()
 @_with(_SERVER)
-def server(config: Path | None, listen: tuple[str, ...], **options: Any) -> None:
+def server(config: Path | None, **options: Any) -> None:
     """Run the control plane: API server, store, controllers, scheduler."""
     from .config import ServerConfig
     from .server import run
 
-    run(ServerConfig.load(config, options | {"listen": listen or None}))
+    run(ServerConfig.load(config, options))
 
 
 @click.command()
 @_with(_SERVER)
-def apiserver(config: Path | None, listen: tuple[str, ...], **options: Any) -> None:
+def apiserver(config: Path | None, **options: Any) -> None:
     """Run the API server and its store alone.
 
     It writes controller-manager.kubeconfig and scheduler.kubeconfig beside its store, for the processes of that name.
@@ -93,7 +94,7 @@ def apiserver(config: Path | None, listen: tuple[str, ...], **options: Any) -> N
     from .config import ServerConfig
     from .server import run
 
-    run(ServerConfig.load(config, options | {"listen": listen or None}), whole=False)
+    run(ServerConfig.load(config, options), whole=False)
 
 
 @click.command("controller-manager")
@@ -145,7 +146,7 @@ def agent(config: Path | None, **options: Any) -> None:
     from .agent import run
     from .config import AgentConfig
 
-    run(AgentConfig.load(config, options | {"ca_cert_hashes": options["ca_cert_hashes"] or None}))
+    run(AgentConfig.load(config, options))
 
 
 @click.command()
@@ -200,7 +201,7 @@ def dns(config: Path | None, **options: Any) -> None:
     from .config import DnsProcessConfig
     from .dns import run
 
-    run(DnsProcessConfig.load(config, {name: None if value == () else value for name, value in options.items()}))
+    run(DnsProcessConfig.load(config, options))
 
 
 COMMANDS: tuple[click.Command, ...] = (server, apiserver, controller_manager, scheduler, agent, proxy, dns)

@@ -11,13 +11,21 @@ from typing import Any
 import click
 
 from pybernetes.api import times
-from pybernetes.api.bootstrap_tokens import JOINING, NAMESPACE, PREFIX, TYPE, fields_of, seconds_left
+from pybernetes.api.bootstrap_tokens import (
+    CLUSTER_INFO,
+    JOINING,
+    NAMESPACE,
+    PREFIX,
+    TOKEN,
+    TYPE,
+    fields_of,
+    seconds_left,
+)
 from pybernetes.api.errors import ApiError, NotFound
 from pybernetes.api.objects import Key, Obj, name_of
 
 from .options import NAME, STATE_ROOT, friendly
 
-TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
 _ALPHABET = string.ascii_lowercase + string.digits
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _KUBECONFIG = click.option("--kubeconfig", help="Of the cluster's administrator.  [default: the local cluster's]")
@@ -126,7 +134,7 @@ async def join_command(client: Any, value: str) -> str:
     from pybernetes.client import kubeconfig
     from pybernetes.pki.discovery import pins_of
 
-    info = await client.get(CONFIG_MAPS, Key("kube-public", "cluster-info"))
+    info = await client.get(CONFIG_MAPS, CLUSTER_INFO)
     cluster = yaml.safe_load(info["data"]["kubeconfig"])["clusters"][0]["cluster"]
     pins = pins_of(kubeconfig.data_of(cluster, "certificate-authority"))
     words = [f"--discovery-token-ca-cert-hash {pin}" for pin in pins]

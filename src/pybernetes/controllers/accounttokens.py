@@ -10,7 +10,17 @@ import base64
 from collections.abc import Mapping
 
 from pybernetes.api.errors import Conflict, NotFound
-from pybernetes.api.objects import Key, Obj, is_deleting, key_of, name_of, namespace_of, revision_of, uid_of
+from pybernetes.api.objects import (
+    Key,
+    Obj,
+    annotations_of,
+    is_deleting,
+    key_of,
+    name_of,
+    namespace_of,
+    revision_of,
+    uid_of,
+)
 from pybernetes.api.resources import SECRETS, SERVICE_ACCOUNTS
 from pybernetes.client import Delta
 from pybernetes.control import Again, Controller
@@ -26,12 +36,12 @@ _BY_ACCOUNT = "service-account"
 
 def account_of(secret: Obj) -> Key:
     """Of the account the Secret names."""
-    return Key(namespace_of(secret), str((secret["metadata"].get("annotations") or {}).get(ACCOUNT_NAME, "")))
+    return Key(namespace_of(secret), str(annotations_of(secret).get(ACCOUNT_NAME, "")))
 
 
 def is_for(secret: Obj, account: Obj | None) -> bool:
     """The account is there, and is the one the Secret was filled for, if it was."""
-    uid = (secret["metadata"].get("annotations") or {}).get(ACCOUNT_UID)
+    uid = annotations_of(secret).get(ACCOUNT_UID)
     return account is not None and (not uid or uid == uid_of(account))
 
 
@@ -93,7 +103,7 @@ class AccountTokenController:
         data = dict(lacking(secret, self.root_ca))
         if not (secret.get("data") or {}).get("token"):
             data["token"] = base64.b64encode((await self._token(secret, account)).encode()).decode()
-        known = (secret["metadata"].get("annotations") or {}).get(ACCOUNT_UID)
+        known = annotations_of(secret).get(ACCOUNT_UID)
         if not data and known:
             return
         meta: Obj = {"resourceVersion": revision_of(secret), "annotations": {ACCOUNT_UID: uid_of(account)}}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import yaml
 
-from pybernetes.api.bootstrap_tokens import NAMESPACE, TYPE, fields_of, is_usable, seconds_left
+from pybernetes.api.bootstrap_tokens import CLUSTER_INFO, NAMESPACE, TYPE, fields_of, is_usable, seconds_left
 from pybernetes.api.errors import AlreadyExists, Conflict, NotFound
 from pybernetes.api.objects import Key, Obj, is_deleting, revision_of, uid_of
 from pybernetes.api.resources import CONFIG_MAPS, SECRETS
@@ -20,7 +20,6 @@ from pybernetes.pki.discovery import SIGNED, signature
 
 from .shared import Shared
 
-CLUSTER_INFO = Key("kube-public", "cluster-info")
 _KUBECONFIG = "kubeconfig"
 
 

@@ -5,21 +5,20 @@ from typing import TYPE_CHECKING
 from pybernetes.api.objects import Obj
 from pybernetes.wire import Request
 
-from ..route import Route
+from ..route import CONNECTING, Route
 from ..users import user_of
 from .call import Call
 
 if TYPE_CHECKING:
     from ..registry import Registry
 
-_CONNECTS = frozenset({"exec", "attach", "portforward", "proxy"})
 _FLAGS = ("stdin", "stdout", "stderr", "tty")
 
 
 async def admit_connect(registry: "Registry", request: Request, route: Route) -> None:
     """Raises what a webhook refuses it with."""
     row = route.resource
-    if row is None or route.subresource not in _CONNECTS:
+    if row is None or route.subresource not in CONNECTING:
         return
     if not registry.webhooks.wants(row, route.subresource, "CONNECT"):
         return

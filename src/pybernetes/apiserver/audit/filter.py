@@ -1,14 +1,13 @@
 """The filter: an event at each stage of a request that the policy wants to know of."""
 
 import asyncio
-from dataclasses import replace
-from typing import Any, Protocol, get_args
+from typing import Protocol, get_args
 
 from pybernetes.api.errors import ApiError, Timeout
 from pybernetes.api.objects import Obj
-from pybernetes.wire import Channel, Handler, Request, Response
+from pybernetes.wire import Handler, Request, Response
 
-from ..held import Held
+from ..held import until_end
 from ..users import route_of, user_of
 from .event import attempted, begun, now, put_request, put_response
 from .policy import Decision, Level, Policy, Stage
@@ -84,24 +83,7 @@ class Auditor:
         if route_of(request).long_running:
             self._note(event, request, status, decision, changed=changed)
             self._stage(event, "ResponseStarted", decision)
-        return self._until_end(response, lambda: self._complete(event, request, decision, status, changed))
-
-    def _until_end(self, response: Response, end: Any) -> Response:
-        if response.upgrade is not None:
-            upgrade = response.upgrade
-
-            async def run(channel: Channel) -> None:
-                try:
-                    await upgrade.run(channel)
-                finally:
-                    end()
-
-            response.upgrade = replace(upgrade, run=run)
-        elif isinstance(response.body, bytes):
-            end()
-        else:
-            response.body = Held(response.body, lambda _: None, end)
-        return response
+        return until_end(response, lambda: self._complete(event, request, decision, status, changed))
 
     def _note(self, event: Obj, request: Request, status: Obj, decision: Decision, *, changed: bool) -> None:
         event["responseStatus"] = status

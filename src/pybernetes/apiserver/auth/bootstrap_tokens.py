@@ -8,24 +8,23 @@ import re
 from collections.abc import Callable
 
 from pybernetes.api import resources
-from pybernetes.api.bootstrap_tokens import NAMESPACE, PREFIX, fields_of, is_usable
+from pybernetes.api.bootstrap_tokens import NAMESPACE, PREFIX, TOKEN, fields_of, is_usable
 from pybernetes.api.objects import Obj
 from pybernetes.api.resources import Resource
 
 from ..users import AUTHENTICATED, User
 
 GROUP = "system:bootstrappers"
-_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
 _EXTRA_GROUP = re.compile(r"system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]")
 
 
 def looks_like_one(token: str) -> bool:
-    return _TOKEN.fullmatch(token) is not None
+    return TOKEN.fullmatch(token) is not None
 
 
 def bootstrap_user(token: str, *, read: Callable[[Resource, str, str], Obj | None], now: float) -> User | None:
     """Who a token is; None when it is nobody's, is over, or is not for authentication."""
-    match = _TOKEN.fullmatch(token)
+    match = TOKEN.fullmatch(token)
     if match is None:
         return None
     name, secret = match.groups()

@@ -15,7 +15,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 
 from pybernetes.api import resources, times
-from pybernetes.api.objects import Obj, uid_of
+from pybernetes.api.objects import Obj, is_deleting, labels_of, uid_of
 from pybernetes.api.resources import Resource
 
 from ..users import User, service_account_user
@@ -184,12 +184,11 @@ class Tokens:
         if claims.get("sub") != f"system:serviceaccount:{namespace}:{name}" or not (namespace and name and secret):
             raise BadToken("the token's claims do not fit each other")
         found = self._read(resources.SECRETS, namespace, secret)
-        if found is None or "deletionTimestamp" in found["metadata"]:
+        if found is None or is_deleting(found):
             raise BadToken("Token has been invalidated")
-        held = str((found.get("data") or {}).get("token", ""))
-        if not hmac.compare_digest(held.encode(), base64.b64encode(token.encode())):
+        if not _holds(found, token):
             raise BadToken("Token does not match server's copy")
-        if _INVALID_SINCE in (found["metadata"].get("labels") or {}):
+        if _INVALID_SINCE in labels_of(found):
             raise BadToken(f"the token in secret {namespace}/{secret} has been marked invalid")
         self._alive(resources.SERVICE_ACCOUNTS, namespace, {"name": name, "uid": uid})
         return service_account_user(namespace, name, uid=uid, extra={})
@@ -223,10 +222,7 @@ class Tokens:
         if not secret or claims["exp"] - claims["iat"] < LONGEST_SECONDS:
             return
         found = self._read(resources.SECRETS, claims["kubernetes.io"]["namespace"], secret["name"]) or {}
-        held = str((found.get("data") or {}).get("token", ""))
-        if found.get("type") == SECRET_TYPE and not hmac.compare_digest(
-            held.encode(), base64.b64encode(token.encode())
-        ):
+        if found.get("type") == SECRET_TYPE and not _holds(found, token):
             raise BadToken("token does not match server's copy")
 
     def _alive(self, resource: Resource, namespace: str, reference: Obj) -> None:
@@ -242,3 +238,9 @@ class Tokens:
         """Its grace is over and only finalizers hold it."""
         stamp = found["metadata"].get("deletionTimestamp")
         return bool(stamp) and times.parse(stamp) < self._now() - _LEEWAY_SECONDS
+
+
+def _holds(secret: Obj, token: str) -> bool:
+    """Whether it is the token that the Secret has."""
+    held = str((secret.get("data") or {}).get("token", ""))
+    return hmac.compare_digest(held.encode(), base64.b64encode(token.encode()))

@@ -22,7 +22,7 @@ from ..registry import Registry, Write, Written
 from ..route import Route
 from ..served import Served
 from ..users import user_of
-from ..watch import WatchBody, encoded
+from ..watch import WatchBody, encoded, views_of
 from ..watchcache import Item
 
 _WAIT_SECONDS = 3.0
@@ -74,7 +74,7 @@ class Objects:
         now = await self._at_least(None if at is not None else options.revision)
         items = await self._items(row, options, after=after, at=at, now=now)
         if options.selection and served.converter is not None:  # selectors look at what is shown
-            items = await shown_items(served, items)
+            items = await views_of(items, served.shown)
         records, position = self._page(row, options, items, at if at else now)
         return await served.shown(records), position
 
@@ -224,12 +224,6 @@ class Objects:
         records, position = await self.listed(served, chosen)
         gone = await self._registry.delete_all(served.row, records, options, write=write_of(request))
         return respond_list(form, media, await served.shown(gone), position)
-
-
-async def shown_items(served: Served, items: Sequence[Item]) -> list[Item]:
-    """Items as the row shows them: the very same where that is how they are stored."""
-    records = await served.shown([item.record for item in items])
-    return [item if item.record is record else Item(record) for item, record in zip(items, records, strict=True)]
 
 
 def success(details: Obj | None = None, *, code: int = 0) -> Obj:

@@ -63,7 +63,7 @@ class OpenApi:
     async def serve_v2(self, request: Request) -> Response:
         """JSON, or protobuf for those who ask for it."""
         protobuf = _GNOSTIC_ASKED in request.headers.get("accept", "")
-        if self._v2 is None or (self._v2.done() and self._v2.cancelled()):
+        if self._v2 is None or self._v2.cancelled():
             self._v2 = asyncio.ensure_future(asyncio.to_thread(_both, self._scheme))
         made = await asyncio.shield(self._v2)
         packed, tag = made[protobuf]
