@@ -8,11 +8,11 @@ from typing import Any
 from . import openapi_builtin
 from .objects import Obj
 from .resources import Resource
+from .structural.walk import EMBEDDED_RESOURCE, PRESERVE
 
-_V3, _V2 = "#/components/schemas/", "#/definitions/"
+V3, V2 = "#/components/schemas/", "#/definitions/"
+"""Where references find definitions."""
 _LIST_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"
-_PRESERVE = "x-kubernetes-preserve-unknown-fields"
-_EMBEDDED = "x-kubernetes-embedded-resource"
 _JUNCTIONS = ("allOf", "anyOf", "oneOf", "not")
 _INNER = ("items", "additionalProperties")
 
@@ -25,7 +25,7 @@ def schemas(row: Resource, schema: Obj, *, v2: bool = False) -> Obj:
 def _kind(row: Resource, schema: Obj, *, v2: bool) -> Obj:
     """With properties clients refuse all others, so that a kind that takes any has none in v2."""
     names = {"x-kubernetes-group-version-kind": [_gvk(row, row.kind)]}
-    if not schema or (v2 and schema.get(_PRESERVE)):
+    if not schema or (v2 and schema.get(PRESERVE)):
         return {"type": "object"} | names
     found: Obj = _published(_in_v2(schema) if v2 else schema, v2=v2)
     found["properties"] = (found.get("properties") or {}) | _own(v2=v2)
@@ -42,7 +42,7 @@ def _published(schema: Any, *, v2: bool) -> Any:
     for word in _INNER:
         if word in schema:
             found[word] = _published(schema[word], v2=v2)
-    if schema.get(_EMBEDDED) and not (v2 and schema.get(_PRESERVE)):
+    if schema.get(EMBEDDED_RESOURCE) and not (v2 and schema.get(PRESERVE)):
         found["properties"] = (found.get("properties") or {}) | _own(v2=v2)
         required = list(schema.get("required") or ())
         found["required"] = required + [name for name in ("kind", "apiVersion") if name not in required]
@@ -56,7 +56,7 @@ def _in_v2(schema: Any) -> Any:
     found = {word: value for word, value in schema.items() if word not in (*_JUNCTIONS, "nullable")}
     if schema.get("nullable"):
         found = {word: value for word, value in found.items() if word not in ("type", "items", "properties")}
-    if schema.get(_PRESERVE):
+    if schema.get(PRESERVE):
         found = {word: value for word, value in found.items() if word not in ("items", "properties")}
         if found.get("type") == "object":
             del found["type"]
@@ -83,12 +83,12 @@ def _own(*, v2: bool) -> Obj:
     fields = openapi_builtin.own_fields()
     if not v2:
         return dict(fields)
-    reference = {"$ref": fields["metadata"]["allOf"][0]["$ref"].replace(_V3, _V2)}
+    reference = {"$ref": fields["metadata"]["allOf"][0]["$ref"].replace(V3, V2)}
     return fields | {"metadata": reference | {"description": fields["metadata"]["description"]}}
 
 
 def _list(row: Resource, *, v2: bool) -> Obj:
-    prefix = _V2 if v2 else _V3
+    prefix = V2 if v2 else V3
     about = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
     own = openapi_builtin.own_fields()
     reference: Obj = {"$ref": prefix + _LIST_META}

@@ -12,7 +12,6 @@ from . import openapi, openapi_custom
 from .objects import Obj, decode, encode
 from .scheme import Scheme
 
-_V3, _V2 = "#/components/schemas/", "#/definitions/"
 _DROPPED = ("oneOf", "anyOf", "not", "nullable")
 """Words of schemas that v2 does not have."""
 
@@ -48,7 +47,7 @@ def _schema(schema: Any) -> Any:
         if key in _DROPPED:
             continue
         if key == "$ref":
-            out[key] = value.replace(_V3, _V2)
+            out[key] = value.replace(openapi_custom.V3, openapi_custom.V2)
         elif key == "properties":
             out[key] = {name: _schema(one) for name, one in value.items()}
         elif key in ("items", "additionalProperties"):

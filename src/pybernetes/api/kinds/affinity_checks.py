@@ -10,7 +10,7 @@ from .rules import Problems, Table, among, at_least, follow, given, need
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _NODE_OPERATORS = ("DoesNotExist", "Exists", "Gt", "In", "Lt", "NotIn")
-_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
@@ -63,8 +63,8 @@ def affinity(found: Obj, path: str) -> Problems:
 
 
 def _node_affinity(found: Obj, path: str) -> Problems:
-    if (wanted := found.get(_REQUIRED)) is not None:
-        yield from node_selector(wanted, f"{path}.{_REQUIRED}")
+    if (wanted := found.get(REQUIRED)) is not None:
+        yield from node_selector(wanted, f"{path}.{REQUIRED}")
     for index, wish in enumerate(found.get(_PREFERRED) or ()):
         where = f"{path}.{_PREFERRED}[{index}]"
         yield from _weight(wish.get("weight") or 0, f"{where}.weight")
@@ -112,8 +112,8 @@ def _node_field(expression: Obj, path: str) -> Problems:
 
 
 def _pod_affinity(found: Obj, path: str) -> Problems:
-    for index, term in enumerate(found.get(_REQUIRED) or ()):
-        yield from _pod_term(term, f"{path}.{_REQUIRED}[{index}]")
+    for index, term in enumerate(found.get(REQUIRED) or ()):
+        yield from _pod_term(term, f"{path}.{REQUIRED}[{index}]")
     for index, wish in enumerate(found.get(_PREFERRED) or ()):
         where = f"{path}.{_PREFERRED}[{index}]"
         yield from _weight(wish.get("weight") or 0, f"{where}.weight")
@@ -208,7 +208,7 @@ def select_own(spec: Obj, labels: Mapping[str, str]) -> None:
     for field in ("podAffinity", "podAntiAffinity"):
         found = (spec.get("affinity") or {}).get(field) or {}
         wishes = (wish.get("podAffinityTerm") or {} for wish in found.get(_PREFERRED) or ())
-        for term in (*(found.get(_REQUIRED) or ()), *wishes):
+        for term in (*(found.get(REQUIRED) or ()), *wishes):
             _merge_keys(term, labels, "matchLabelKeys", "In")
             _merge_keys(term, labels, "mismatchLabelKeys", "NotIn")
     for constraint in spec.get("topologySpreadConstraints") or ():

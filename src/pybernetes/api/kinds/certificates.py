@@ -12,7 +12,14 @@ from ..objects import Obj, condition_is, name_of
 from . import checks, meta
 from .pod_defaults import fill
 from .rules import Problems, Table, among, at_least, each, follow, given, inside, matching, need
-from .signer_checks import bundle_name_problems, is_kubernetes, signer_name
+from .signer_checks import (
+    LEAST_SECONDS,
+    MOST_BUILTIN_SECONDS,
+    MOST_SECONDS,
+    bundle_name_problems,
+    is_kubernetes,
+    signer_name,
+)
 from .strategy import Strategy
 
 if TYPE_CHECKING:
@@ -212,7 +219,6 @@ def _anchor_problem(block: "re.Match[bytes]") -> str:
     return "" if constraints.ca else "does not have the CA bit set"
 
 
-_LEAST_SECONDS, _MOST_SECONDS, _MOST_BUILTIN_SECONDS = 3600, 91 * 24 * 3600, 24 * 3600
 _MOST_UID_BYTES, _MOST_REQUEST_BYTES, _MOST_CHAIN_BYTES = 128, 10 * 1024, 100 * 1024
 _ENDINGS = ("Issued", "Denied", "Failed")
 
@@ -255,11 +261,11 @@ def _pod_request(spec: Obj, path: str) -> Problems:
     for name, uid in (("podName", "podUID"), ("serviceAccountName", "serviceAccountUID"), ("nodeName", "nodeUID")):
         yield from matching(names.subdomain)(spec.get(name) or "", f"{path}.{name}")
         yield from _uid(spec, uid, path)
-    most, seconds = _MOST_BUILTIN_SECONDS if is_kubernetes(signer) else _MOST_SECONDS, spec.get("maxExpirationSeconds")
+    most, seconds = MOST_BUILTIN_SECONDS if is_kubernetes(signer) else MOST_SECONDS, spec.get("maxExpirationSeconds")
     if seconds is None:
         yield FieldError.required(f"{path}.maxExpirationSeconds", "must be set")
-    elif not _LEAST_SECONDS <= seconds <= most:
-        detail = f"must be in the range [{_LEAST_SECONDS}, {most}]"
+    elif not LEAST_SECONDS <= seconds <= most:
+        detail = f"must be in the range [{LEAST_SECONDS}, {most}]"
         yield FieldError.invalid(f"{path}.maxExpirationSeconds", seconds, detail)
     text = spec.get("stubPKCS10Request") or ""
     if len(_decoded(text)) > _MOST_REQUEST_BYTES:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from .. import names, quantity
+from .. import names
 from ..errors import FieldError
 from ..objects import Obj
 from ..selectors import of
@@ -13,7 +13,6 @@ from . import meta
 Problems = Iterator[FieldError]
 
 NOT_NEGATIVE = "must be greater than or equal to 0"
-POSITIVE = "must be greater than 0"
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 
@@ -52,16 +51,6 @@ def one_of_if_set(value: Any, path: str, supported: Collection[str]) -> Problems
 def not_negative(value: int | None, path: str) -> Problems:
     if value is not None and value < 0:
         yield FieldError.invalid(path, value, NOT_NEGATIVE)
-
-
-def positive(value: int | None, path: str) -> Problems:
-    if value is not None and value <= 0:
-        yield FieldError.invalid(path, value, POSITIVE)
-
-
-def in_range(value: int | None, path: str, low: int, high: int) -> Problems:
-    if value is not None and not low <= value <= high:
-        yield FieldError.invalid(path, value, f"must be between {low} and {high}, inclusive")
 
 
 def port(value: int | None, path: str) -> Problems:
@@ -103,14 +92,6 @@ def unique(values: Iterable[Any], path: Callable[[int], str]) -> Problems:
         seen.add(value)
 
 
-def amounts(found: Mapping[str, Any] | None, path: str) -> Problems:
-    """A map of resource name to quantity, none negative."""
-    for name, value in (found or {}).items():
-        yield from named(name, path, names.qualified)
-        if quantity.Quantity.parse(value).nano < 0:
-            yield FieldError.invalid(f"{path}[{name}]", str(value), NOT_NEGATIVE)
-
-
 _SELECTOR_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
@@ -143,14 +124,14 @@ def operator(expression: Obj, path: str, *, known: Collection[str]) -> Problems:
         yield FieldError.required(f"{path}.values", detail)
 
 
-def workload_selector(spec: Obj, path: str, *, kind: str) -> Problems:
-    """spec.selector of a workload: given, not empty, and matching the template's labels."""
+def workload_selector(spec: Obj, path: str, *, kind: str = "") -> Problems:
+    """spec.selector of a workload: given, matching the template's labels and, of a `kind` named, not empty."""
     found = spec.get("selector")
     if found is None:
         yield FieldError.required(f"{path}.selector")
     else:
         yield from selector(found, f"{path}.selector")
-        if not found.get("matchLabels") and not found.get("matchExpressions"):
+        if kind and not found.get("matchLabels") and not found.get("matchExpressions"):
             yield FieldError.invalid(f"{path}.selector", found, f"empty selector is invalid for {kind}")
             return
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")

@@ -5,6 +5,7 @@ from ..errors import FieldError
 from ..objects import Obj, is_deleting, name_of, namespace_of
 from . import checks, meta
 from .affinity_checks import EFFECTS
+from .conversion import CORE_NAMES
 from .pod_defaults import round_to_millis
 from .resource_checks import amount
 from .rules import NOT_NEGATIVE, Problems, Table, at_least, distinct, follow, given, may
@@ -168,17 +169,9 @@ class EventStrategy(Strategy):
             yield from _only_new(new)
         elif modern and old is not None:
             for field in _FIXED_IN_EVENTS:
-                yield from meta.immutable(new.get(field), old.get(field), _CORE_NAMES.get(field, field))
+                yield from meta.immutable(new.get(field), old.get(field), CORE_NAMES.get(field, field))
 
 
-_CORE_NAMES = {
-    "regarding": "involvedObject",
-    "note": "message",
-    "deprecatedSource": "source",
-    "deprecatedFirstTimestamp": "firstTimestamp",
-    "deprecatedLastTimestamp": "lastTimestamp",
-    "deprecatedCount": "count",
-}
 _FIXED_IN_EVENTS = (
     *("regarding", "reason", "note", "deprecatedSource", "deprecatedFirstTimestamp", "deprecatedLastTimestamp"),
     *("deprecatedCount", "type", "eventTime", "action", "related", "reportingController", "reportingInstance"),
@@ -211,4 +204,4 @@ def _only_new(new: Obj) -> Problems:
         yield FieldError.invalid("type", "", f"has invalid value: {new.get('type') or ''}")
     for field in ("deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedCount", "deprecatedSource"):
         if new.get(field):
-            yield FieldError.invalid(_CORE_NAMES[field], "", "needs to be unset")
+            yield FieldError.invalid(CORE_NAMES[field], "", "needs to be unset")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from .. import names
 from ..errors import FieldError
 from ..objects import Obj
+from . import checks
 from .env_checks import env, env_from
 from .probe_checks import PROBES, lifecycle, probes
 from .resource_checks import requirements
@@ -123,16 +124,13 @@ def image(container: Obj, path: str) -> Problems:
         yield FieldError.invalid(f"{path}.image", found, "must not have leading or trailing whitespace")
 
 
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
-
-
 def _port_number(value: int, path: str) -> Problems:
     yield from (FieldError.invalid(path, value, text) for text in names.port_number(value))
 
 
 _PORT: Table = {
     "containerPort": need(_port_number),
-    "protocol": need(among(*_PROTOCOLS)),
+    "protocol": need(among(*checks.PROTOCOLS)),
 }
 
 
@@ -291,7 +289,6 @@ def _restart(container: Obj, path: str) -> Problems:
         yield from among("Always", "Never", "OnFailure")(policy, f"{path}.restartPolicy")
     elif rules:
         yield FieldError.required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used")
-    if len(rules) > _MOST_RULES:
-        yield FieldError.too_many(f"{path}.restartPolicyRules", len(rules), _MOST_RULES)
+    yield from at_most(_MOST_RULES)(rules, f"{path}.restartPolicyRules")
     for index, rule in enumerate(rules):
         yield from follow(rule, _RULE, f"{path}.restartPolicyRules[{index}]")

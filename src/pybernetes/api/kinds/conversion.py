@@ -14,15 +14,16 @@ class Conversion(NamedTuple):
     from_storage: Callable[[Obj], Obj]
 
 
-_EVENT_FIELDS = {
+CORE_NAMES = {
     "regarding": "involvedObject",
     "note": "message",
     "deprecatedSource": "source",
     "deprecatedFirstTimestamp": "firstTimestamp",
     "deprecatedLastTimestamp": "lastTimestamp",
     "deprecatedCount": "count",
-    "reportingController": "reportingComponent",
 }
+"""What core/v1 calls these fields of events.k8s.io; errors name them so too (but for reportingController, below)."""
+_EVENT_FIELDS = CORE_NAMES | {"reportingController": "reportingComponent"}
 _EVENT_FIELDS_BACK = {core: new for new, core in _EVENT_FIELDS.items()}
 
 

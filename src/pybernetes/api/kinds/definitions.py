@@ -238,7 +238,7 @@ def _simple(text: str, path: str) -> Problems:
 def _selectable(fields: Iterable[Obj], schema: Mapping[str, Any], path: str) -> Problems:
     found = list(fields)
     if len(found) > _MOST_SELECTABLE:
-        yield FieldError("FieldValueTooMany", path, f"must have at most {_MOST_SELECTABLE} items", len(found))
+        yield FieldError.too_many(path, len(found), _MOST_SELECTABLE)
     for index, field in enumerate(found):
         where, text = f"{path}[{index}].jsonPath", field.get("jsonPath") or ""
         if not text:

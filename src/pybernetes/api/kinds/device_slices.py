@@ -161,10 +161,6 @@ def _devices(spec: Obj, path: str) -> Problems:
     yield from listed(_counter_set, _MOST_COUNTER_SETS, key=by_name)(sets, f"{path}.sharedCounters")
 
 
-def _counter_set(found: Obj, path: str) -> Problems:
-    yield from follow(found, {"name": need(LABEL), "counters": need(_counters)}, path)
-
-
 def _counters(found: Obj, path: str) -> Problems:
     if len(found) > MOST_LISTED:
         yield FieldError.too_many(path, len(found), MOST_LISTED)
@@ -173,8 +169,8 @@ def _counters(found: Obj, path: str) -> Problems:
         yield from LABEL(name, f"{path}[{name}]")
 
 
-def _consumption(found: Obj, path: str) -> Problems:
-    yield from follow(found, {"counterSet": need(LABEL), "counters": need(_counters)}, path)
+_counter_set = inside({"name": need(LABEL), "counters": need(_counters)})
+_consumption = inside({"counterSet": need(LABEL), "counters": need(_counters)})
 
 
 def _version(value: str, path: str) -> Problems:

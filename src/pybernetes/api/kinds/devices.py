@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import names
 from ..errors import FieldError
-from ..objects import Obj, encode
+from ..objects import Obj, encode, is_deleting
 from . import checks, meta
 from .affinity_checks import node_selector
 from .claim_checks import template_metadata
@@ -264,7 +264,7 @@ def _claim_status(new: Obj, old: Obj) -> Problems:
     yield from reserved(held, "status.reservedFor")
     if held and allocation is None:
         yield FieldError.forbidden("status.reservedFor", "may not be specified when `allocated` is not set")
-    elif (new.get("metadata") or {}).get("deletionTimestamp") and not _only(held, before.get("reservedFor") or []):
+    elif is_deleting(new) and not _only(held, before.get("reservedFor") or []):
         detail = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set"
         yield FieldError.forbidden("status.reservedFor", detail)
     if allocation is not None and before.get("allocation") is not None:

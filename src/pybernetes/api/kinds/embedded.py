@@ -8,8 +8,7 @@ from typing import Any
 from .. import names
 from ..errors import FieldError
 from ..objects import Obj
-from ..structural.embedded import EMBEDDED_RESOURCE
-from ..structural.walk import Schema, below, child, keyed
+from ..structural.walk import EMBEDDED_RESOURCE, Schema, below, child, keyed
 from . import meta
 from .strategy import Problems
 

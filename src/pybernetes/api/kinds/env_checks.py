@@ -7,6 +7,7 @@ from .. import names
 from ..errors import FieldError
 from ..objects import Obj
 from ..quantity import Quantity
+from . import checks
 from .rules import Problems, Table, follow, inside, matching, may, need
 from .security_checks import local_path
 
@@ -34,10 +35,7 @@ def reserved_path(value: str, path: str) -> Problems:
 def env(found: Iterable[Obj], path: str, *, volumes: Mapping[str, Obj]) -> Problems:
     for index, entry in enumerate(found):
         where = f"{path}[{index}]"
-        if name := entry.get("name"):
-            yield from (FieldError.invalid(f"{where}.name", name, text) for text in names.env_name(name))
-        else:
-            yield FieldError.required(f"{where}.name")
+        yield from checks.required_name(entry, where, names.env_name)
         if (source := entry.get("valueFrom")) is not None:
             yield from _source(entry, source, f"{where}.valueFrom", volumes=volumes)
 
@@ -65,8 +63,7 @@ def _source(entry: Obj, source: Obj, path: str, *, volumes: Mapping[str, Obj]) -
 
 
 def _key(reference: Obj, path: str) -> Problems:
-    name = reference.get("name") or ""
-    yield from (FieldError.invalid(f"{path}.name", name, text) for text in names.subdomain(name))
+    yield from checks.named(reference.get("name") or "", f"{path}.name", names.subdomain)
     yield from follow(reference, {"key": need(matching(names.config_key))}, path)
 
 
@@ -132,7 +129,7 @@ def _subscripted(base: str, key: str, path: str, *, field: str) -> Problems:
             detail = f"error converting fieldPath: field label does not support subscript: {field}"
             yield FieldError.invalid(f"{path}.fieldPath", field, detail)
             return
-    yield from (FieldError.invalid(path, key, text) for text in names.qualified(key))
+    yield from checks.named(key, path, names.qualified)
 
 
 def resource_reference(reference: Obj, path: str, *, volume: bool = False) -> Problems:

@@ -189,14 +189,12 @@ def _bad_url(url: str) -> str:
     return "wildcard can only do suffix matching" if "*" in url.removesuffix("/*") else ""
 
 
-_OTHER: Table = {
-    "verbs": _VERB_RULE,
-    "nonResourceURLs": need(_urls, "nonResourceURLs must contain at least one value"),
-}
-
-
-def _other(rule: Obj, path: str) -> Problems:
-    yield from follow(rule, _OTHER, path)
+_other = inside(
+    {
+        "verbs": _VERB_RULE,
+        "nonResourceURLs": need(_urls, "nonResourceURLs must contain at least one value"),
+    }
+)
 
 
 def _distinguisher(found: Obj, path: str) -> Problems:

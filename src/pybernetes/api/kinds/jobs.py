@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from .. import cron as schedules
 from ..errors import FieldError
 from ..objects import Obj, metadata
-from ..selectors import of
 from . import checks, meta
 from .job_checks import host_names, job_spec, own_labels
 from .job_status import job_status
@@ -66,7 +65,7 @@ class JobStrategy(Strategy):
         optional = () if old is None or _is_prefixed(old) else (UID_LABEL, NAME_LABEL)
         yield from own_labels(new, _own(new), optional=optional)
         yield from job_spec(spec, "spec")
-        yield from _selector(spec)
+        yield from checks.workload_selector(spec, "spec")
         yield from host_names(new)
         if old is not None:
             yield from _job_update(new, old)
@@ -97,21 +96,6 @@ def _select_own(job: Obj) -> None:
     found["labels"] = own | (found.get("labels") or {})
     selector = spec.setdefault("selector", {})
     selector["matchLabels"] = {UID_LABEL: own[UID_LABEL]} | (selector.get("matchLabels") or {})
-
-
-def _selector(spec: Obj) -> Problems:
-    found, labels = spec.get("selector"), metadata(spec.get("template") or {}).get("labels")
-    if found is None:
-        yield FieldError.required("spec.selector")
-    else:
-        yield from checks.selector(found, "spec.selector")
-    try:
-        matched = of(found).matches(labels or {})
-    except ValueError:
-        return  # said above
-    if not matched:
-        where = "spec.template.metadata.labels"
-        yield FieldError.invalid(where, labels, "`selector` does not match template `labels`")
 
 
 _FIXED = ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")

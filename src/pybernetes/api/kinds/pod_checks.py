@@ -53,11 +53,11 @@ def pod_spec(spec: Obj, path: str, *, pod_name: str = "", is_pod: bool = False) 
     """All of it. `is_pod`: not a template, which is held to less; `pod_name` is known of a pod only."""
     if spec.get("terminationGracePeriodSeconds") is None:
         yield FieldError.required(f"{path}.terminationGracePeriodSeconds")
-    if spec.get("volumes"):
-        yield from volumes(spec["volumes"], f"{path}.volumes", pod_name=pod_name)
+    wrong = list(volumes(spec.get("volumes") or (), f"{path}.volumes", pod_name=pod_name))
+    yield from wrong
     if spec.get("resourceClaims"):
         yield from _claims(spec["resourceClaims"], f"{path}.resourceClaims")
-    yield from _containers(spec, path)
+    yield from _containers(spec, path, clean=not wrong)
     if spec.get("resources") is not None:
         asked = {field: spec.get(field) for field in ("containers", "initContainers")}
         requested = quota.pod_requests({"spec": asked})
@@ -75,11 +75,13 @@ def pod_spec(spec: Obj, path: str, *, pod_name: str = "", is_pod: bool = False) 
     yield from system(spec, path)
 
 
-def _containers(spec: Obj, path: str) -> Problems:
+def _containers(spec: Obj, path: str, *, clean: bool) -> Problems:
+    """`clean`: nothing is wrong with any of the volumes, so that they need not be looked at again."""
+    found = spec.get("volumes") or ()
     main, init = spec.get("containers") or [], spec.get("initContainers") or []
     short_lived = spec.get("ephemeralContainers") or []
     scope = Scope(
-        volumes=good_volumes(spec.get("volumes") or ()),
+        volumes={volume.get("name", ""): volume for volume in found} if clean else good_volumes(found),
         claims={claim.get("name") for claim in spec.get("resourceClaims") or () if claim.get("name")},
         grace=spec.get("terminationGracePeriodSeconds"),
         policy=spec.get("restartPolicy") or "",

@@ -6,8 +6,10 @@ from .. import names
 from ..errors import FieldError
 from ..objects import Obj, annotations_of, copied
 from . import checks
+from .affinity_checks import REQUIRED
 from .pod_checks import pod
 from .rules import Problems, among, distinct
+from .security_checks import APP_ARMOR, MIRROR
 
 _FIXED = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -15,9 +17,6 @@ _FIXED = (
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
 _MOST_SECONDS = (1 << 31) - 1
-_MIRROR = "kubernetes.io/config.mirror"
-_APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
-_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 def annotations(new: Obj, old: Obj) -> Problems:
@@ -27,9 +26,9 @@ def annotations(new: Obj, old: Obj) -> Problems:
         if now.get(key) == before.get(key):
             continue
         verb = "remove or update" if key in before else "add"
-        if key.startswith(_APP_ARMOR):
+        if key.startswith(APP_ARMOR):
             yield FieldError.forbidden(f"metadata.annotations[{key}]", f"may not {verb} AppArmor annotations")
-        elif key == _MIRROR:
+        elif key == MIRROR:
             yield FieldError.forbidden(f"metadata.annotations[{key}]", f"may not {verb} mirror pod annotation")
 
 
@@ -82,7 +81,7 @@ def _placement(new: Obj, old: Obj) -> Problems:
     terms, kept = _node_terms(new), _node_terms(old)
     if not kept:
         return
-    where = f"spec.affinity.nodeAffinity.{_REQUIRED}.nodeSelectorTerms"
+    where = f"spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms"
     if len(terms) != len(kept):
         detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
         yield FieldError.invalid(where, terms, detail)
@@ -94,7 +93,7 @@ def _placement(new: Obj, old: Obj) -> Problems:
 
 
 def _node_terms(spec: Obj) -> list[Obj]:
-    found = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(_REQUIRED) or {}
+    found = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(REQUIRED) or {}
     terms: list[Obj] = found.get("nodeSelectorTerms") or []
     return terms
 
@@ -133,7 +132,7 @@ def _without(found: Obj, fields: Collection[str]) -> Obj:
 
 def ephemeral(new: Obj, old: Obj) -> Problems:
     """A write of the ephemeralcontainers part: more of them, none changed (ValidatePodEphemeralContainersUpdate)."""
-    if _MIRROR in annotations_of(old):
+    if MIRROR in annotations_of(old):
         yield FieldError.forbidden("", "static pods do not support ephemeral containers")
         return
     yield from pod(new)
@@ -155,7 +154,7 @@ _ELASTIC = ("cpu", "memory")
 
 def resized(new: Obj, old: Obj, *, same_class: bool) -> Problems:
     """A write of the resize part: CPU and memory of containers (ValidatePodResize)."""
-    if _MIRROR in annotations_of(old):
+    if MIRROR in annotations_of(old):
         yield FieldError.forbidden("", "static pods cannot be resized")
         return
     if (old["spec"].get("os") or {}).get("name") == "windows":
@@ -215,7 +214,7 @@ def _put_back(now: Obj, was: Obj) -> None:
 
 
 def _pruned(value: object) -> object:
-    """Without what is empty, at any depth; amounts as numbers."""
+    """Without what is empty, at any depth."""
     if isinstance(value, dict):
         found = {key: _pruned(inner) for key, inner in value.items()}
         return {key: inner for key, inner in found.items() if inner not in (None, "", [], {})}

@@ -8,9 +8,9 @@ from .. import names
 from ..errors import FieldError
 from ..objects import Obj
 from ..quantity import Quantity
+from . import checks
 from .rules import Check, Problems
 
-NOT_NEGATIVE = "must be greater than or equal to 0"
 _NOT_INTEGER = "must be an integer"
 POD_LEVEL = ("cpu", "memory")
 HUGE = "hugepages-"
@@ -114,7 +114,7 @@ def amount(name: str, value: str, path: str) -> Problems:
     """ValidateResourceQuantityValue: not negative, and whole where things are counted."""
     quantity = Quantity.parse(value)
     if quantity.nano < 0:
-        yield FieldError.invalid(path, value, NOT_NEGATIVE)
+        yield FieldError.invalid(path, value, checks.NOT_NEGATIVE)
     if _is_integer(name) and quantity.milli % 1000:
         yield FieldError.invalid(path, value, _NOT_INTEGER)
 

@@ -5,7 +5,7 @@ import re
 from .. import names
 from ..errors import FieldError
 from ..objects import Obj, annotations_of
-from .rules import Check, Problems, Table, among, each, follow, given, inside, matching, may
+from .rules import Check, Problems, Table, among, each, follow, given, inside, matching, may, no_longer_than
 from .walks import every_container
 
 _MOST_ID = (1 << 31) - 1
@@ -59,8 +59,7 @@ def _armor_name(value: str, path: str) -> Problems:
         yield FieldError.invalid(path, value, "must not be padded with whitespace")
     elif not value:
         yield FieldError.required(path, "must be set when AppArmor type is Localhost")
-    if len(value.encode()) > _LONGEST_PROFILE:
-        yield FieldError.too_long(path, value, _LONGEST_PROFILE)
+    yield from no_longer_than(_LONGEST_PROFILE)(value, path)
 
 
 seccomp = _profile("seccompProfile", "seccomp", local_path)
@@ -249,9 +248,10 @@ def _without(spec: Obj, path: str, pod: tuple[str, ...], container: tuple[str, .
                 yield FieldError.forbidden(f"{where}.securityContext.{field}", detail)
 
 
+MIRROR = "kubernetes.io/config.mirror"
 _SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
-_ARMOR_CONTAINER = "container.apparmor.security.beta.kubernetes.io/"
+APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _SECCOMP_WORDS = {"runtime/default", "docker/default", "unconfined"}
 _ARMOR_WORDS = {"", "runtime/default", "unconfined"}
 _LOCAL = "localhost/"
@@ -262,17 +262,17 @@ def pod_annotations(obj: Obj, spec: Obj, path: str) -> Problems:
     notes = annotations_of(obj)
     if not notes:
         return
-    if "kubernetes.io/config.mirror" in notes and not spec.get("nodeName"):
+    if MIRROR in notes and not spec.get("nodeName"):
         detail = "must set spec.nodeName if mirror pod annotation is set"
-        yield FieldError.invalid(f"{path}[kubernetes.io/config.mirror]", notes["kubernetes.io/config.mirror"], detail)
+        yield FieldError.invalid(f"{path}[{MIRROR}]", notes[MIRROR], detail)
     cost = "controller.kubernetes.io/pod-deletion-cost"
     if cost in notes and not _is_cost(notes[cost]):
         yield FieldError.invalid(f"{path}[{cost}]", notes[cost], "must be a 32bit integer")
     for key, value in notes.items():
         if key == _SECCOMP_POD or key.startswith(_SECCOMP_CONTAINER):
             yield from _seccomp_word(value, f"{path}.{key}")
-        elif key.startswith(_ARMOR_CONTAINER):
-            name = key.removeprefix(_ARMOR_CONTAINER)
+        elif key.startswith(APP_ARMOR):
+            name = key.removeprefix(APP_ARMOR)
             if not any(one.get("name") == name for one, _ in every_container(spec, "")):
                 yield FieldError.invalid(f"{path}[{key}]", name, "container not found")
             if value not in _ARMOR_WORDS and not value.startswith(_LOCAL):

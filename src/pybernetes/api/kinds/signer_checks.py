@@ -9,6 +9,8 @@ from .rules import Problems
 _MOST_DOMAIN = 253
 _LONGEST = _MOST_DOMAIN + 1 + 63 + 1 + 253
 """A domain, "/", and a path that holds a namespace, "." and a name."""
+LEAST_SECONDS, MOST_SECONDS, MOST_BUILTIN_SECONDS = 3600, 91 * 24 * 3600, 24 * 3600
+"""How long a pod's certificate may be asked to be valid; the last of Kubernetes' own signers."""
 
 
 def signer_name(name: str, path: str) -> Problems:

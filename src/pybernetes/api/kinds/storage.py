@@ -94,8 +94,7 @@ def _capacity(found: Mapping[str, str], path: str) -> Problems:
     if set(found) != {"storage"}:
         yield FieldError.not_supported(path, dict(found) or None, ("storage",))
     for name, value in found.items():
-        if Quantity.parse(value).nano < 0:
-            yield FieldError.invalid(f"{path}[{name}]", value, "must be a valid resource quantity")
+        yield from _basic(value, f"{path}[{name}]")
         if Quantity.parse(value).nano <= 0:
             yield FieldError.invalid(f"{path}[{name}]", value, "must be greater than zero")
 

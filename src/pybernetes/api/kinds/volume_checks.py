@@ -10,7 +10,7 @@ from . import checks
 from .claim_checks import claim_template
 from .env_checks import field_reference, reserved_path, resource_reference
 from .rules import Check, Problems, Table, among, each, follow, given, inside, may, need
-from .signer_checks import bundle_name_problems, signer_name
+from .signer_checks import LEAST_SECONDS, MOST_BUILTIN_SECONDS, MOST_SECONDS, bundle_name_problems, signer_name
 from .volume_sources import POD_SOURCES, mode, one_source, portal_problem, portal_too_long
 
 
@@ -61,11 +61,7 @@ def _empty_dir(source: Obj, path: str) -> Problems:
         yield FieldError.forbidden(f"{path}.sizeLimit", "SizeLimit field must be a valid resource quantity")
 
 
-def _key(item: Obj, path: str) -> Problems:
-    yield from follow(item, _KEY, path)
-
-
-_KEY: Table = {"key": need(), "path": need(reserved_path), "mode": may(mode)}
+_key = inside({"key": need(), "path": need(reserved_path), "mode": may(mode)})
 _MODE: Table = {"defaultMode": may(mode)}
 
 
@@ -102,8 +98,9 @@ def _projected(source: Obj, path: str) -> Problems:
         where = f"{path}.sources[{index}]"
         given_ = [field for field in _PROJECTIONS if inner.get(field) is not None]
         for field in given_:
-            base = path if field == "serviceAccountToken" else f"{where}.{field}"
-            yield from _PROJECTIONS[field](inner[field], f"{where}.{field}", base)
+            yield from _PROJECTIONS[field](inner[field], f"{where}.{field}")
+            if field == "serviceAccountToken":  # what is wrong with its path is said of the volume
+                yield from follow(inner[field], {"path": need(reserved_path)}, path)
             for target in _targets(field, inner[field]):
                 if target in taken:
                     shown = inner[field].get("name") or target if field in ("secret", "configMap") else target
@@ -122,25 +119,24 @@ def _targets(field: str, source: Obj) -> list[str]:
     return [path for item in source.get("items") or () if (path := item.get("path"))]
 
 
-def _projected_files(source: Obj, path: str, base: str) -> Problems:
+def _projected_files(source: Obj, path: str) -> Problems:
     yield from follow(source, {"name": need(), "items": may(each(_key))}, path)
 
 
-def _projected_fields(source: Obj, path: str, base: str) -> Problems:
+def _projected_fields(source: Obj, path: str) -> Problems:
     for item in source.get("items") or ():
         yield from _downward_file(item, path)
 
 
-def _token(source: Obj, path: str, base: str) -> Problems:
+def _token(source: Obj, path: str) -> Problems:
     seconds, where = source.get("expirationSeconds", 3600), f"{path}.expirationSeconds"
     if seconds < 600:
         yield FieldError.invalid(where, seconds, "may not specify a duration less than 10 minutes")
     if seconds > 1 << 32:
         yield FieldError.invalid(where, seconds, "may not specify a duration larger than 2^32 seconds")
-    yield from follow(source, {"path": need(reserved_path)}, base)
 
 
-def _bundle(source: Obj, path: str, base: str) -> Problems:
+def _bundle(source: Obj, path: str) -> Problems:
     name, signer, selector = source.get("name"), source.get("signerName"), source.get("labelSelector")
     if name is not None and signer is not None:
         yield FieldError.invalid(path, source, "only one of name and signerName may be used")
@@ -168,18 +164,17 @@ _CERTIFICATE: Table = {
     "keyType": given(among(*KEY_TYPES)),
     **dict.fromkeys(_CERTIFICATE_PATHS, may(reserved_path)),
 }
-_LEAST_SECONDS, _MOST_SECONDS, _MOST_BUILTIN_SECONDS = 3600, 91 * 24 * 3600, 24 * 3600
 
 
-def _certificate(source: Obj, path: str, base: str) -> Problems:
+def _certificate(source: Obj, path: str) -> Problems:
     signer = source.get("signerName") or ""
     yield from signer_name(signer, f"{path}.signerName")
     yield from follow(source, _CERTIFICATE, path)
     if (seconds := source.get("maxExpirationSeconds")) is not None:
         where = f"{path}.maxExpirationSeconds"
-        most = _MOST_BUILTIN_SECONDS if signer.startswith("kubernetes.io/") else _MOST_SECONDS
-        if seconds < _LEAST_SECONDS:
-            yield FieldError.invalid(where, seconds, f"if provided, maxExpirationSeconds must be >= {_LEAST_SECONDS}")
+        most = MOST_BUILTIN_SECONDS if signer.startswith("kubernetes.io/") else MOST_SECONDS
+        if seconds < LEAST_SECONDS:
+            yield FieldError.invalid(where, seconds, f"if provided, maxExpirationSeconds must be >= {LEAST_SECONDS}")
         if seconds > most:
             yield FieldError.invalid(where, seconds, f"if provided, maxExpirationSeconds must be <= {most}")
     if not any(source.get(field) for field in _CERTIFICATE_PATHS):

@@ -194,10 +194,6 @@ def _host_path(source: Obj, path: str) -> Problems:
     yield from follow(source, {"type": given(among(*_HOST_TYPES))}, path)
 
 
-def _local(source: Obj, path: str) -> Problems:
-    yield from follow(source, {"path": need(no_backsteps)}, path)
-
-
 _NAMED_SECRET = given(inside({"name": need()}))
 _PLACED_SECRET = given(inside({"name": need(), "namespace": need()}))
 
@@ -247,7 +243,7 @@ VOLUME_SOURCES: Mapping[str, Check] = {
     "azureFile": _azure_file_volume,
     "storageos": inside(_storage_os(_PLACED_SECRET)),
     "csi": _csi_volume,
-    "local": _local,
+    "local": inside({"path": need(no_backsteps)}),
 }
 """Sources of PersistentVolumes."""
 _SHOWN = {"gcePersistentDisk": "persistentDisk"}

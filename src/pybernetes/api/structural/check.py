@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import FieldError
 from ..objects import encode
 from .formats import fits
-from .walk import EMBEDDED, MISSING, PRESERVE, Schema, below, key_of, keyed, old_items, type_name
+from .walk import EMBEDDED, EMBEDDED_RESOURCE, MISSING, PRESERVE, Schema, below, key_of, keyed, old_items, type_name
 
 Problems = Iterator[FieldError]
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
@@ -120,7 +120,7 @@ def _object(value: dict[str, Any], schema: Schema, path: str, *, old: Any, root:
     if (least := schema.get("minProperties")) is not None and size < least:
         yield FieldError.invalid(path, value, f"{path} in body should have at least {least} properties")
     before = old if isinstance(old, dict) else {}
-    embedded = root or bool(schema.get("x-kubernetes-embedded-resource"))
+    embedded = root or bool(schema.get(EMBEDDED_RESOURCE))
     for name, member in value.items():
         found = below(schema, name)
         if root and name == "metadata":

@@ -10,7 +10,7 @@ from ..objects import copied
 from .check import compiled, problems
 from .prune import prune
 from .rules import RULES, program_of
-from .walk import PRESERVE, Schema
+from .walk import EMBEDDED_RESOURCE, PRESERVE, Schema
 
 Problems = Iterator[FieldError]
 
@@ -93,11 +93,11 @@ def _type(schema: Schema, path: str, *, root: bool) -> Problems:
         )
     if root and schema.get("additionalProperties"):
         yield FieldError.forbidden(f"{path}.additionalProperties", "must not be used at the root")
-    if schema.get("x-kubernetes-embedded-resource"):
+    if schema.get(EMBEDDED_RESOURCE):
         if kind != "object":
-            yield FieldError.invalid(f"{path}.type", kind, "must be object if x-kubernetes-embedded-resource is true")
+            yield FieldError.invalid(f"{path}.type", kind, f"must be object if {EMBEDDED_RESOURCE} is true")
         if not schema.get("properties") and not schema.get(PRESERVE):
-            detail = f"must not be empty if x-kubernetes-embedded-resource is true without {PRESERVE}"
+            detail = f"must not be empty if {EMBEDDED_RESOURCE} is true without {PRESERVE}"
             yield FieldError.required(f"{path}.properties", detail)
     if schema.get("x-kubernetes-int-or-string") and kind:
         yield FieldError.invalid(f"{path}.type", kind, "must be empty if x-kubernetes-int-or-string is true")

@@ -5,9 +5,7 @@ from typing import Any
 from .. import decoding
 from ..errors import BadRequest
 from ..schema import OBJECT_META, type_of
-from .walk import Schema, below, child
-
-EMBEDDED_RESOURCE = "x-kubernetes-embedded-resource"
+from .walk import EMBEDDED_RESOURCE, Schema, below, child
 
 
 def has_embedded(schema: Schema) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .walk import EMBEDDED, PRESERVE, Schema, below, child
+from .walk import EMBEDDED, EMBEDDED_RESOURCE, PRESERVE, Schema, below, child
 
 
 def prune(value: Any, schema: Schema, *, root: bool = False) -> list[str]:
@@ -19,7 +19,7 @@ def _prune(value: Any, schema: Schema, path: str, unknown: list[str], *, embedde
             return  # any JSON: nothing is said of what is in it
         items = items or {}
         for index, item in enumerate(value):
-            _prune(item, items, f"{path}[{index}]", unknown, embedded=bool(items.get("x-kubernetes-embedded-resource")))
+            _prune(item, items, f"{path}[{index}]", unknown, embedded=bool(items.get(EMBEDDED_RESOURCE)))
         return
     if not isinstance(value, dict):
         return
@@ -29,7 +29,7 @@ def _prune(value: Any, schema: Schema, path: str, unknown: list[str], *, embedde
             continue  # of an object's own metadata the caller takes care
         found = below(schema, name)
         if found is not None:
-            inside = bool(found.get("x-kubernetes-embedded-resource"))
+            inside = bool(found.get(EMBEDDED_RESOURCE))
             _prune(value[name], found, child(path, name), unknown, embedded=inside)
         elif not keeps:
             unknown.append(child(path, name))

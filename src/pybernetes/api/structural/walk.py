@@ -8,6 +8,7 @@ Schema = Mapping[str, Any]
 EMBEDDED = ("apiVersion", "kind", "metadata")
 """Fields that every object has, whatever its schema says."""
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
+EMBEDDED_RESOURCE = "x-kubernetes-embedded-resource"
 MISSING: Any = object()
 """No old value: it is new, or cannot be told which one it was."""
 
