@@ -266,10 +266,9 @@ def free_port() -> int:
     """Free for UDP and for TCP: nsd ends when it cannot have both."""
     pair = bind("127.0.0.1", 0)
     try:
-        return int(pair[0].getsockname()[1])
+        return int(pair.udp.getsockname()[1])
     finally:
-        for sock in pair:
-            sock.close()
+        pair.close()
 
 
 def asked(port: int, name: str) -> bool:

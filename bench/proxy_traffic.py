@@ -13,7 +13,6 @@ Needs wrk, iperf3 and haproxy (Debian); Envoy if there is one. HAProxy is also t
 
 import asyncio
 import json
-import os
 import re
 import selectors
 import shutil
@@ -30,6 +29,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from proxy_objects import address
+from proxy_sync import namespace
 from pybernetes.netlink import namespaces, sysctl
 from pybernetes.netlink.links import Links
 from pybernetes.proxy import ProxyConfig
@@ -55,10 +55,7 @@ class Net:
 
     def build(self) -> None:
         for name in ("client", "node", "server"):
-            path = f"/run/netns/pybench-{os.getpid()}-{name}"
-            namespaces.create(path)
-            self.stack.callback(namespaces.delete, path)
-            self.paths[name] = path
+            path = self.paths[name] = self.stack.enter_context(namespace(name))
             with Links(path) as links:
                 links.up("lo")
         self._pod("client", ("10.244.1.2",))

@@ -54,13 +54,6 @@ def account_of(server: ApiServer, name: str) -> Client:
     return Client(server.trusted_account("kube-system", name), user_agent="kube-controller-manager")
 
 
-@contextlib.asynccontextmanager
-async def cluster_api(store: Store | None = None) -> AsyncIterator[Client]:
-    """Just a client of a fresh server."""
-    async with api_server(store) as server:
-        yield client_of(server)
-
-
 class TlsApi(NamedTuple):
     server: ApiServer
     url: str

@@ -3,6 +3,8 @@
 import ipaddress
 from typing import Literal, NamedTuple
 
+from pybernetes.api.ranges import host_port
+
 from .names import name_of, wire_of
 
 Transport = Literal["udp", "tcp", "tls"]
@@ -19,7 +21,7 @@ class Address(NamedTuple):
     """Whose certificate it has to be over TLS; "" is that of the address."""
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 def address_of(text: str) -> Address:

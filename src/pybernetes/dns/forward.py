@@ -20,9 +20,9 @@ from .upstream import Upstream
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 5.0
+"""How often resolv.conf is looked at for a change."""
 _CHECK_SECONDS = 1.0
 """How long a health check waits for a reply."""
-"""How often resolv.conf is looked at for a change."""
 _RESOLVED = Path("/run/systemd/resolve/resolv.conf")
 FAILED = Reply(Body(Rcode.SERVFAIL, flags=0), (), truncated=False, lasting=0)
 

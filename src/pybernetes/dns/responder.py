@@ -34,7 +34,7 @@ class Responder:
 
     def respond(self, data: bytes, *, udp: bool, client: str = "") -> bytes | Awaitable[bytes]:
         """The reply to a packet: at once, or to be waited for; b"" for none. `client` is the asker's address."""
-        if len(data) < 12 or data[2] & 0x80:
+        if not _is_question(data):
             return b""  # not a question: to answer an answer would go round and round
         began = time.perf_counter()
         query: Query | None = None
@@ -44,7 +44,7 @@ class Responder:
         except Wrong as wrong:
             return self._wrong(data, wrong.rcode, udp=udp, client=client, began=began)
         except Exception:  # noqa: BLE001 - one packet must not end the loop
-            found = self._panic(query)
+            found = Resolved("", self._panicked(query))
         if query is None:
             return self._wrong(data, Rcode.SERVFAIL, udp=udp, client=client, began=began)
         if isinstance(found.result, Body):
@@ -53,7 +53,7 @@ class Responder:
 
     async def transfer(self, data: bytes, *, client: str, send: Callable[[bytes], Awaitable[None]]) -> bool:
         """Send a whole zone over TCP, message by message; False when that is not what is asked, or not allowed."""
-        if not self.allowed.allows(client) or len(data) < 12 or data[2] & 0x80:
+        if not self.allowed.allows(client) or not _is_question(data):
             return False
         try:
             query = self._read(data, udp=False)
@@ -88,7 +88,7 @@ class Responder:
     def turn_away(self, data: bytes) -> bytes:
         """What a client over its limit gets: in turns nothing, and an empty answer that asks for TCP."""
         self.stats.limited += 1
-        if len(data) < 12 or data[2] & 0x80 or self.stats.limited % 2:
+        if not _is_question(data) or self.stats.limited % 2:
             return b""
         try:
             query = read(data)
@@ -137,11 +137,13 @@ class Responder:
         )
         self.stats.count(told, time.perf_counter() - began)
 
-    def _panic(self, query: Query | None) -> Resolved:
-        return Resolved("", self._panicked(query))
-
     def _panicked(self, query: Query | None) -> Body:
         """A bug of ours must not take the names of a node away."""
         self.resolver.panics += 1
         log.exception("question failed question=%s", query.question if query else None)
         return Body(Rcode.SERVFAIL, flags=0)
+
+
+def _is_question(data: bytes) -> bool:
+    """By its length and its QR bit."""
+    return len(data) >= 12 and not data[2] & 0x80

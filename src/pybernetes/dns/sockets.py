@@ -16,7 +16,6 @@ from typing import NamedTuple
 UDP_BUFFER = 1 << 20
 _IP_FREEBIND, _IPV6_FREEBIND = 15, 78
 _SO_ATTACH_FILTER = 26
-_BACKLOG = 128
 # a socket filter sees a segment from its TCP header on: byte 13 holds the flags, 2 is SYN
 _LOAD_BYTE, _JUMP_IF_SET, _RETURN = 0x30, 0x45, 0x06
 _NO_SYN = ((_LOAD_BYTE, 0, 0, 13), (_JUMP_IF_SET, 0, 1, 2), (_RETURN, 0, 0, 0), (_RETURN, 0, 0, 0xFFFFFFFF))

@@ -62,10 +62,10 @@ def packets(query: Query, snapshot: Snapshot, rules: Rules, *, serial: int | Non
     name = query.question.name
     if rules.zone_of(name) != name:
         return
-    if query.question.type == IXFR and serial == snapshot.serial:
-        yield _message(query, _Page(query, rules, snapshot.serial).with_soa(), size)
-        return
     page = _Page(query, rules, snapshot.serial).with_soa()
+    if query.question.type == IXFR and serial == snapshot.serial:
+        yield _message(query, page, size)
+        return
     for record in records(snapshot, rules, name):
         if page.full:
             yield _message(query, page, size)

@@ -8,7 +8,6 @@ import asyncio
 import base64
 import contextlib
 import logging
-import os
 import random
 import time
 from collections.abc import Callable
@@ -117,10 +116,17 @@ async def _signed(client: Client, csr: Obj) -> bytes:
 
 def _answer(csr: Obj) -> bytes:
     """The certificate, b"" for none yet. Raises Refused."""
-    for kind in ("Denied", "Failed"):
-        if (found := condition(csr, kind)) is not None:
-            raise Refused(f"request {name_of(csr)} {kind.lower()}: {found.get('reason')}: {found.get('message', '')}")
+    if why := refusal(csr):
+        raise Refused(f"request {name_of(csr)} {why}")
     return base64.b64decode((csr.get("status") or {}).get("certificate") or "")
+
+
+def refusal(request: Obj) -> str:
+    """How a request for a certificate ended badly ("denied: REASON: MESSAGE", or failed); "" when it did not."""
+    for kind in ("Denied", "Failed"):
+        if (found := condition(request, kind)) is not None:
+            return f"{kind.lower()}: {found.get('reason')}: {found.get('message', '')}"
+    return ""
 
 
 class Rotation:
@@ -142,8 +148,8 @@ class Rotation:
         self.held = held
         self.put = put
         self.clock = clock
-        self._share = (rng or random.Random()).uniform(*_SHARE)
         self._rng = rng or random.Random()
+        self._share = self._rng.uniform(*_SHARE)
         self._changed = asyncio.Event()
 
     def nudge(self) -> None:
@@ -215,7 +221,9 @@ class ServingFiles(NamedTuple):
         return _read(pair[0]) if pair is not None else b""
 
     def put(self, held: Held) -> None:
-        write_secret(Path(self.renewed), held.certificate + held.key)
+        from pybernetes.pki.files import write  # loads cryptography, which asking for what is put has loaded by now
+
+        write(Path(self.renewed), held.certificate + held.key, secret=True)
 
 
 def _read(path: str) -> bytes:
@@ -223,16 +231,3 @@ def _read(path: str) -> bytes:
         return Path(path).read_bytes()
     except FileNotFoundError:
         return b""
-
-
-def write_secret(path: Path, data: bytes) -> None:
-    """Mode 0600, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from pybernetes.api import times
 from pybernetes.api.errors import ApiError
-from pybernetes.api.objects import Key, Obj, condition, encode, key_of, name_of, namespace_of, uid_of
+from pybernetes.api.objects import Key, Obj, condition, encode, key_of, name_of, namespace_of, revision_of, uid_of
 from pybernetes.api.resources import NODES, POD_CERTIFICATE_REQUESTS, SERVICE_ACCOUNTS
 from pybernetes.client import Client
 
+from .certificates import refusal
 from .environment import ConfigError
 
 ANSWER_SECONDS = 5.0
@@ -73,10 +74,8 @@ class PodCertificates:
         answer = await self._answer(asked.request, pod)
         if answer is None:
             raise ConfigError(f'PodCertificateRequest "{asked.request.name}" is not answered yet')
-        for kind in ("Denied", "Failed"):
-            if (found := condition(answer, kind)) is not None:
-                why = f"{found.get('reason')}: {found.get('message', '')}"
-                raise ConfigError(f'PodCertificateRequest "{asked.request.name}" {kind.lower()}: {why}')
+        if why := refusal(answer):
+            raise ConfigError(f'PodCertificateRequest "{asked.request.name}" {why}')
         status = answer["status"]
         made = Credential(asked.key, status["certificateChain"], times.parse(status["beginRefreshAt"]))
         self._held[name] = made
@@ -120,7 +119,7 @@ class PodCertificates:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 while not _has_ended(found):
-                    after = found["metadata"]["resourceVersion"]
+                    after = revision_of(found)
                     async with self.client.watch(
                         POD_CERTIFICATE_REQUESTS, namespace=key.namespace, fields=fields, after=after
                     ) as events:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pybernetes.api.objects import Obj, name_of
 from pybernetes.api.resources import NODES
 from pybernetes.client import Client, Informer
-from pybernetes.netlink.links import Links, Route
+from pybernetes.netlink.links import Links
 
 log = logging.getLogger(__name__)
 
@@ -78,18 +78,14 @@ class PeerRoutes:
         with Links() as links:
             networks = [one.address for one in links.addresses()]
             wanted = ways(nodes, own=self.node_name, networks=networks)
-            for route in _ours(links):
-                if Way(route.destination, route.via) not in wanted:
-                    log.info("route removed destination=%s via=%s", route.destination, route.via)
-                    links.delete_route(route.destination, via=route.via, metric=METRIC)
-            held = {Way(route.destination, route.via) for route in _ours(links)}
-            for way in sorted(wanted - held):
+            held = [Way(route.destination, route.via) for route in links.routes() if route.metric == METRIC]
+            for way in held:
+                if way not in wanted:
+                    log.info("route removed destination=%s via=%s", way.destination, way.via)
+                    links.delete_route(way.destination, via=way.via, metric=METRIC)
+            for way in sorted(wanted.difference(held)):
                 log.info("route added destination=%s via=%s", way.destination, way.via)
                 links.add_route(way.destination, via=way.via, metric=METRIC)
-
-
-def _ours(links: Links) -> list[Route]:
-    return [route for route in links.routes() if route.metric == METRIC]
 
 
 def _slim(node: Obj) -> Obj:

@@ -126,8 +126,13 @@ class NftDataplane:
                 self._protect_loopback(planner.layout.family)
             book = Book(planner)
             fresh = book.update(desired)
-            self._owed += _stale(before[planner], book) if planner in before else self._left_behind(book)
-            for operations in self._repairs(book, fresh):
+            held: Elements = {}
+            if planner in before:
+                self._owed += _stale(before[planner], book)
+            else:
+                held = self._held(planner.layout.family)
+                self._owed += left_behind(book, held)
+            for operations in self._repairs(book, fresh, held=held):
                 self._commit(planner, operations)
             books.append(book)
             if planner.layout.ranges.loopback:
@@ -136,12 +141,11 @@ class NftDataplane:
         self._known = True
         self._forget()
 
-    def _left_behind(self, book: Book) -> list[Match]:
-        """What an older run's table tells of connections to endpoints that went meanwhile."""
-        family = book.planner.layout.family
+    def _held(self, family: int) -> Elements:
+        """What an older run's table tells of its connections."""
         present = self.nft.sets(family, TABLE)
         names = [name for name in ("endpoints", "targets") if name in present]
-        return list(left_behind(book, {name: dict(self.nft.elements(family, TABLE, name)) for name in names}))
+        return {name: dict(self.nft.elements(family, TABLE, name)) for name in names}
 
     def _check(self) -> Generator[int, None, None]:
         """How many operations each step needed. Nothing to read while nobody else has changed anything: the kernel
@@ -169,50 +173,51 @@ class NftDataplane:
 
     def _repair_chains(self, book: Book) -> int:
         """All of the table if its fixed part is not as it should be, else the class chains."""
-        operations = self._replacement(book)
-        return self._repair(book, operations if operations is not None else self._lost_chains(book))
+        present = self.nft.chains(book.planner.layout.family, TABLE)
+        operations = self._replacement(book, present)
+        return self._repair(book, operations if operations is not None else _lost_chains(book, present))
 
     def _repair(self, book: Book, operations: list[Operation]) -> int:
         self._commit(book.planner, operations)
         return len(operations)
 
-    def _repairs(self, book: Book, fresh: Change) -> list[list[Operation]]:
+    def _repairs(self, book: Book, fresh: Change, *, held: Elements) -> list[list[Operation]]:
         """From what is in the kernel to what the book says, transaction by transaction (see plan.Change); `fresh` is
-        all of the book.
+        all of the book, `held` the elements of the sets that have been read already.
         """
-        whole = self._replacement(book, [*fresh.chains, *fresh.elements])
+        family = book.planner.layout.family
+        present = self.nft.chains(family, TABLE)
+        whole = self._replacement(book, present, content=[*fresh.chains, *fresh.elements])
         if whole is not None:
             return [whole]
-        return [self._lost_chains(book), book.repair(self._observed(book.planner.layout.family))]
+        return [_lost_chains(book, present), book.repair(self._observed(family, held))]
 
-    def _replacement(self, book: Book, content: list[Operation] | None = None) -> list[Operation] | None:
+    def _replacement(
+        self, book: Book, present: Mapping[str, int], *, content: list[Operation] | None = None
+    ) -> list[Operation] | None:
         """The table anew with this content (None: the book's), unless its fixed part is as it should be."""
         layout = book.planner.layout
         skeleton = layout.skeleton()
         comment = skeleton[0].comment if isinstance(skeleton[0], AddTable) else ""
-        if self.nft.comment(layout.family, TABLE) == comment and self._intact(book):
+        if self.nft.comment(layout.family, TABLE) == comment and self._intact(book, present):
             return None
         if content is None:
             content = [*_chains(book, book.chains), *book.repair({})]
         return [AddTable(), DeleteTable(), *skeleton, *content]
 
-    def _lost_chains(self, book: Book) -> list[Operation]:
+    def _intact(self, book: Book, present: Mapping[str, int]) -> bool:
         layout = book.planner.layout
-        present = self.nft.chains(layout.family, TABLE)
-        return _chains(book, (each for each in book.chains if present.get(each.chain) != layout.class_size(each)))
-
-    def _intact(self, book: Book) -> bool:
-        layout = book.planner.layout
-        chains = self.nft.chains(layout.family, TABLE)
-        if any(chains.get(name) != rules for name, rules in layout.fixed_chains().items()):
+        if any(present.get(name) != rules for name, rules in layout.fixed_chains().items()):
             return False
         if not {each.name for each in layout.sets()} <= self.nft.sets(layout.family, TABLE):
             return False
         fixed = layout.fixed_elements()
         return all(set(self.nft.elements(layout.family, TABLE, name)) == set(keys) for name, keys in fixed.items())
 
-    def _observed(self, family: int) -> Elements:
-        return {name: dict(self.nft.elements(family, TABLE, name)) for name in ELEMENT_SETS}
+    def _observed(self, family: int, held: Elements) -> Elements:
+        return {
+            name: held[name] if name in held else dict(self.nft.elements(family, TABLE, name)) for name in ELEMENT_SETS
+        }
 
     def _commit(self, planner: Planner, operations: list[Operation]) -> None:
         """Apply, and notice whether anybody else has changed something since we looked last."""
@@ -247,6 +252,12 @@ class NftDataplane:
         """A table with rules that protect loopback is about to go: the kernel is to do it again, and before that."""
         if MARTIANS in self.nft.chains(family, TABLE):
             self.route_localnet(False)
+
+
+def _lost_chains(book: Book, present: Mapping[str, int]) -> list[Operation]:
+    """`present` are the chains of the table, with the number of rules in each."""
+    layout = book.planner.layout
+    return _chains(book, (each for each in book.chains if present.get(each.chain) != layout.class_size(each)))
 
 
 def _chains(book: Book, wanted: Iterable[Made]) -> list[Operation]:

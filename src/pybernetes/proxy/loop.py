@@ -265,11 +265,15 @@ def _words(changed: frozenset[ServicePort]) -> str:
     return ",".join(str(each) for each in sorted(changed)[:3]) + ("..." if len(changed) > 3 else "")
 
 
-def kernel_dataplane(config: ProxyConfig) -> NftDataplane:
-    """The nftables data plane of the configured namespace. Raises OSError without the right or the kernel for it."""
+def kernel_dataplane(config: ProxyConfig, *, every: Sequence[Planner] | None = None) -> NftDataplane:
+    """The nftables data plane of the configured namespace, with these planners instead of the configured ones.
+
+    Raises OSError without the right or the kernel for it.
+    """
     nft = KernelNftables(config.namespace)
     routing = partial(route_localnet, config.namespace)
-    return NftDataplane(nft, Conntrack(config.namespace), planners(config), route_localnet=routing)
+    wanted = planners(config) if every is None else every
+    return NftDataplane(nft, Conntrack(config.namespace), wanted, route_localnet=routing)
 
 
 def planners(config: ProxyConfig) -> list[Planner]:
@@ -292,9 +296,7 @@ def _ranges(config: ProxyConfig, version: int) -> Ranges:
 
 async def cleanup(config: ProxyConfig) -> None:
     """Take away every rule of the proxy in the namespace, whatever families and ranges it was made for."""
-    every = [Planner(Layout(family, Ranges())) for family in (IP, IP6)]
-    nft, routing = KernelNftables(config.namespace), partial(route_localnet, config.namespace)
-    dataplane = NftDataplane(nft, Conntrack(config.namespace), every, route_localnet=routing)
+    dataplane = kernel_dataplane(config, every=[Planner(Layout(family, Ranges())) for family in (IP, IP6)])
     try:
         await dataplane.clear()
     finally:
