@@ -5,7 +5,8 @@
 Needs `go` and the Go module proxy: tools/oracle/ is built from Kubernetes' own packages (some minutes, 2 GB of cache).
 columns/tables.json.gz has objects made at random, with defaults, and their Tables; kinds/defaults.json.gz has such
 objects without and with defaults; proto/full.json.gz has objects in which every field is filled, as JSON and as
-protobuf. All are facts about Kubernetes, no text of it.
+protobuf. tests/unit/apiserver/default_roles.json.gz has what each of Kubernetes' default roles lets do, and whom they
+are bound to. All are facts about Kubernetes, no text of it.
 """
 
 import base64
@@ -16,9 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from pybernetes.api import times
 from pybernetes.api.resources import RESOURCES, Resource
@@ -206,6 +209,37 @@ def write(path: Path, value: Any) -> None:
     print(path, len(text), path.stat().st_size)
 
 
+ROLES = "plugin/pkg/auth/authorizer/rbac/bootstrappolicy/testdata"
+"""Where Kubernetes keeps what it makes of its default roles, with the features that are on by default."""
+BOUND = ("cluster-role-bindings", "controller-role-bindings", "namespace-role-bindings")
+
+
+def default_roles() -> dict[str, dict[str, list[str]]]:
+    """By NAMESPACE/NAME: a role is of "VERB GROUP RESOURCE NAME" and "VERB PATH", a binding of "KIND NAMESPACE NAME"."""
+    where = ["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"]
+    home = subprocess.run(where, cwd=HERE / "oracle", capture_output=True, text=True, check=True).stdout.strip()
+    found: dict[str, dict[str, list[str]]] = {"roles": {}, "bindings": {}}
+    for kind in ("cluster-roles", "controller-roles", "namespace-roles", *BOUND):
+        for obj in yaml.safe_load(Path(home, ROLES, f"{kind}.yaml").read_text())["items"]:
+            name = f"{obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}"
+            if kind in BOUND:
+                subjects = obj.get("subjects") or ()
+                found["bindings"][name] = sorted(
+                    f"{one['kind']} {one.get('namespace', '')} {one['name']}" for one in subjects
+                )
+            else:
+                found["roles"][name] = sorted({line for rule in obj.get("rules") or () for line in granted(rule)})
+    return found
+
+
+def granted(rule: dict[str, list[str]]) -> Iterator[str]:
+    for verb in rule["verbs"]:
+        yield from (f"{verb} {path}" for path in rule.get("nonResourceURLs", ()))
+        for group in rule.get("apiGroups", ()):
+            for resource in rule.get("resources", ()):
+                yield from (f"{verb} {group} {resource} {name}" for name in rule.get("resourceNames") or ("",))
+
+
 def main(seed: int) -> None:
     now = time.time()
     rng = random.Random(seed)
@@ -223,6 +257,7 @@ def main(seed: int) -> None:
     pairs = [[one["back"], one["defaulted"]] for one in of_tables[::2] if "defaulted" in one]
     write(TESTS / "kinds/defaults.json.gz", pairs)
     write(TESTS / "proto/full.json.gz", [{"json": one["back"], "proto": one["proto"]} for one in of_bodies])
+    write(TESTS.parent / "apiserver/default_roles.json.gz", default_roles())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
 """The default roles: what they let do, and whom; what nobody may."""
 
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,35 @@ from pybernetes.controllers import ACCOUNTS as USED
 
 from .conftest import Call, call_of
 
+KUBERNETES = json.loads(gzip.decompress(Path(__file__).with_name("default_roles.json.gz").read_bytes()))
+"""What Kubernetes 1.37 grants, and to whom; written by tools/golden.py."""
+PATCHED = {  # our controllers patch a status where Kubernetes' replace it
+    "cronjob": "batch cronjobs/status",
+    "daemon-set": "apps daemonsets/status",
+    "deployment": "apps deployments/status",
+    "horizontal-pod-autoscaler": "autoscaling horizontalpodautoscalers/status",
+    "job": "batch jobs/status",
+    "namespace": " namespaces/status",
+    "replicaset": "apps replicasets/status",
+    "replication": " replicationcontrollers/status",
+    "statefulset": "apps statefulsets/status",
+    "root-ca-cert-publisher": " configmaps",
+}
+MORE = {
+    "/system:kube-controller-manager": {"patch  secrets "},
+    "kube-public/system:controller:bootstrap-signer": {"create  configmaps ", "patch  configmaps cluster-info"},
+    "/system:controller:certificate-controller": {
+        "approve certificates.k8s.io signers kubernetes.io/kubelet-serving",
+        "approve certificates.k8s.io signers pybernetes.io/node-component-client",
+        "sign certificates.k8s.io signers pybernetes.io/node-component-client",
+    },
+    "/system:controller:deployment-controller": {"patch apps deployments "},
+    "/system:controller:job-controller": {"delete batch jobs "},
+    "/system:controller:resourcequota-controller": {"get  resourcequotas "},
+}
+"""What our controllers need besides."""
+LESS = {"/system:public-info-viewer": {"Group  system:unauthenticated"}}
+"""Whom we leave out: the anonymous reach health only."""
 ROLES = {name_of(role): role for role in cluster_roles()}
 AUTHENTICATED = "system:authenticated"
 
@@ -31,6 +64,38 @@ def pairs(rules: Any) -> set[tuple[str, str, str]]:
 
 def whole(name: str) -> set[tuple[str, str, str]]:
     return pairs(effective(ROLES[name], ROLES.values()))
+
+
+def granted(rule: Any) -> Iterator[str]:
+    """As in KUBERNETES."""
+    for verb in rule["verbs"]:
+        yield from (f"{verb} {path}" for path in rule.get("nonResourceURLs") or ())
+        for group in rule.get("apiGroups") or ():
+            for resource in rule.get("resources") or ():
+                yield from (f"{verb} {group} {resource} {name}" for name in rule.get("resourceNames") or ("",))
+
+
+def keyed(objects: Any) -> dict[str, Any]:
+    return {f"{one['metadata'].get('namespace', '')}/{name_of(one)}": one for one in objects}
+
+
+@pytest.mark.parametrize("key", KUBERNETES["roles"])
+def test_a_role_grants_what_kubernetes_does_and_no_more_than_ours_need(key: str) -> None:
+    ours = keyed((*cluster_roles(), *roles()))[key]
+    found = {line for rule in ours.get("rules") or () for line in granted(rule)}
+    name = key.partition("/")[2]
+    more = set(MORE.get(key, ()))
+    for controller, what in PATCHED.items():
+        if name in (f"system:controller:{controller}", f"system:controller:{controller}-controller"):
+            more.add(f"patch {what} ")
+    assert found == set(KUBERNETES["roles"][key]) | more
+
+
+@pytest.mark.parametrize("key", KUBERNETES["bindings"])
+def test_a_role_is_bound_to_whom_kubernetes_binds_it(key: str) -> None:
+    ours = keyed((*cluster_role_bindings(), *role_bindings()))[key]
+    found = {f"{one['kind']} {one.get('namespace', '')} {one['name']}" for one in ours["subjects"]}
+    assert found == set(KUBERNETES["bindings"][key]) - LESS.get(key, set())
 
 
 def test_admin_holds_edit_which_holds_view() -> None:

@@ -94,7 +94,6 @@ _KUBERNETES: Mapping[str, Rules] = {
         rule("core", "persistentvolumeclaims/status", "update patch"),
         rule("core", "persistentvolumeclaims", "get list watch"),
         EVENTS,
-        rule("core", "services", "get"),
     ),
     "ephemeral-volume-controller": (
         rule("core", "pods", "get list watch"),
@@ -106,8 +105,15 @@ _KUBERNETES: Mapping[str, Rules] = {
         rule("core", "pods", "get list watch"),
         rule("core", "pods/finalizers", "update"),
         rule("resource.k8s.io", "resourceclaims", "get list watch create delete"),
-        rule("resource.k8s.io", "resourceclaims resourceclaims/status", "update patch"),
+        rule("resource.k8s.io", "resourceclaims resourceclaims/status resourceclaims/binding", "update patch"),
         rule("core", "pods/status", "update patch"),
+        EVENTS,
+    ),
+    "device-taint-eviction-controller": (
+        rule("core", "pods", "get list watch delete"),
+        rule("core", "pods/status", "update patch"),
+        rule("resource.k8s.io", "resourceclaims resourceslices deviceclasses devicetaintrules", "get list watch"),
+        rule("resource.k8s.io", "devicetaintrules/status", "update patch"),
         EVENTS,
     ),
     "generic-garbage-collector": (rule("*", "*", "get list watch patch update delete"), EVENTS),
@@ -138,6 +144,7 @@ _KUBERNETES: Mapping[str, Rules] = {
         rule("core", "nodes/status", "patch update"),
         rule("core", "pods/status", "patch update"),
         rule("core", "pods", "list watch get delete"),
+        rule("coordination.k8s.io", "leases", "get list watch"),
         EVENTS,
     ),
     "persistent-volume-binder": (
@@ -150,7 +157,6 @@ _KUBERNETES: Mapping[str, Rules] = {
         rule("core", "nodes", "list watch"),
         EVENTS,
         rule("core", "events", "watch"),
-        rule("core", "services", "get"),
     ),
     "pod-garbage-collector": (
         rule("core", "pods", "list watch delete"),
@@ -218,6 +224,7 @@ _KUBERNETES: Mapping[str, Rules] = {
     ),
     "pvc-protection-controller": (
         rule("core", "persistentvolumeclaims", "get list watch update"),
+        rule("core", "persistentvolumeclaims/status", "update"),
         rule("core", "pods", "list watch get"),
         EVENTS,
     ),
@@ -240,6 +247,12 @@ _KUBERNETES: Mapping[str, Rules] = {
         rule("admissionregistration.k8s.io", "validatingadmissionpolicies", "get list watch"),
         rule("admissionregistration.k8s.io", "validatingadmissionpolicies/status", "get patch update"),
         EVENTS,
+    ),
+    "storage-version-migrator-controller": (
+        rule("*", "*", "list patch"),
+        rule("apiextensions.k8s.io", "customresourcedefinitions", "get"),
+        rule("apiextensions.k8s.io", "customresourcedefinitions/status", "patch"),
+        rule("storagemigration.k8s.io", "storageversionmigrations/status", "update"),
     ),
     "legacy-service-account-token-cleaner": (
         rule("core", "configmaps", "get", ["kube-apiserver-legacy-service-account-token-tracking"]),

@@ -26,6 +26,7 @@ _VIEW = (
         READ,
     ),
     rule("core", "namespaces", READ),
+    rule("events.k8s.io", "events", READ),
     rule("discovery.k8s.io", "endpointslices", READ),
     rule(
         "apps",
@@ -50,7 +51,6 @@ _EDITOR = (
     rule("core", "serviceaccounts", ("impersonate",)),
     rule("core", "pods pods/attach pods/exec pods/portforward pods/proxy", EDIT),
     rule("core", "pods/eviction", ("create",)),
-    rule("core", "pods/resize", ("patch", "update")),
     rule(
         "core",
         "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets "
@@ -58,6 +58,7 @@ _EDITOR = (
         EDIT,
     ),
     rule("core", "serviceaccounts/token", ("create",)),
+    rule("events.k8s.io", "events", EDIT),
     rule(
         "apps",
         "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets "
@@ -88,7 +89,7 @@ NODE_RULES = (
     rule("core", "nodes", ("create", *READ)),
     rule("core", "nodes/status", "patch update"),
     rule("core", "nodes", "patch update"),
-    rule("core", "events", "create patch update"),
+    EVENTS,
     rule("core", "pods", READ),
     rule("core", "pods", "create delete"),
     rule("core", "pods/status", "patch update"),
@@ -110,6 +111,10 @@ NODE_RULES = (
     rule("core", "serviceaccounts", "get"),
     rule("certificates.k8s.io", "podcertificaterequests", ("create", *READ)),
 )
+_MONITORING = (
+    paths("/flagz /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* /statusz"),
+    rule("core", "nodes/metrics", "get"),
+)
 _PROXY = (
     rule("core", "endpoints services", "list watch"),
     rule("core", "nodes", READ),
@@ -127,6 +132,7 @@ _SCHEDULER = (
     EVENTS,
     rule("coordination.k8s.io", "leases", "create"),
     rule("coordination.k8s.io", "leases", "get list update watch", ["kube-scheduler"]),
+    rule("coordination.k8s.io", "leasecandidates", (*READ, *EDIT)),
     rule("core", "nodes", READ),
     rule("core", "pods", ("delete", *READ)),
     rule("core", "bindings pods/binding", "create"),
@@ -145,8 +151,10 @@ _SCHEDULER = (
     rule("resource.k8s.io", "deviceclasses", READ),
     rule("resource.k8s.io", "resourceclaims", (*READ, "patch", "update")),
     rule("resource.k8s.io", "resourceclaims/status", (*READ, "patch", "update")),
-    rule("core", "pods/finalizers", (*READ, "patch", "update")),
-    rule("resource.k8s.io", "resourceslices", READ),
+    rule("resource.k8s.io", "resourceclaims", "create delete"),
+    rule("resource.k8s.io", "resourceclaims/binding", "patch update"),
+    rule("core", "pods/finalizers", "update"),
+    rule("resource.k8s.io", "resourceslices devicetaintrules", READ),
 )
 _MANAGER = (
     EVENTS,
@@ -223,9 +231,7 @@ def cluster_roles() -> Iterator[Obj]:
     yield _role("system:basic-user", _SELF)
     yield _role("system:discovery", (_DISCOVERY,))
     yield _role("system:public-info-viewer", (_PUBLIC,))
-    yield _role(
-        "system:monitoring", (paths("/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*"),)
-    )
+    yield _role("system:monitoring", _MONITORING)
     yield _role("system:auth-delegator", REVIEWS)
     yield _role("system:node", NODE_RULES)
     yield _role("kubeadm:get-nodes", (rule("core", "nodes", ("get",)),))
@@ -270,6 +276,7 @@ _CLUSTER_INFO = "kubeadm:bootstrap-signer-clusterinfo"
 """kubeadm's name; kubeadm binds it to system:anonymous, here it is the bootstrap tokens'."""
 
 
+_LOCKS = rule("coordination.k8s.io", "leases leasecandidates", "get watch list create update")
 _LOCAL: tuple[tuple[str, str, tuple[Obj, ...], tuple[str, ...]], ...] = (
     (
         "kube-system",
@@ -293,17 +300,13 @@ _LOCAL: tuple[tuple[str, str, tuple[Obj, ...], tuple[str, ...]], ...] = (
     (
         "kube-system",
         "system::leader-locking-kube-controller-manager",
-        (
-            rule("core", "configmaps", "watch"),
-            rule("core", "configmaps", "get update", ["kube-controller-manager"]),
-            rule("coordination.k8s.io", "leases", "get watch list create update"),
-        ),
+        (_LOCKS,),
         ("system:kube-controller-manager", "kube-controller-manager", "leader-election-controller"),
     ),
     (
         "kube-system",
         "system::leader-locking-kube-scheduler",
-        (rule("core", "configmaps", "watch"), rule("core", "configmaps", "get update", ["kube-scheduler"])),
+        (_LOCKS,),
         ("system:kube-scheduler", "kube-scheduler"),
     ),
     (
