@@ -215,7 +215,7 @@ BOUND = ("cluster-role-bindings", "controller-role-bindings", "namespace-role-bi
 
 
 def default_roles() -> dict[str, dict[str, list[str]]]:
-    """By NAMESPACE/NAME: a role is of "VERB GROUP RESOURCE NAME" and "VERB PATH", a binding of "KIND NAMESPACE NAME"."""
+    """By NAMESPACE/NAME: of a role "VERB GROUP RESOURCE NAME" or "VERB PATH"; of a binding "KIND NAMESPACE NAME"."""
     where = ["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"]
     home = subprocess.run(where, cwd=HERE / "oracle", capture_output=True, text=True, check=True).stdout.strip()
     found: dict[str, dict[str, list[str]]] = {"roles": {}, "bindings": {}}

@@ -14,7 +14,8 @@ _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody")])
 _ASKED = x509.CertificateSigningRequestBuilder().subject_name(_NAME).sign(_KEY, hashes.SHA256())
 
 
-def _authority() -> str:
+def authority(*, days: int = 1) -> str:
+    """A certificate of one, in PEM, another at each call."""
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()
@@ -23,7 +24,7 @@ def _authority() -> str:
         .public_key(_KEY.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     )
     return builder.sign(_KEY, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
@@ -33,5 +34,5 @@ REQUEST = base64.b64encode(_ASKED.public_bytes(Encoding.PEM)).decode()
 """spec.request of a CertificateSigningRequest: PEM in base64."""
 STUB = base64.b64encode(_ASKED.public_bytes(Encoding.DER)).decode()
 """spec.stubPKCS10Request of a PodCertificateRequest: DER in base64."""
-AUTHORITY = _authority()
+AUTHORITY = authority()
 """spec.trustBundle of a ClusterTrustBundle: PEM."""

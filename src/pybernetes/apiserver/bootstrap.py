@@ -1,9 +1,11 @@
-"""What is there from the start: namespaces, default roles, priority classes, the `kubernetes` Service."""
+"""What is there from the start: namespaces, default roles, priority classes, the `kubernetes` Service, by whom clients'
+certificates are signed."""
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 
 from pybernetes.api import resources
@@ -14,6 +16,7 @@ from pybernetes.api.resources import Resource
 from .auth.defaults import cluster_role_bindings, cluster_roles, role_bindings, roles
 from .auth.escalation import lacking
 from .auth.rbac import compiled
+from .published_trust import joined, published
 from .registry import Registry, Write
 from .users import AUTHENTICATED, MASTERS, User
 
@@ -26,10 +29,13 @@ _OURS = {"component": "apiserver", "provider": "kubernetes"}
 Seed = tuple[Resource, Obj]
 
 
-async def bootstrap(registry: Registry, *, service_ranges: Iterable[str], address: str, port: int) -> None:
-    """Make what is missing, and set right what is ours alone. Safe to run at every start."""
+async def bootstrap(
+    registry: Registry, *, service_ranges: Iterable[str], address: str, port: int, client_ca: str = ""
+) -> None:
+    """Make what is missing, and set right what is ours alone. Safe to run at every start. `client_ca` is PEM."""
     ranges = tuple(service_ranges)
-    for wave in (_namespaces(), _roles(), _cluster(ranges, address, port)):
+    trust = [(resources.CONFIG_MAPS, published(client_ca))] if client_ca else []
+    for wave in (_namespaces(), _roles(), _cluster(ranges, address, port), trust):
         await asyncio.gather(*(_ensure(registry, row, obj) for row, obj in wave))
 
 
@@ -64,6 +70,8 @@ _CONTENT: dict[Resource, tuple[str, ...]] = {
 def _reconciled(row: Resource, found: Obj, ours: Obj) -> Obj:
     """What is there with what of ours it lacks; further rules and subjects that somebody added stay (docs: RBAC,
     "Auto-reconciliation"). `found` is the caller's own."""
+    if row == resources.CONFIG_MAPS:
+        return joined(found, ours, now=datetime.now(UTC))
     for name in _CONTENT.get(row, ()):
         found[name] = copied(ours)[name]
     if row.group != resources.ROLES.group:

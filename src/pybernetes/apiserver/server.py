@@ -64,6 +64,7 @@ class ApiServerConfig:
     advertise_port: int = 6443
     cluster_domain: str = "cluster.local"
     client_ca: str = ""
+    """A PEM file: the authorities of clients' certificates. TLS checks them; here they are only told to others."""
     service_account_key: str = ""
     service_account_public_key: str = ""
     service_account_key_files: tuple[str, ...] = ()
@@ -271,8 +272,10 @@ class ApiServer:
     async def _prepare(self) -> None:
         begun = time.perf_counter()
         await self.cache.fresh()
+        authority = self.config.client_ca
         await bootstrap(
             self.registry,
+            client_ca=await asyncio.to_thread(Path(authority).read_text) if authority else "",
             service_ranges=self.config.service_ranges,
             address=self.config.advertise_address,
             port=self.config.advertise_port,
