@@ -21,12 +21,11 @@ from pybernetes.store import Record
 
 from .conversion import TIMEOUT_SECONDS, Converter
 from .metrics import ConversionCall
-from .registry import Registry, Write
+from .registry import Registry
 from .users import MASTERS, User
 
 log = logging.getLogger("pybernetes.apiserver.custom")
 
-_SELF = User("system:apiserver", (MASTERS,))
 _RETRY_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
 """Between two looks whether the objects of a deleted definition are gone."""
@@ -187,8 +186,8 @@ class CustomResources:
             meta["finalizers"] = [one for one in meta.get("finalizers") or () if one != CLEANUP]
             return current | {"metadata": meta}
 
-        write = Write(user=_SELF, manager="kube-apiserver")
-        await registry.update(CUSTOM_RESOURCE_DEFINITIONS, name, edit, namespace="", write=write, patch=True)
+        # with the status, for the rest of it may have been valid once only
+        await registry.write_status(CUSTOM_RESOURCE_DEFINITIONS, name, edit, namespace="")
 
 
 def _readable(crd: Obj) -> _Served:

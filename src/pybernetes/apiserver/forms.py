@@ -19,7 +19,7 @@ from pybernetes.wire import Request, Response
 from .accept import JSON, META, YAML, Media, object_media, wants_pretty
 from .served import Served
 
-_HEADERS = {"content-type": JSON, "cache-control": "no-cache, private"}
+_HEADERS = {"content-type": JSON}
 _CHUNK = 500
 """Objects in one chunk of a long list."""
 

@@ -385,6 +385,37 @@ async def test_a_stored_definition_that_cannot_be_read_does_not_end_the_server()
         assert (await call_of(two)("GET", CRDS))[0] == 200
 
 
+async def test_a_stored_definition_that_is_no_longer_valid_can_go() -> None:
+    """Its clean-up finalizer is taken off with its status, which is all that is looked at then."""
+    store = MemoryStore()
+    async with api_server(store) as one:
+        await established(call_of(one), definition())
+    record, _ = await store.get("/registry/apiextensions.k8s.io/customresourcedefinitions/trees.example.com")
+    assert record is not None
+    broken = decode(record.value)
+    broken["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": {"type": "odd"}}
+    broken["status"]["storedVersions"] = ["v0"]
+    await store.update(record.key, encode(broken), expect=record.revision)
+    async with api_server(store) as two:
+        call = call_of(two)
+        assert (await call("DELETE", f"{CRDS}/trees.example.com"))[0] == 200
+        async with asyncio.timeout(5):
+            while (await call("GET", f"{CRDS}/trees.example.com"))[0] != 404:
+                await asyncio.sleep(0)
+
+
+async def test_the_metadata_of_a_definition_may_be_written_with_its_status(call: Call) -> None:
+    await established(call, definition())
+    patch = {"metadata": {"labels": {"a": "b"}, "finalizers": ["example.com/hold"]}, "spec": {"group": "other.com"}}
+    status = f"{CRDS}/trees.example.com/status"
+    code, found = await call("PATCH", status, patch, "application/merge-patch+json")
+    assert (code, found["metadata"]["labels"], found["metadata"]["finalizers"]) == (200, {"a": "b"}, ["example.com/hold"])
+    assert found["spec"]["group"] == "example.com"
+    patch = {"status": {"acceptedNames": {"plural": "A_b"}}}
+    code, answer = await call("PATCH", status, patch, "application/merge-patch+json")
+    assert (code, answer["details"]["causes"][0]["field"]) == (422, "status.acceptedNames.plural")
+
+
 async def test_groups_of_the_community_are_approved_or_not(call: Call) -> None:
     def crd(said: str | None) -> Obj:
         found = definition()

@@ -62,6 +62,9 @@ class CustomResourceDefinitionStrategy(Strategy):
         if missing:
             new["status"] = (new.get("status") or {}) | {"storedVersions": [*stored, *missing]}
 
+    def keep_metadata(self, new: Obj, old: Obj) -> None:
+        """All of it may be written with the status: the finalizer of one whose spec is no longer valid too."""
+
     def terminating(self, obj: Obj) -> None:
         """Its objects go first."""
         meta = obj["metadata"]
@@ -70,7 +73,7 @@ class CustomResourceDefinitionStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":
-            yield from _stored_versions(new)
+            yield from _name_rules((new.get("status") or {}).get("acceptedNames") or {}, "status.acceptedNames")
             return
         spec: Obj = new.get("spec") or {}
         found: Obj = spec.get("names") or {}
@@ -146,18 +149,26 @@ def approval(crd: Obj) -> tuple[str, str]:
     return "InvalidAnnotation", f'{must} with either a URL or a reason starting with "unapproved", {see}'
 
 
+_NAMES = ("plural", "singular", "kind", "listKind")
+
+
 def _names(found: Obj) -> Problems:
-    for field in ("plural", "singular", "kind", "listKind"):
-        value = found.get(field) or ""
-        if not value:
+    for field in _NAMES:
+        if not found.get(field):
             yield FieldError.required(f"spec.names.{field}")
-        else:
-            yield from checks.named(value.lower(), f"spec.names.{field}", names.label_1035)
+    yield from _name_rules(found, "spec.names")
+
+
+def _name_rules(found: Obj, path: str) -> Problems:
+    """What each name must be that is there."""
+    for field in _NAMES:
+        if value := found.get(field):
+            yield from checks.named(value.lower(), f"{path}.{field}", names.label_1035)
     for field in ("shortNames", "categories"):
         for index, value in enumerate(found.get(field) or ()):
-            yield from checks.named(value, f"spec.names.{field}[{index}]", names.label_1035)
+            yield from checks.named(value, f"{path}.{field}[{index}]", names.label_1035)
     if found.get("kind") and found.get("kind") == found.get("listKind"):
-        yield FieldError.invalid("spec.names.listKind", found["listKind"], "kind and listKind may not be the same")
+        yield FieldError.invalid(f"{path}.listKind", found["listKind"], "kind and listKind may not be the same")
 
 
 def _all_versions(spec: Obj) -> Problems:

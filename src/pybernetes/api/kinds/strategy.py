@@ -79,6 +79,10 @@ class Strategy:
     def _prepare_status(self, new: Obj, old: Obj) -> None:
         for field in {*new, *old} - {"status", "metadata", "apiVersion", "kind"}:
             _take(new, old, field)
+        self.keep_metadata(new, old)
+
+    def keep_metadata(self, new: Obj, old: Obj) -> None:
+        """What of metadata a write to /status leaves alone."""
         kept = ("ownerReferences", "finalizers", *(("labels",) if self.status_keeps_labels else ()))
         meta.keep(new, old, kept)
 

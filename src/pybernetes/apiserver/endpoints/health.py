@@ -15,11 +15,7 @@ log = logging.getLogger("pybernetes.apiserver.health")
 
 Check = Callable[[], str]
 """What is wrong; "" when nothing is."""
-_TEXT = {
-    "content-type": "text/plain; charset=utf-8",
-    "cache-control": "no-cache, private",
-    "x-content-type-options": "nosniff",
-}
+_TEXT = {"content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff"}
 
 
 class Health(Collector):

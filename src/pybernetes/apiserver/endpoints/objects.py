@@ -29,7 +29,7 @@ _WAIT_SECONDS = 3.0
 """So long a read waits for a revision that is not there yet."""
 _WATCH_SECONDS = (1800.0, 3600.0)
 _MOST_TIMEOUT = 86400.0
-_WATCH_HEADERS = {"content-type": "application/json", "cache-control": "no-cache, private"}
+_WATCH_HEADERS = {"content-type": "application/json"}
 _ANSWERS_OBJECT = (PODS, SERVICES, SERVICE_ACCOUNTS)
 _STALE_TOKEN = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "

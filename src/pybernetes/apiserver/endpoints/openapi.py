@@ -26,13 +26,13 @@ class OpenApi:
 
     def __init__(self, scheme: Scheme) -> None:
         self._scheme = scheme
-        self._index = b""
+        self._index: tuple[bytes, str] | None = None
         self._documents: dict[str, tuple[bytes, str]] = {}
         self._v2: asyncio.Future[dict[bool, tuple[bytes, str]]] | None = None
         scheme.changed.append(self._forget)
 
     def _forget(self) -> None:
-        self._index = b""
+        self._index = None
         self._documents.clear()
         self._v2 = None
 
@@ -53,12 +53,14 @@ class OpenApi:
         return compressed(request, headers, packed)
 
     def _listed(self, request: Request) -> Response:
-        self._index = self._index or encode(openapi.index(self._scheme))
-        tag = f'"{hashlib.sha256(self._index).hexdigest().upper()}"'
+        if self._index is None:
+            made = encode(openapi.index(self._scheme))
+            self._index = made, f'"{hashlib.sha256(made).hexdigest().upper()}"'
+        body, tag = self._index
         headers = {"content-type": "application/json", "etag": tag}
         if unchanged(request, tag):
             return Response(status=304, headers=headers)
-        return Response(headers=headers, body=self._index)
+        return Response(headers=headers, body=body)
 
     async def serve_v2(self, request: Request) -> Response:
         """JSON, or protobuf for those who ask for it."""
