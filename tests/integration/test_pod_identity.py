@@ -2,15 +2,15 @@
 
 import base64
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from pybernetes.api import times
-from pybernetes.pki.signing import CLIENT_AUTH, PLAIN, Issuer, certified, subject_of
 from support.local import BIN, Local
 
 pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(180)]
@@ -143,15 +143,18 @@ CERTIFIED = {
 def signed(request):
     """The status that a signer writes: a certificate in the pod's name, by an authority of the moment."""
     asked = x509.load_der_x509_csr(base64.b64decode(request["spec"]["stubPKCS10Request"]))
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    made = certified(
-        name,
-        asked.public_key(),
-        issuer=Issuer(subject_of("root", ()), key),
-        life=timedelta(seconds=request["spec"]["maxExpirationSeconds"]),
-        usages=(PLAIN, CLIENT_AUTH),
-        names=[x509.DNSName(request["spec"]["podName"])],
+    now = datetime.now(UTC).replace(microsecond=0)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(x509.Name([]))
+        .public_key(asked.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(seconds=request["spec"]["maxExpirationSeconds"]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(request["spec"]["podName"])]), critical=True)
     )
+    made = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     since, until = made.not_valid_before_utc.timestamp(), made.not_valid_after_utc.timestamp()
     return {
         "conditions": [

@@ -11,9 +11,14 @@ from pybernetes.api.scheme import Scheme
 SCHEME = Scheme.builtin()
 
 
+NOW = 1_767_225_600.0
+"""2026-01-01T00:00:00Z: when objects are written."""
+
+
 class Admitted(NamedTuple):
     obj: Obj
     problems: list[FieldError]
+    warnings: list[str]
 
     @property
     def texts(self) -> list[str]:
@@ -24,7 +29,7 @@ class Admitted(NamedTuple):
         return [problem.field for problem in self.problems]
 
 
-def admit(given: Obj | str, old: Obj | None = None, *, part: str = "") -> Admitted:
+def admit(given: Obj | str, old: Obj | None = None, *, part: str = "", now: float = NOW) -> Admitted:
     """`given` is an object or its YAML; it is not changed."""
     obj: Obj = copied(yaml.safe_load(given) if isinstance(given, str) else given)
     row = SCHEME.find_kind(obj["apiVersion"], obj["kind"])
@@ -35,11 +40,13 @@ def admit(given: Obj | str, old: Obj | None = None, *, part: str = "") -> Admitt
     if old is None:
         obj.setdefault("metadata", {})["uid"] = "uid-1"
     strategy.prepare(obj, old, part=part)
+    strategy.stamp(obj, old, now=now, part=part)
     once = copied(obj)
     strategy.default(obj)
     assert obj == once, "defaulting twice changes nothing"
     problems = list(strategy.validate(obj, old, part=part))
-    return Admitted(obj, problems)
+    problems = problems or list(strategy.untimely(obj, old, now=now, part=part))
+    return Admitted(obj, problems, [] if problems else list(strategy.warnings(obj, old, part=part)))
 
 
 def accepted(given: Obj | str, old: Obj | None = None, *, part: str = "") -> Obj:

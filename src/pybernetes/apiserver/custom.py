@@ -22,7 +22,6 @@ from pybernetes.store import Record
 from .conversion import TIMEOUT_SECONDS, Converter
 from .metrics import ConversionCall
 from .registry import Registry
-from .users import MASTERS, User
 
 log = logging.getLogger("pybernetes.apiserver.custom")
 

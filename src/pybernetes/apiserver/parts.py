@@ -189,27 +189,19 @@ class Parts:
             if (said := (body.get("metadata") or {}).get(field)) and said != ours:
                 raise BadRequest(f"{field} in URL does not match {field} in TokenRequest object")
         spec = body.get("spec") or {}
-        seconds = spec.get("expirationSeconds")
-        seconds = DEFAULT_SECONDS if seconds is None else seconds
-        problems = []
-        if seconds < SHORTEST_SECONDS:
-            problems.append(
-                FieldError.invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
-            )
-        if seconds > LONGEST_SECONDS:
-            problems.append(
-                FieldError.invalid(
-                    "spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds"
-                )
-            )
-        if problems:
-            raise Invalid.of("TokenRequest", route.name, problems, group="authentication.k8s.io")
+        seconds = _seconds(spec, route.name)
+        if (uid := (body.get("metadata") or {}).get("uid")) and uid != uid_of(account):
+            ours = uid_of(account)
+            why = f"the UID in the token request ({uid}) does not match the UID of the service account ({ours})"
+            raise Conflict.of("TokenRequest", route.name, group="authentication.k8s.io", why=why)
         bound = self._bound_to(spec.get("boundObjectRef"), account)
         audiences = [one for one in spec.get("audiences") or () if one] or list(self._tokens.audiences)
         token = self._tokens.issue(bound, audiences=audiences, seconds=seconds)
-        expires = times.stamp(self._registry.now() + seconds)
+        now = self._registry.now()
+        expires = times.stamp(now + seconds)
+        named = {"name": route.name, "namespace": route.namespace, "uid": uid_of(account)}
         answer = body | {
-            "metadata": {"name": route.name, "namespace": route.namespace},
+            "metadata": named | {"creationTimestamp": times.stamp(now)},
             "spec": spec | {"audiences": audiences, "expirationSeconds": seconds},
             "status": {"token": token, "expirationTimestamp": expires},
         }
@@ -248,6 +240,16 @@ class Parts:
         node = found["spec"].get("nodeName", "")
         node_obj = self._registry.read(resources.NODES, "", node) if node else None
         return bound._replace(pod=(name, uid_of(found)), node=(node, uid_of(node_obj) if node_obj else ""))
+
+
+def _seconds(spec: Obj, name: str) -> int:
+    """How long a token is to live. Raises Invalid."""
+    seconds: int = DEFAULT_SECONDS if spec.get("expirationSeconds") is None else spec["expirationSeconds"]
+    if SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
+        return seconds
+    limit = "less than 10 minutes" if seconds < SHORTEST_SECONDS else "larger than 2^32 seconds"
+    problem = FieldError.invalid("spec.expirationSeconds", seconds, f"may not specify a duration {limit}")
+    raise Invalid.of("TokenRequest", name, [problem], group="authentication.k8s.io")
 
 
 def _kind_of(reference: Obj) -> str:

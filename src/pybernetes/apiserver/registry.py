@@ -9,7 +9,7 @@ import contextlib
 import random
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -70,6 +70,10 @@ class Write:
     """The managed fields are already in the edit (server-side apply)."""
     annotations: dict[str, str] = field(default_factory=dict)
     """What admission has to say to the audit log."""
+
+    def warn(self, texts: Iterable[str]) -> None:
+        """Each is said once, however often the write is tried."""
+        self.warnings.extend(text for text in dict.fromkeys(texts) if text not in self.warnings)
 
 
 class Written(NamedTuple):
@@ -307,17 +311,21 @@ class Registry:
             strategy.prepare(new, None)  # a Job's selector holds its uid
             await self._admit(call)
             strategy.default(new)
+            strategy.stamp(new, None, now=self.now())
         else:
             await self._admit(call)
             if part != "binding":  # the server's own edit, status and all
                 strategy.prepare(new, old, part=part)
+                strategy.stamp(new, old, now=self.now(), part=part)
         if row is SERVICES and not part:
             self.allocator.claim(key, new, old)
         if not write.apply and worth_tracking(old, write.user):
             await self._track(new, old, versions, write, part=part)
         problems = list(strategy.validate(new, old, part=part))
+        problems = problems or list(strategy.untimely(new, old, now=self.now(), part=part))
         if problems:
             raise Invalid.of(row.kind, name_of(new), problems, group=row.group)
+        write.warn(strategy.warnings(new, old, part=part))
         await self._approve(call)
 
     async def _track(self, new: Obj, old: Obj | None, versions: Versions, write: Write, *, part: str) -> None:

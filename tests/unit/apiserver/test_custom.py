@@ -409,7 +409,11 @@ async def test_the_metadata_of_a_definition_may_be_written_with_its_status(call:
     patch = {"metadata": {"labels": {"a": "b"}, "finalizers": ["example.com/hold"]}, "spec": {"group": "other.com"}}
     status = f"{CRDS}/trees.example.com/status"
     code, found = await call("PATCH", status, patch, "application/merge-patch+json")
-    assert (code, found["metadata"]["labels"], found["metadata"]["finalizers"]) == (200, {"a": "b"}, ["example.com/hold"])
+    assert (code, found["metadata"]["labels"], found["metadata"]["finalizers"]) == (
+        200,
+        {"a": "b"},
+        ["example.com/hold"],
+    )
     assert found["spec"]["group"] == "example.com"
     patch = {"status": {"acceptedNames": {"plural": "A_b"}}}
     code, answer = await call("PATCH", status, patch, "application/merge-patch+json")

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from pybernetes.api import times
 from pybernetes.apiserver import ApiServer, ApiServerConfig
 from pybernetes.apiserver.auth.token_keys import BadKey, keys_of
 from support.server import api_server
@@ -245,3 +246,23 @@ async def test_should_allow_opting_out_of_api_token_automount(
         one for one in made["spec"]["containers"][0].get("volumeMounts") or () if "serviceaccount" in one["mountPath"]
     ]
     assert bool(found) == mounts
+
+
+async def test_a_token_request_is_answered_with_the_account_it_is_for(call: Call) -> None:
+    code, found = await call("POST", f"{ACCOUNT}/token", {"spec": {}})
+    _, account = await call("GET", ACCOUNT)
+    meta = found["metadata"]
+    assert (code, meta["name"], meta["uid"]) == (201, account["metadata"]["name"], account["metadata"]["uid"])
+    assert times.parse(meta["creationTimestamp"]) >= times.parse(account["metadata"]["creationTimestamp"])
+    uid = account["metadata"]["uid"]
+    assert (await call("POST", f"{ACCOUNT}/token", {"metadata": {"uid": uid}, "spec": {}}))[0] == 201
+    code, answer = await call("POST", f"{ACCOUNT}/token", {"metadata": {"uid": "another"}, "spec": {}})
+    why = f"the UID in the token request (another) does not match the UID of the service account ({uid})"
+    assert (code, why in answer["message"]) == (409, True)
+
+
+async def test_who_asks_who_they_are_is_told_when(call: Call) -> None:
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    code, found = await call("POST", path, {"metadata": {"name": "gone"}})
+    assert (code, set(found["metadata"])) == (201, {"creationTimestamp"})
+    assert times.parse(found["metadata"]["creationTimestamp"]) > 0

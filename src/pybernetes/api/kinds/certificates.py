@@ -3,27 +3,21 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .. import names
-from ..errors import OMITTED, FieldError
-from ..objects import Obj, condition_is, name_of
+from .. import times
+from ..errors import FieldError
+from ..objects import Obj, name_of
 from . import checks, meta
-from .pod_defaults import fill
-from .rules import Problems, Table, among, at_least, each, follow, given, inside, matching, need
+from .rules import Problems, among, at_least, each, follow, given, need
 from .signer_checks import (
-    LEAST_SECONDS,
-    MOST_BUILTIN_SECONDS,
-    MOST_SECONDS,
     bundle_name_problems,
-    is_kubernetes,
     signer_name,
 )
 from .strategy import Strategy
 
 if TYPE_CHECKING:
-    from cryptography import x509
+    pass
 
 _USAGES = (
     *("any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment"),
@@ -31,12 +25,12 @@ _USAGES = (
     *("ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime"),
     *("server auth", "signing", "timestamping"),
 )
-_BLOCK = re.compile(rb"-----BEGIN ([^\n-]*)-----\r?\n(.*?)-----END \1-----", re.DOTALL)
+BLOCK = re.compile(rb"-----BEGIN ([^\n-]*)-----\r?\n(.*?)-----END \1-----", re.DOTALL)
 _MOST_BUNDLE_BYTES = 1 << 20
 _NO_VALUE = "<value omitted>"
 
 
-def _decoded(text: str) -> bytes:
+def decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
@@ -47,8 +41,8 @@ def _request_problem(text: str) -> str:
     """What is wrong with a certificate request, PEM in base64."""
     from cryptography import x509  # only a server that is asked for certificates needs it
 
-    pem = _decoded(text)
-    block = _BLOCK.search(pem)
+    pem = decoded(text)
+    block = BLOCK.search(pem)
     if block is None or block[1] != b"CERTIFICATE REQUEST":
         return "PEM block type must be CERTIFICATE REQUEST"
     try:
@@ -62,7 +56,7 @@ def _certificate_problem(text: str) -> str:
     """What is wrong with a chain of certificates, PEM in base64."""
     from cryptography import x509
 
-    blocks = list(_BLOCK.finditer(_decoded(text)))
+    blocks = list(BLOCK.finditer(decoded(text)))
     for block in blocks:
         if block[1] != b"CERTIFICATE":
             return f'only CERTIFICATE PEM blocks are allowed, found "{block[1].decode("utf-8", "replace")}"'
@@ -94,6 +88,17 @@ class CertificateSigningRequestStrategy(Strategy):
         before: Obj = old.get("status") or {}
         if part == "approval":
             new["status"] = before | ({"conditions": sent["conditions"]} if "conditions" in sent else {})
+        else:
+            _keep_decisions(sent.get("conditions") or [], before.get("conditions") or [])
+
+    def stamp(self, new: Obj, old: Obj | None, *, now: float, part: str = "") -> None:
+        """The times of conditions, where who writes them leaves them out."""
+        if old is None or part not in ("approval", "status"):
+            return
+        since = {_state(one): one.get(_SINCE) for one in reversed((old.get("status") or {}).get("conditions") or ())}
+        for one in (new.get("status") or {}).get("conditions") or ():
+            one["lastUpdateTime"] = one.get("lastUpdateTime") or times.stamp(now)
+            one[_SINCE] = one.get(_SINCE) or since.get(_state(one)) or times.stamp(now)
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if old is None:
@@ -131,8 +136,23 @@ def _request(spec: Obj, path: str) -> Problems:
     yield from follow(spec, {"expirationSeconds": given(at_least(600, detail))}, path)
 
 
+_SINCE = "lastTransitionTime"
 _DECISIONS = ("Approved", "Denied")
 _TRUE_ONLY = (*_DECISIONS, "Failed")
+
+
+def _state(condition: Obj) -> tuple[object, object]:
+    return condition.get("type"), condition.get("status")
+
+
+def _keep_decisions(found: list[Obj], before: list[Obj]) -> None:
+    """With the status nobody decides: who sends a decision back gets it as it is, in place."""
+    for kind in _DECISIONS:
+        places = [index for index, one in enumerate(found) if one.get("type") == kind]
+        kept = [one for one in before if one.get("type") == kind]
+        if len(places) == len(kept):
+            for index, one in zip(places, kept, strict=True):
+                found[index] = dict(one)
 
 
 def _conditions(found: list[Obj], before: list[Obj], *, part: str) -> Problems:
@@ -185,7 +205,7 @@ def _bundle(text: str, path: str) -> Problems:
     if len(text.encode()) > _MOST_BUNDLE_BYTES:
         yield FieldError.too_long(path, "", _MOST_BUNDLE_BYTES)
         return
-    entries = list(_BLOCK.finditer(text.encode()))
+    entries = list(BLOCK.finditer(text.encode()))
     problems = [(index, wrong) for index, block in enumerate(entries) if (wrong := _anchor_problem(block))]
     for index, wrong in problems:
         yield FieldError.invalid(path, _NO_VALUE, f"entry {index} {wrong}")
@@ -217,139 +237,3 @@ def _anchor_problem(block: "re.Match[bytes]") -> str:
     except ValueError:
         return "does not parse as X.509"
     return "" if constraints.ca else "does not have the CA bit set"
-
-
-_MOST_UID_BYTES, _MOST_REQUEST_BYTES, _MOST_CHAIN_BYTES = 128, 10 * 1024, 100 * 1024
-_ENDINGS = ("Issued", "Denied", "Failed")
-
-
-class PodCertificateRequestStrategy(Strategy):
-    unconditional_update = False
-    status = True
-
-    def default(self, obj: Obj) -> None:
-        fill(obj.setdefault("spec", {}), {"maxExpirationSeconds": 24 * 3600})
-
-    def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
-        spec: Obj = new.get("spec") or {}
-        if old is None:
-            yield from _pod_request(spec, "spec")
-        elif part == "status":
-            yield from _pod_status(new, old)
-        else:
-            yield from meta.immutable(spec, old.get("spec") or {}, "spec")
-
-
-def _uid(spec: Obj, field: str, path: str) -> Problems:
-    uid = spec.get(field) or ""
-    if not uid:
-        yield FieldError.invalid(f"{path}.{field}", uid, "must not be empty")
-    elif len(uid.encode()) > _MOST_UID_BYTES:
-        yield FieldError.too_long(f"{path}.{field}", uid, _MOST_UID_BYTES)
-
-
-def _user_annotations(found: Obj, path: str) -> Problems:
-    for key in found:
-        yield from checks.domain_prefixed_path(key, path)
-    yield from meta.annotations(found, path)
-
-
-def _pod_request(spec: Obj, path: str) -> Problems:
-    signer = spec.get("signerName") or ""
-    yield from signer_name(signer, f"{path}.signerName")
-    yield from follow(spec, {"unverifiedUserAnnotations": given(_user_annotations)}, path)
-    for name, uid in (("podName", "podUID"), ("serviceAccountName", "serviceAccountUID"), ("nodeName", "nodeUID")):
-        yield from matching(names.subdomain)(spec.get(name) or "", f"{path}.{name}")
-        yield from _uid(spec, uid, path)
-    most, seconds = MOST_BUILTIN_SECONDS if is_kubernetes(signer) else MOST_SECONDS, spec.get("maxExpirationSeconds")
-    if seconds is None:
-        yield FieldError.required(f"{path}.maxExpirationSeconds", "must be set")
-    elif not LEAST_SECONDS <= seconds <= most:
-        detail = f"must be in the range [{LEAST_SECONDS}, {most}]"
-        yield FieldError.invalid(f"{path}.maxExpirationSeconds", seconds, detail)
-    text = spec.get("stubPKCS10Request") or ""
-    if len(_decoded(text)) > _MOST_REQUEST_BYTES:
-        yield FieldError.too_long(f"{path}.stubPKCS10Request", text, _MOST_REQUEST_BYTES)
-    elif wrong := _stub_problem(text):
-        yield FieldError.invalid(f"{path}.stubPKCS10Request", OMITTED, wrong)
-
-
-def _stub_problem(text: str) -> str:
-    found = _stub(text)
-    if found is None:
-        return "must be a valid PKCS#10 certificate signing request"
-    return "" if found.is_signature_valid else "could not verify the signature"
-
-
-def _stub(text: str) -> "x509.CertificateSigningRequest | None":
-    from cryptography import x509
-
-    try:
-        return x509.load_der_x509_csr(_decoded(text))
-    except ValueError:
-        return None
-
-
-_CONDITION: Table = {"type": need(among(*_ENDINGS)), "status": need(among("True"))}
-
-
-def _pod_status(new: Obj, old: Obj) -> Problems:
-    """A request ends once, and what its end says stays."""
-    status, before = new.get("status") or {}, old.get("status") or {}
-    conditions = status.get("conditions") or []
-    wrong = list(each(inside(_CONDITION))(conditions, "status.conditions"))
-    for index in range(1, len(conditions)):
-        detail = 'There may be at most one condition with type "Issued", "Denied", or "Failed"'
-        wrong.append(FieldError.invalid(f"status.conditions[{index}].type", conditions[index].get("type"), detail))
-    if wrong:
-        yield from wrong
-    elif any(condition_is(old, kind) for kind in _ENDINGS):
-        if status != before:
-            detail = "immutable after PodCertificateRequest is issued, denied, or failed"
-            yield FieldError.invalid("status", OMITTED, detail)
-    elif condition_is(new, "Issued"):
-        yield from _issued(status, _stub((old.get("spec") or {}).get("stubPKCS10Request") or ""))
-    elif conditions:
-        if any(value for field, value in status.items() if field != "conditions"):
-            detail = "non-condition status fields must be empty when denying or failing the PodCertificateRequest"
-            yield FieldError.invalid("status", OMITTED, detail)
-    elif status != before:
-        detail = 'status is immutable unless transitioning to "Issued", "Denied", or "Failed"'
-        yield FieldError.invalid("status", OMITTED, detail)
-
-
-_TIMES: Table = {
-    "notBefore": need(None, "must be present and consistent with the issued certificate"),
-    "notAfter": need(None, "must be present and consistent with the issued certificate"),
-    "beginRefreshAt": need(None, "must be present and in the range [notbefore+10min, notafter-10min]"),
-}
-
-
-def _issued(status: Obj, asked: "x509.CertificateSigningRequest | None") -> Problems:
-    path, chain = "status.certificateChain", status.get("certificateChain") or ""
-    if len(chain.encode()) > _MOST_CHAIN_BYTES:
-        yield FieldError.too_long(path, chain, _MOST_CHAIN_BYTES)
-        return
-    blocks = list(_BLOCK.finditer(chain.encode()))
-    if not blocks:
-        yield FieldError.invalid(path, chain, "issued certificate chain must contain at least one certificate")
-    elif any(block[1] != b"CERTIFICATE" for block in blocks):
-        detail = "issued certificate chain must consist entirely of CERTIFICATE PEM blocks"
-        yield FieldError.invalid(path, chain, detail)
-    elif wrong := _chain_problem([block[0] for block in blocks], asked):
-        yield FieldError.invalid(path, chain, wrong)
-    else:
-        yield from follow(status, _TIMES, "status")
-
-
-def _chain_problem(chain: Iterable[bytes], asked: "x509.CertificateSigningRequest | None") -> str:
-    from cryptography import x509
-
-    for index, pem in enumerate(chain):
-        try:
-            found = x509.load_pem_x509_certificate(pem)
-        except ValueError:
-            return f"{'intermediate' if index else 'leaf'} certificate does not parse as valid X.509"
-        if not index and asked is not None and found.public_key() != asked.public_key():
-            return "leaf certificate was not issued to the requested public key"
-    return ""

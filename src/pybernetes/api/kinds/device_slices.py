@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from .. import names
+from .. import names, times
 from ..errors import FieldError
 from ..objects import Obj
 from ..quantity import Quantity
@@ -49,19 +49,20 @@ _SEMVER = re.compile(
 )
 
 
-def _default_taint(taint: Obj, created: str | None) -> None:
-    if taint.get("timeAdded") is None and created:
-        taint["timeAdded"] = created
+_ADDED = "timeAdded"
 
 
 class DeviceTaintRuleStrategy(Strategy):
     generation = True
     status = True
 
-    def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:
-        super().prepare(new, old, part=part)
-        if old is None and (taint := (new.get("spec") or {}).get("taint")):
-            _default_taint(taint, (new.get("metadata") or {}).get("creationTimestamp"))
+    def stamp(self, new: Obj, old: Obj | None, *, now: float, part: str = "") -> None:
+        """The time is the effect's: another effect has one of its own, even where the old one was sent back."""
+        taint: Obj = (new.get("spec") or {}).get("taint") or {}
+        before: Obj = ((old or {}).get("spec") or {}).get("taint") or {}
+        other = taint.get("effect") != before.get("effect") and taint.get(_ADDED) == before.get(_ADDED)
+        if taint and (other or taint.get(_ADDED) is None):
+            taint[_ADDED] = times.stamp(now)
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":
@@ -91,11 +92,11 @@ _POOL: Table = {
 class ResourceSliceStrategy(Strategy):
     generation = True
 
-    def prepare(self, new: Obj, old: Obj | None, *, part: str = "") -> None:
-        super().prepare(new, old, part=part)
-        for device in (new.get("spec") or {}).get("devices") or () if old is None else ():
+    def stamp(self, new: Obj, old: Obj | None, *, now: float, part: str = "") -> None:
+        for device in (new.get("spec") or {}).get("devices") or ():
             for taint in device.get("taints") or ():
-                _default_taint(taint, (new.get("metadata") or {}).get("creationTimestamp"))
+                if taint.get(_ADDED) is None:
+                    taint[_ADDED] = times.stamp(now)
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         spec: Obj = new.get("spec") or {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from .. import times
 from ..errors import FieldError
 from ..objects import Obj, labels_of
 from ..quantity import Quantity
@@ -13,6 +14,13 @@ from .rules import Problems
 from .strategy import Strategy
 
 _COMPUTE = ("cpu", "memory")
+_GATED: Obj = {
+    "type": "PodScheduled",
+    "status": "False",
+    "lastProbeTime": None,
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
 
 
 class PodStrategy(Strategy):
@@ -38,6 +46,11 @@ class PodStrategy(Strategy):
         elif part == "ephemeralcontainers":
             for container in new["spec"].get("ephemeralContainers") or ():
                 default_container(container)
+
+    def stamp(self, new: Obj, old: Obj | None, *, now: float, part: str = "") -> None:
+        """A pod that is held back says so from the start, before any scheduler looks."""
+        if old is None and (new.get("spec") or {}).get("schedulingGates"):
+            new["status"]["conditions"] = [_GATED | {"lastTransitionTime": times.stamp(now)}]
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if old is None:

@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from .. import names
+from .. import names, times
 from ..errors import FieldError
 from ..objects import Obj, annotations_of, metadata
 from ..quantity import Quantity
@@ -17,6 +17,7 @@ from .rules import Problems, Table, among, follow, given, matching, may
 from .strategy import Strategy
 from .volume_sources import VOLUME_SOURCES, one_source, portal_problem, portal_too_long
 
+_SINCE = "lastPhaseTransitionTime"
 _CLASS = "volume.beta.kubernetes.io/storage-class"
 _BETA_LABELS = {
     "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
@@ -41,8 +42,18 @@ class PersistentVolumeStrategy(Strategy):
         super().prepare(new, old, part=part)
         if old is None:
             new["status"] = {"phase": "Pending"}
-            if created := metadata(new).get("creationTimestamp"):
-                new["status"]["lastPhaseTransitionTime"] = created
+
+    def stamp(self, new: Obj, old: Obj | None, *, now: float, part: str = "") -> None:
+        """When the phase was entered (KEP-3762), unless who wrote it says so."""
+        if old is not None and part != "status":
+            return
+        status, before = new.setdefault("status", {}), (old or {}).get("status") or {}
+        said, was = status.get(_SINCE), before.get(_SINCE)
+        if status.get("phase") != before.get("phase"):
+            if said is None or said == was:
+                status[_SINCE] = times.stamp(now)
+        elif said is None and was is not None:
+            status[_SINCE] = was
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         if part == "status":

@@ -68,6 +68,9 @@ class Strategy:
         if self.generation and self.changed(new, old):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
+    def stamp(self, new: Obj, old: Obj | None, *, now: float, part: str = "") -> None:
+        """Set the times that the server sets (`now` is POSIX time); once a write, after `prepare`."""
+
     def reset_status(self, new: Obj) -> None:
         """The status of a new object."""
         new["status"] = {}
@@ -93,6 +96,14 @@ class Strategy:
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         """What is wrong outside metadata."""
+        yield from ()
+
+    def untimely(self, new: Obj, old: Obj | None, *, now: float, part: str = "") -> Problems:
+        """What is wrong by the clock with an object that is right otherwise."""
+        yield from ()
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        """What the author of a valid object should know: fields without effect, names that will surprise."""
         yield from ()
 
     def grace_seconds(self, obj: Obj, asked: int | None) -> int:

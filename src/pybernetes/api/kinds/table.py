@@ -4,11 +4,7 @@ from collections.abc import Mapping
 
 from ..resources import Resource
 from .admission_policies import MutatingPolicyStrategy, PolicyBindingStrategy, ValidatingPolicyStrategy
-from .certificates import (
-    CertificateSigningRequestStrategy,
-    PodCertificateRequestStrategy,
-    TrustBundleStrategy,
-)
+from .certificates import CertificateSigningRequestStrategy, TrustBundleStrategy
 from .cluster import (
     EventStrategy,
     LeaseStrategy,
@@ -30,6 +26,7 @@ from .networking import (
     NetworkPolicyStrategy,
     ServiceCidrStrategy,
 )
+from .pod_certificates import PodCertificateRequestStrategy
 from .pods import PodStrategy, PodTemplateStrategy
 from .policy import PodDisruptionBudgetStrategy, PriorityClassStrategy, RuntimeClassStrategy, ScalerStrategy
 from .quotas import LimitRangeStrategy, ResourceQuotaStrategy

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pybernetes.api import times
 from pybernetes.api.errors import BadRequest, Invalid
 from pybernetes.api.kinds.reviews import access_review
 from pybernetes.api.objects import Obj
@@ -48,11 +49,13 @@ class Reviews:
         body = read_object(request, self._registry.scheme, route.resource)
         await self._registry.cache.fresh()
         status = self._handlers[route.resource.plural](user_of(request), body, route)
-        metadata = {"creationTimestamp": None} | (body.get("metadata") or {})
-        return respond(body | {"metadata": metadata, "status": status}, status=201, media=media.type)
+        body["metadata"] = {"creationTimestamp": None} | (body.get("metadata") or {})
+        return respond(body | {"status": status}, status=201, media=media.type)
 
     def _who(self, user: User, body: Obj, route: Route) -> Obj:
-        del body, route
+        """An answer of its own: when, and who."""
+        del route
+        body["metadata"] = {"creationTimestamp": times.stamp(self._registry.now())}
         return {"userInfo": user.info}
 
     def _self_access(self, user: User, body: Obj, route: Route) -> Obj:

@@ -2,8 +2,8 @@
 
 A file holds groups: {base: an object, refused: [...], accepted: [...], changes: [...]}. A case is the base `with` other
 values at dotted paths (null takes one away). `causes` are whole texts ("spec.x: Invalid value: ...") or a reason and a
-field ("Invalid spec.x"). `gives` is what must stand at a dotted path afterwards. A change starts from the base with
-`from` in it, stored, and is written to `part`.
+field ("Invalid spec.x"). `gives` is what must stand at a dotted path afterwards, `warns` the texts of all warnings. A
+change starts from the base with `from` in it, stored, and is written to `part` a minute later.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ import yaml
 
 from pybernetes.api.errors import FieldError
 from pybernetes.api.objects import Obj, copied
-from support.admitted import accepted, admit
+from support.admitted import NOW, accepted, admit
 
 CASES = Path(__file__).parent / "cases"
 
@@ -70,9 +70,11 @@ def test_what_is_wrong(base, case):
 
 @pytest.mark.parametrize(("base", "case"), every("accepted"))
 def test_what_is_right_and_what_is_set(base, case):
-    found = accepted(put(base, case.get("with")))
+    found = admit(put(base, case.get("with")))
+    assert found.texts == []
+    assert found.warnings == case.get("warns", [])
     gives = case.get("gives") or {}
-    assert {path: at(found, path) for path in gives} == gives
+    assert {path: at(found.obj, path) for path in gives} == gives
 
 
 @pytest.mark.parametrize(("base", "case"), every("changes"))
@@ -81,8 +83,9 @@ def test_what_may_change(base, case):
     if "status" in case:
         old["status"] = case["status"]
     part = case.get("part", "")
-    found = admit(put(old, case.get("with")), old, part=part)
+    found = admit(put(old, case.get("with")), old, part=part, now=NOW + 60)
     causes = case.get("causes") or []
     assert said(found.problems, causes) == causes
+    assert found.warnings == case.get("warns", [])
     gives = case.get("gives") or {}
     assert {path: at(found.obj, path) for path in gives} == gives

@@ -5,7 +5,7 @@ import pytest
 from pybernetes.api.kinds.strategy import PLAIN
 from pybernetes.api.kinds.table import strategy_of
 from pybernetes.api.resources import RESOURCES
-from support.admitted import SCHEME, accepted, admit, changed
+from support.admitted import NOW, SCHEME, accepted, admit, changed
 from support.trust import REQUEST
 
 INGRESS = """
@@ -88,6 +88,22 @@ spec: {type: Limited, limited: {limitResponse: {type: Queue}}}
 """
 PRIORITY = "{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: x}, value: 5}"
 STORAGE = "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: x}, provisioner: a.b/c}"
+GATED = """
+apiVersion: v1
+kind: Pod
+metadata: {name: x}
+spec: {containers: [{name: a, image: b}], schedulingGates: [{name: a.b/c}]}
+"""
+SLICE = """
+apiVersion: resource.k8s.io/v1
+kind: ResourceSlice
+metadata: {name: x}
+spec:
+  driver: example.com
+  nodeName: n
+  pool: {name: n, generation: 1, resourceSliceCount: 1}
+  devices: [{name: d, taints: [{key: k, effect: NoSchedule}]}]
+"""
 GOOD = [INGRESS, POLICY, BUDGET, SCALER, VOLUME, CLAIM, WEBHOOK, DEFINITION, CLASS, SIGNING, LEVEL, PRIORITY, STORAGE]
 
 
@@ -102,7 +118,7 @@ def test_defaults():
     assert accepted(POLICY)["spec"]["ingress"][0]["ports"] == [{"port": 80, "protocol": "TCP"}]
     assert accepted(SCALER)["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 80
     assert accepted(VOLUME)["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
-    assert accepted(VOLUME)["status"] == {"phase": "Pending"}
+    assert accepted(VOLUME)["status"]["phase"] == "Pending"
     assert accepted(CLAIM)["spec"]["volumeMode"] == "Filesystem"
     assert accepted(WEBHOOK)["webhooks"][0]["failurePolicy"] == "Fail"
     assert accepted(WEBHOOK)["webhooks"][0]["clientConfig"]["service"]["port"] == 443
@@ -188,6 +204,40 @@ def test_approval_writes_conditions_only():
     old = accepted(SIGNING)
     new = old | {"status": {"certificate": "YQ==", "conditions": [{"type": "Approved", "status": "True"}]}}
     assert set(accepted(new, old, part="approval")["status"]) == {"conditions"}
+
+
+def test_decisions_are_dated_and_stay():
+    signed = accepted(SIGNING)
+
+    def conditions(new, old, part, now=NOW):
+        found = admit(signed | {"status": {"conditions": new}}, old, part=part, now=now)
+        assert found.texts == []
+        return found.obj
+
+    approved = {"type": "Approved", "status": "True", "reason": "R"}
+    first = conditions([approved], signed, "approval")
+    stamp = "2026-01-01T00:00:00Z"
+    assert first["status"]["conditions"] == [approved | {"lastUpdateTime": stamp, "lastTransitionTime": stamp}]
+    other = {"type": "Other", "status": "True", "lastUpdateTime": "2025-01-01T00:00:00Z"}
+    second = conditions([approved | {"reason": "Q"}, other], first, "status", now=NOW + 60)
+    assert second["status"]["conditions"] == [
+        *first["status"]["conditions"],
+        other | {"lastTransitionTime": "2026-01-01T00:01:00Z"},
+    ]
+    third = conditions([approved, {"type": "Other", "status": "True"}], second, "status", now=NOW + 120)
+    assert third["status"]["conditions"][1]["lastTransitionTime"] == "2026-01-01T00:01:00Z"
+    assert third["status"]["conditions"][1]["lastUpdateTime"] == "2026-01-01T00:02:00Z"
+
+
+def test_a_pod_with_gates_says_that_it_is_held_back():
+    (condition,) = accepted(GATED)["status"]["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"]) == ("PodScheduled", "False", "SchedulingGated")
+    assert condition["lastTransitionTime"] == "2026-01-01T00:00:00Z"
+
+
+def test_taints_of_devices_are_dated():
+    found = accepted(SLICE)
+    assert found["spec"]["devices"][0]["taints"][0]["timeAdded"] == "2026-01-01T00:00:00Z"
 
 
 def test_every_kind_that_is_stored_has_rules_of_its_own():
