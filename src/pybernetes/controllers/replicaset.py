@@ -92,13 +92,6 @@ def status_of(rs: Obj, pods: Iterable[Obj], *, failure: str, failure_reason: str
         if is_ready(pod):
             ready += 1
             available += available_in(pod, min_ready, now) == 0
-    conditions = list((rs.get("status") or {}).get("conditions") or ())
-    if failure:
-        conditions = with_condition(
-            conditions, "ReplicaFailure", "True", reason=failure_reason, message=failure, now=now
-        )
-    else:
-        conditions = without_condition(conditions, "ReplicaFailure")
     return {
         "replicas": replicas,
         "fullyLabeledReplicas": full,
@@ -106,8 +99,18 @@ def status_of(rs: Obj, pods: Iterable[Obj], *, failure: str, failure_reason: str
         "availableReplicas": available,
         "terminatingReplicas": terminating,
         "observedGeneration": rs["metadata"].get("generation", 0),
-        "conditions": conditions,
+        "conditions": _failing(rs, failure=failure, reason=failure_reason, now=now),
     }
+
+
+def _failing(rs: Obj, *, failure: str, reason: str, now: float) -> list[Obj]:
+    """The first refusal stays as it was told: each names another pod, and to write that would call for the next try."""
+    conditions = list((rs.get("status") or {}).get("conditions") or ())
+    if not failure:
+        return without_condition(conditions, "ReplicaFailure")
+    if any(one.get("type") == "ReplicaFailure" for one in conditions):
+        return conditions
+    return with_condition(conditions, "ReplicaFailure", "True", reason=reason, message=failure, now=now)
 
 
 class ReplicaSetController(OwnsPods):

@@ -1,6 +1,7 @@
 """ReplicaSets: which pods go first, what the status says, and that a stale cache makes nothing twice."""
 
 import asyncio
+import itertools
 
 from pybernetes.api.errors import Forbidden
 from pybernetes.api.objects import Obj, condition, name_of
@@ -139,6 +140,23 @@ async def test_a_refusal_is_told_and_costs_one_call_at_a_time() -> None:
         await api.until(lambda: count(one, "replicas") == 100)
         await api.until(lambda: condition(api.one(REPLICA_SETS, "web", "default"), "ReplicaFailure") is None)
     assert ("FailedCreate", "Error creating: exceeded quota") in one.events
+
+
+async def test_refusals_that_read_differently_are_told_once_and_wait_longer_each_time() -> None:
+    """A refusal names the pod, whose name is new each time: a status written each time would be a loop of its own."""
+    one = stage()
+    names = itertools.count()
+
+    def refuse(request: Request) -> None:
+        if request.method == "POST" and request.path.endswith("/pods"):
+            raise Forbidden(f'pods "web-{next(names)}" is forbidden: exceeded quota')
+
+    one.api.fail = refuse
+    async with one.running(*services(one)) as api:
+        api.put(REPLICA_SETS, workload("ReplicaSet", replicas=1))
+        await api.until(lambda: condition(api.one(REPLICA_SETS, "web", "default"), "ReplicaFailure") is not None)
+        await api.until(lambda: next(names) >= 8)
+        assert len([r for r in api.asked("PATCH") if r.path.endswith("/status")]) == 1
 
 
 def _key(obj: Obj) -> object:
