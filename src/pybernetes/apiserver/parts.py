@@ -25,7 +25,7 @@ from .body import APPLY_PATCH, media_type, parse, read_object
 from .deletion import delete_options
 from .endpoints.objects import Objects, success, write_of
 from .forms import form_of, respond, respond_one
-from .patching import patched
+from .patching import patch_edit, patched
 from .registry import Registry
 from .route import Route
 from .served import Served
@@ -82,7 +82,7 @@ class Parts:
         scale_type = registry.scheme.type(row, "scale")
         body = None if route.verb == "patch" else read_object(request, registry.scheme, row, part="scale")
         if media_type(request) == APPLY_PATCH:
-            raise BadRequest("apply on scale is not served")
+            return await self._scale_applied(request, route, served)
         body = await self._scale_admitted(request, route, served, body)
 
         def edit(old: Obj) -> Obj:
@@ -103,6 +103,18 @@ class Parts:
             part="scale",
             patch=body is None,
         )
+        return respond(scale_of(served.codec.obj(written.record), paths))
+
+    async def _scale_applied(self, request: Request, route: Route, served: Served) -> Response:
+        """An apply of a Scale is one of the workload's replicas, which the manager owns from then on."""
+        paths = served.strategy.scale
+        patch = patch_edit(request, self._registry, served, name=route.name, namespace=route.namespace, part="scale")
+        registry, row = self._registry, served.row
+        if registry.webhooks.wants(row, "scale", "UPDATE"):
+            old = served.codec.obj(await served.one(registry.get(row, route.namespace, route.name)))
+            new = await patch.versions.settle(lambda: patch.edit(copied(old)))
+            await registry.consult(self._call(request, route, new=scale_of(new, paths), old=scale_of(old, paths)))
+        written = await self._objects.patched(request, route, served, part="scale")
         return respond(scale_of(served.codec.obj(written.record), paths))
 
     async def _scale_admitted(self, request: Request, route: Route, served: Served, body: Obj | None) -> Obj | None:
@@ -139,6 +151,7 @@ class Parts:
 
     async def _binding(self, request: Request, route: Route, served: Served) -> Response:
         body = read_object(request, self._registry.scheme, served.row, part="binding")
+        _named(body, route)
         await self._registry.consult(self._call(request, route, new=body))
         await self.bind(request, body, name=route.name, namespace=route.namespace)
         return respond(success(code=201), status=201)
@@ -166,6 +179,7 @@ class Parts:
 
     async def _eviction(self, request: Request, route: Route, served: Served) -> Response:
         body = read_object(request, self._registry.scheme, served.row, part="eviction")
+        _named(body, route)
         await self._registry.consult(self._call(request, route, new=body))
         record = self._registry.get(served.row, route.namespace, route.name)
         pod, options = served.codec.obj(record), delete_options(body.get("deleteOptions") or {}, {})
@@ -250,6 +264,12 @@ def _seconds(spec: Obj, name: str) -> int:
     limit = "less than 10 minutes" if seconds < SHORTEST_SECONDS else "larger than 2^32 seconds"
     problem = FieldError.invalid("spec.expirationSeconds", seconds, f"may not specify a duration {limit}")
     raise Invalid.of("TokenRequest", name, [problem], group="authentication.k8s.io")
+
+
+def _named(body: Obj, route: Route) -> None:
+    """An Eviction or a Binding for another pod than the URL's is a mistake. Raises BadRequest."""
+    if name_of(body) != route.name:
+        raise BadRequest(f"name in URL does not match name in {body['kind']} object")
 
 
 def _kind_of(reference: Obj) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from pybernetes.api import jsonpath
 from pybernetes.api import patch as patches
 from pybernetes.api.errors import BadRequest, Conflict, FieldError, Invalid, UnsupportedMediaType
-from pybernetes.api.objects import Obj, metadata
+from pybernetes.api.objects import Obj, metadata, name_of
 from pybernetes.api.schema import Type
 from pybernetes.wire import Request
 
@@ -18,6 +19,7 @@ from .users import warn
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+_OF_A_SCALE = ("name", "namespace", "uid", "resourceVersion")
 
 
 class Patch(NamedTuple):
@@ -79,6 +81,26 @@ def _accepted(custom: bool) -> tuple[str, ...]:
     return (JSON_PATCH, MERGE_PATCH, APPLY_PATCH) if custom else (JSON_PATCH, MERGE_PATCH, APPLY_PATCH, STRATEGIC_PATCH)
 
 
+def _workload(request: Request, registry: Registry, served: Served, scale: Obj) -> Obj:
+    """What an applied Scale says of its workload, in the workload's own fields. Raises BadRequest, Invalid."""
+    row, path = served.row, served.strategy.scale.spec
+    found = row.subresource("scale")
+    assert found is not None
+    typed(scale, f"{found.group}/{found.version}", found.kind)
+    problems = registry.scheme.conform(scale, row, part="scale")
+    report(request, problems, field_validation(request), version=found.version, kind=found.kind)
+    meta = {field: value for field, value in metadata(scale).items() if field in _OF_A_SCALE}
+    wanted: Obj = {"apiVersion": row.api_version, "kind": row.kind, "metadata": meta}
+    replicas = (scale.get("spec") or {}).get("replicas")
+    if replicas is None:
+        return wanted
+    if replicas < 0:
+        problem = FieldError.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise Invalid.of("Scale", name_of(scale), [problem], group="autoscaling")
+    jsonpath.put(wanted, path, replicas)
+    return wanted
+
+
 def _report_doubles(request: Request, doubled: list[str], *, strict: bool) -> None:
     """Keys that stand twice. Raises BadRequest where that is strictly forbidden."""
     if not doubled:
@@ -105,6 +127,8 @@ def _apply(request: Request, registry: Registry, served: Served, *, name: str, n
 
     def body() -> Obj:
         wanted = parse_yaml(request.body)
+        if part == "scale":
+            wanted = _workload(request, registry, served, wanted)
         typed(wanted, row.api_version, row.kind)
         type_ = registry.scheme.type(row)
         patches.declared(wanted, type_, api_version=row.api_version, name=name, namespace=namespace)

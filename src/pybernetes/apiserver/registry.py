@@ -185,8 +185,6 @@ class Registry:
     async def _create(self, row: Resource, obj: Obj, namespace: str, write: Write) -> Written:
         served = self.served(row)
         key = row.key(namespace, name_of(obj))
-        if name_of(obj) and self.find(row, namespace, name_of(obj)) is not None:
-            raise AlreadyExists.of(row.plural, name_of(obj), group=row.group)
         try:
             await self._ready(Versions(served), obj, None, write, key=key)
             value = await served.kept(obj)
@@ -325,6 +323,8 @@ class Registry:
         problems = problems or list(strategy.untimely(new, old, now=self.now(), part=part))
         if problems:
             raise Invalid.of(row.kind, name_of(new), problems, group=row.group)
+        if old is None and self.shelf(row).get(key) is not None:  # before a quota is charged for nothing
+            raise AlreadyExists.of(row.plural, name_of(new), group=row.group)
         write.warn(strategy.warnings(new, old, part=part))
         await self._approve(call)
 

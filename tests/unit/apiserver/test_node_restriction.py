@@ -76,6 +76,12 @@ async def test_a_node_has_no_say_about_its_configuration_source(node: Call, call
     await refused(node, "PATCH", "/api/v1/nodes/n1", {"spec": {"configSource": source}}, why, MERGE)
 
 
+async def test_a_node_owns_itself(node: Call) -> None:
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "gone", "uid": "gone"}
+    why = "not allowed to modify ownerReferences"  # CVE-2025-5187: the garbage collector would delete it for the node
+    await refused(node, "PATCH", "/api/v1/nodes/n1", {"metadata": {"ownerReferences": [owner]}}, why, MERGE)
+
+
 MIRROR = {"kubernetes.io/config.mirror": "x"}
 
 

@@ -272,6 +272,51 @@ async def test_scale(call: Call) -> None:
     assert (await call("PATCH", f"{DEPLOYMENTS}/web/scale", {"spec": {"replicas": -1}}, MERGE))[0] == 422
 
 
+async def test_a_scale_is_applied(call: Call) -> None:
+    """The manager owns the one field that a scale writes, in the words of the workload (KEP-2896)."""
+    await call("POST", DEPLOYMENTS, deployment(replicas=2))
+    target = f"{DEPLOYMENTS}/web/scale?fieldManager=scaler"
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": 3}}
+    code, status = await call("PATCH", target, scale, APPLY)
+    assert (code, status["details"]["causes"][0]["field"]) == (409, ".spec.replicas")
+    code, found = await call("PATCH", f"{target}&force=true", scale, APPLY)
+    assert (code, found["kind"], found["spec"]) == (200, "Scale", {"replicas": 3})
+    _, found = await call("GET", f"{DEPLOYMENTS}/web")
+    assert found["spec"]["replicas"] == 3
+    entry = next(one for one in found["metadata"]["managedFields"] if one["manager"] == "scaler")
+    assert (entry["operation"], entry["apiVersion"], entry["subresource"]) == ("Apply", "apps/v1", "scale")
+    assert entry["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    before = found["metadata"]["resourceVersion"]
+    assert (await call("PATCH", target, scale, APPLY))[0] == 200
+    assert (await call("GET", f"{DEPLOYMENTS}/web"))[1]["metadata"]["resourceVersion"] == before
+    for wrong, text in (
+        ({"metadata": {"name": "other"}}, "does not match the name on the URL"),
+        ({"apiVersion": "apps/v1"}, "does not match the expected API version"),
+        ({"spec": {"replicas": -1}}, "must be greater than or equal to 0"),
+        ({"spec": {"replicas": 3, "more": 1}}, "more"),
+    ):
+        code, status = await call("PATCH", f"{target}&force=true&fieldValidation=Strict", scale | wrong, APPLY)
+        assert (code in (400, 422), text in status["message"]) == (True, True), status
+    assert (await call("PATCH", f"{DEPLOYMENTS}/none/scale?fieldManager=s", scale, APPLY))[0] in (400, 404)
+
+
+async def test_what_is_wrong_is_said_before_that_it_is_there(call: Call) -> None:
+    await call("POST", MAPS, config())
+    code, status = await call("POST", MAPS, {"metadata": {"name": "a"}, "data": {"a b": ""}})
+    assert (code, status["reason"]) == (422, "Invalid")
+    assert (await call("POST", f"{MAPS}?dryRun=All", config()))[0] == 409
+    assert (await call("POST", MAPS, config()))[0] == 409
+
+
+@pytest.mark.parametrize(("part", "kind"), [("eviction", "Eviction"), ("binding", "Binding")])
+async def test_a_pods_part_names_the_pod(call: Call, part: str, kind: str) -> None:
+    await call("POST", PODS, pod())
+    body = {"metadata": {"name": "other"}} | ({"target": {"name": "n"}} if part == "binding" else {})
+    code, status = await call("POST", f"{PODS}/p/{part}", body)
+    assert (code, status["message"]) == (400, f"name in URL does not match name in {kind} object")
+    assert not (await call("GET", f"{PODS}/p"))[1]["spec"].get("nodeName")
+
+
 async def test_delete_with_preconditions_and_finalizers(call: Call) -> None:
     body = config()
     body["metadata"]["finalizers"] = ["example.com/hold"]

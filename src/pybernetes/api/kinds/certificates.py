@@ -87,7 +87,8 @@ class CertificateSigningRequestStrategy(Strategy):
         super().prepare(new, old, part="status")
         before: Obj = old.get("status") or {}
         if part == "approval":
-            new["status"] = before | ({"conditions": sent["conditions"]} if "conditions" in sent else {})
+            rest = {field: value for field, value in before.items() if field != "conditions"}
+            new["status"] = rest | ({"conditions": sent["conditions"]} if sent.get("conditions") else {})
         else:
             _keep_decisions(sent.get("conditions") or [], before.get("conditions") or [])
 

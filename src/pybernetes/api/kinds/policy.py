@@ -95,7 +95,7 @@ class ScalerStrategy(Strategy):
         yield from scaling.behavior(spec.get("behavior") or {}, "spec.behavior")
 
 
-_SYSTEM_CLASSES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
+SYSTEM_CLASSES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
 
 
 class PriorityClassStrategy(Strategy):
@@ -125,10 +125,10 @@ class PriorityClassStrategy(Strategy):
 
 def _no_system_class(name: str, value: int, *, default: bool) -> str:
     """Why it is none of the classes that every cluster has; "" when it is one."""
-    if name not in _SYSTEM_CLASSES:
+    if name not in SYSTEM_CLASSES:
         return f"{name} is not a known system priority class"
-    if value != _SYSTEM_CLASSES[name]:
-        return f"value of {name} PriorityClass must be {_SYSTEM_CLASSES[name]}"
+    if value != SYSTEM_CLASSES[name]:
+        return f"value of {name} PriorityClass must be {SYSTEM_CLASSES[name]}"
     return f"globalDefault of {name} PriorityClass must be false" if default else ""
 
 

@@ -125,6 +125,8 @@ def _lists(schema: Schema, path: str) -> Problems:
         if schema.get("type") != "array":
             detail = "must be array if x-kubernetes-list-type is specified"
             yield FieldError.invalid(f"{path}.type", schema.get("type") or "", detail)
+    if kind == "set" and isinstance(schema.get("items"), dict):
+        yield from _set_items(schema["items"], f"{path}.items")
     if kind == "map":
         yield from _map_keys(schema.get("items") or {}, keys, path)
     elif keys:
@@ -132,6 +134,18 @@ def _lists(schema: Schema, path: str) -> Problems:
     map_type = schema.get("x-kubernetes-map-type")
     if map_type is not None and map_type not in ("atomic", "granular"):
         yield FieldError.not_supported(f"{path}.x-kubernetes-map-type", map_type, ("atomic", "granular"))
+
+
+def _set_items(items: Schema, path: str) -> Problems:
+    """What is in a set is written whole: a list is so by itself, an object only when it says so."""
+    which = {"array": "x-kubernetes-list-type", "object": "x-kubernetes-map-type"}.get(items.get("type") or "")
+    if which is None:
+        return
+    found = items.get(which)
+    if found != "atomic" and not (found is None and items["type"] == "array"):
+        yield FieldError.invalid(
+            f"{path}.{which}", found, "must be atomic as item of a list with x-kubernetes-list-type=set"
+        )
 
 
 def _map_keys(items: Schema, keys: Sequence[str], path: str) -> Problems:

@@ -6,7 +6,7 @@ from .classes import default_ingress_class, default_storage_class
 from .limits import limit_bounds, limit_defaults
 from .namespaces import namespace_lifecycle
 from .nodes import node_restriction
-from .pods import default_tolerations, priority, service_account
+from .pods import default_tolerations, priority, priority_classes, service_account
 from .roles import no_escalation
 
 ADMISSION: tuple[Admission, ...] = (
@@ -23,6 +23,7 @@ ADMISSION: tuple[Admission, ...] = (
 VALIDATION: tuple[Admission, ...] = (
     limit_bounds,
     node_restriction,
+    priority_classes,
     no_escalation,
     certificate_requests,
 )

@@ -65,6 +65,8 @@ def _node(node: str, call: Call) -> str:
         return f'node "{node}" is not allowed to set the following labels: {", ".join(changed)}' if changed else ""
     if (call.new.get("spec") or {}).get("taints") != (call.old.get("spec") or {}).get("taints"):
         return f'node "{node}" is not allowed to modify taints'
+    if owners_of(call.new) != owners_of(call.old):  # with one that is gone it would have itself deleted
+        return f'node "{node}" is not allowed to modify ownerReferences'
     return f"is not allowed to modify labels: {', '.join(changed)}" if changed else ""
 
 

@@ -3,6 +3,7 @@
 import random
 
 from pybernetes.api import names, resources
+from pybernetes.api.kinds.policy import SYSTEM_CLASSES
 from pybernetes.api.objects import Obj, annotations_of, name_of
 
 from .call import Call
@@ -80,8 +81,7 @@ def priority(call: Call) -> None:
         if found is None:
             raise call.forbidden(f"no PriorityClass with name {name} was found")
     else:
-        classes = call.registry.select(resources.PRIORITY_CLASSES)
-        found = min((one for one in classes if one.get("globalDefault")), key=_value, default=None)
+        found = _default_class(call)
         if found is not None:
             spec["priorityClassName"] = name_of(found)
     value = _value(found) if found else 0
@@ -92,7 +92,33 @@ def priority(call: Call) -> None:
         )
     spec["priority"] = value
     policy = (found or {}).get("preemptionPolicy") or "PreemptLowerPriority"
-    spec.setdefault("preemptionPolicy", policy)
+    if spec.get("preemptionPolicy", policy) != policy:
+        raise call.forbidden(
+            f"the string value of PreemptionPolicy ({spec['preemptionPolicy']}) must not be provided in pod spec; "
+            f"priority admission controller computed {policy} from the given PriorityClass name"
+        )
+    spec["preemptionPolicy"] = policy
+
+
+def _default_class(call: Call) -> Obj | None:
+    """Of several, which only a race can make, the lowest."""
+    classes = call.registry.select(resources.PRIORITY_CLASSES)
+    return min((one for one in classes if one.get("globalDefault")), key=_value, default=None)
+
+
+def priority_classes(call: Call) -> None:
+    """Priority: there is one global default at most, and the classes of the system stay."""
+    if call.row is not resources.PRIORITY_CLASSES:
+        return
+    if call.new is None:
+        if call.name in SYSTEM_CLASSES:
+            raise call.forbidden("this is a system priority class and cannot be deleted")
+        return
+    if not call.new.get("globalDefault"):
+        return
+    other = _default_class(call)
+    if other is not None and (call.old is None or name_of(other) != call.name):
+        raise call.forbidden(f"PriorityClass {name_of(other)} is already marked as default. Only one default can exist")
 
 
 _NODE_TROUBLE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")

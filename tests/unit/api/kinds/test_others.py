@@ -203,7 +203,10 @@ def test_what_stays():
 def test_approval_writes_conditions_only():
     old = accepted(SIGNING)
     new = old | {"status": {"certificate": "YQ==", "conditions": [{"type": "Approved", "status": "True"}]}}
-    assert set(accepted(new, old, part="approval")["status"]) == {"conditions"}
+    approved = accepted(new, old, part="approval")
+    assert set(approved["status"]) == {"conditions"}
+    for status in ({}, {"conditions": []}):
+        assert admit(approved | {"status": status}, approved, part="approval").fields == ["status.conditions"]
 
 
 def test_decisions_are_dated_and_stay():
