@@ -4,7 +4,28 @@ The evaluator is Google's own (cel-cpp, PyPI cel-expr-python); it is loaded with
 "Common Expression Language in Kubernetes", k8s.io/apiserver/pkg/cel/library.
 """
 
-from .program import Broken, Failed, Program, compiled
+from .authorization import AUTHORIZER, Ask, Check, Decision, asking, resource_check
+from .program import Broken, Checker, Failed, Program, compiled
+from .shapes import Fields, ListOf, MapOf, Scalar, Shape
 from .values import duration, timestamp
 
-__all__ = ["Broken", "Failed", "Program", "compiled", "duration", "timestamp"]
+__all__ = [
+    "AUTHORIZER",
+    "Ask",
+    "Broken",
+    "Check",
+    "Checker",
+    "Decision",
+    "Failed",
+    "Fields",
+    "ListOf",
+    "MapOf",
+    "Program",
+    "Scalar",
+    "Shape",
+    "asking",
+    "compiled",
+    "duration",
+    "resource_check",
+    "timestamp",
+]

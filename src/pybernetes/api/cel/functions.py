@@ -5,11 +5,12 @@ are equal maps. Source: k8s.io/apiserver/pkg/cel/library.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from .. import regex
 from ..quantity import Quantity
 
 _NANO = 10**9
@@ -31,32 +32,6 @@ class Function(NamedTuple):
     returns: str
     call: Callable[..., Any]
     member: bool = True
-
-
-def extension() -> Any:
-    """All of FUNCTIONS as an extension of the evaluator."""
-    from cel_expr_python import cel
-
-    types = {
-        "string": cel.Type.STRING,
-        "int": cel.Type.INT,
-        "bool": cel.Type.BOOL,
-        "double": cel.Type.DOUBLE,
-        "dyn": cel.Type.DYN,
-        "list": cel.Type.List(cel.Type.DYN),
-        "texts": cel.Type.List(cel.Type.STRING),
-    }
-    overloads: dict[str, list[Any]] = {}
-    for one in FUNCTIONS:
-        overload = cel.Overload(
-            "_".join(("kubernetes", one.name, *one.parameters)).replace(".", "_"),
-            return_type=types[one.returns],
-            parameters=[types[parameter] for parameter in one.parameters],
-            is_member=one.member,
-            impl=one.call,
-        )
-        overloads.setdefault(one.name, []).append(overload)
-    return cel.CelExtension("kubernetes", [cel.FunctionDecl(name, found) for name, found in overloads.items()])
 
 
 def _is(parse: Callable[[str], Any]) -> Callable[[str], bool]:
@@ -240,16 +215,13 @@ def _last_index(values: list[Any], wanted: Any) -> int:
     return len(values) - 1 - values[::-1].index(wanted) if wanted in values else -1
 
 
-def _matches(text: str, pattern: str) -> Iterator[re.Match[str]]:
-    return re.finditer(pattern, text)
-
-
 def _find(text: str, pattern: str) -> str:
-    return next((found[0] for found in _matches(text, pattern)), "")
+    found = regex.compiled(pattern).search(text)
+    return str(found[0]) if found else ""
 
 
 def _find_all(text: str, pattern: str, most: int = -1) -> list[str]:
-    found = [one[0] for one in _matches(text, pattern)]
+    found = [str(one[0]) for one in regex.compiled(pattern).finditer(text)]
     return found if most < 0 else found[:most]
 
 

@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any
 
+from .shapes import Shape, pool_of
+
 _EXTENSIONS = ("bindings", "lists", "math", "optional", "sets", "strings", "two-var-comprehensions")
 _STATUS = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 _UNKNOWN_KEY = "Key not found in map : "
+_MESSAGE = re.compile(r" not found in struct '[^']*'")
+_OBJECT = re.compile(r"\bk\.Object\d+")
 _WORDS = {"divide by zero": "division by zero", "modulus by zero": "modulus by zero"}
 
 
@@ -48,15 +52,42 @@ def compiled(expression: str, names: tuple[str, ...]) -> Program:
         raise Broken(_why(str(error))) from error
 
 
+class Checker:
+    """Checks expressions whose variables have these types; none is ever evaluated."""
+
+    def __init__(self, variables: Mapping[str, Shape]) -> None:
+        from cel_expr_python import cel
+
+        from .extensions import extension, mixed_comparisons
+
+        pool, types = pool_of(variables)
+        self._environment = cel.NewEnv(
+            descriptor_pool=pool, config=_config(), variables=types, extensions=[extension(), mixed_comparisons()]
+        )
+
+    def returns(self, expression: str) -> str:
+        """The CEL type of what it gives. Raises Broken."""
+        try:
+            return Program(self._environment.compile(expression)).returns
+        except (RuntimeError, ValueError) as error:
+            raise Broken(_OBJECT.sub("object", _MESSAGE.sub("", _why(str(error))))) from error
+
+
 @cache
 def _environment(names: tuple[str, ...]) -> Any:
     from cel_expr_python import cel
 
-    from .functions import extension
+    from .extensions import extension
+
+    return cel.NewEnv(config=_config(), variables=dict.fromkeys(names, cel.Type.DYN), extensions=[extension()])
+
+
+@cache
+def _config() -> Any:
+    from cel_expr_python import cel
 
     lines = ["name: kubernetes", "extensions:", *(f"- name: {name}" for name in _EXTENSIONS)]
-    config = cel.NewEnvConfigFromYaml("\n".join(lines))
-    return cel.NewEnv(config=config, variables=dict.fromkeys(names, cel.Type.DYN), extensions=[extension()])
+    return cel.NewEnvConfigFromYaml("\n".join(lines))
 
 
 def _why(text: str) -> str:

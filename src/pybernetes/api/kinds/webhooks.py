@@ -21,7 +21,7 @@ _REVIEWS = ("v1", "v1beta1")
 _SIDE_EFFECTS = ("None", "NoneOnDryRun")
 _FORM = "; desired format: https://host[/path]"
 _MOST_CONDITIONS = 64
-CONDITION_VARIABLES = ("object", "oldObject", "request")
+CONDITION_VARIABLES = ("object", "oldObject", "request", "authorizer", "authorizer.requestResource")
 
 
 class WebhookStrategy(Strategy):

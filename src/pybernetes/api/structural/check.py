@@ -3,11 +3,10 @@
 What an update leaves as it was is not complained of again: a schema can be made stricter (KEP-4008, ratcheting).
 """
 
-import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
+from .. import regex
 from ..errors import FieldError
 from ..objects import encode
 from .formats import fits
@@ -75,16 +74,10 @@ def _string(value: str, schema: Schema, path: str) -> Problems:
         yield FieldError.too_long(path, value, most)
     if (least := schema.get("minLength")) is not None and len(value) < least:
         yield FieldError.invalid(path, value, f"{path} in body should be at least {least} chars long")
-    if (pattern := schema.get("pattern")) and not compiled(pattern).search(value):
+    if (pattern := schema.get("pattern")) and not regex.compiled(pattern).search(value):
         yield FieldError.invalid(path, value, f"{path} in body should match '{pattern}'")
     if (format_ := schema.get("format")) and not fits(value, format_):
         yield FieldError.invalid(path, value, f'{path} in body must be of type {format_}: "{value}"')
-
-
-@lru_cache(maxsize=1024)
-def compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern in Go's syntax. Raises re.error."""
-    return re.compile(pattern.replace(r"\z", r"\Z"))
 
 
 def _number(value: float, schema: Schema, path: str) -> Problems:

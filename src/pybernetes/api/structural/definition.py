@@ -1,15 +1,14 @@
 """What a schema must be to be structural (docs: custom resources, "Specifying a structural schema")."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .. import cel
+from .. import regex
 from ..errors import FieldError
 from ..objects import copied
-from .check import compiled, problems
+from .check import problems
 from .prune import prune
-from .rules import RULES, program_of
+from .rule_checks import rule_problems
 from .walk import EMBEDDED_RESOURCE, PRESERVE, Schema
 
 Problems = Iterator[FieldError]
@@ -27,20 +26,24 @@ _BANNED = (
     "id",
 )
 _STRUCTURE = ("additionalProperties", "default", "nullable", "description", "title", "type", PRESERVE)
-_REASONS = ("FieldValueRequired", "FieldValueForbidden", "FieldValueInvalid", "FieldValueDuplicate")
 _LIST_TYPES = ("atomic", "map", "set")
 _DEEPEST = 60
 
 
-def schema_problems(schema: Schema, path: str, *, root: bool = True, depth: int = 0) -> Problems:
-    """All that keeps it from being structural."""
+def schema_problems(schema: Schema, path: str) -> Problems:
+    """All that keeps it from being structural, or its rules from being asked."""
+    found = list(_structure(schema, path))
+    yield from found
+    yield from rule_problems(schema, path, wrong=[problem.field for problem in found])
+
+
+def _structure(schema: Schema, path: str, *, root: bool = True, depth: int = 0) -> Problems:
     if depth > _DEEPEST:
         yield FieldError.invalid(path, "", "the schema is nested too deeply")
         return
     yield from _type(schema, path, root=root)
     yield from _banned(schema, path)
     yield from _lists(schema, path)
-    yield from _rules(schema, path)
     yield from _pattern(schema, path)
     for name, inner in (schema.get("properties") or {}).items():
         where = f"{path}.properties[{name}]"
@@ -62,7 +65,7 @@ def schema_problems(schema: Schema, path: str, *, root: bool = True, depth: int 
 def _inner(schema: Schema, path: str, what: str, depth: int) -> Problems:
     if not schema.get("type") and not schema.get("x-kubernetes-int-or-string") and not schema.get(PRESERVE):
         yield FieldError.required(f"{path}.type", f"must not be empty for specified {what}")
-    yield from schema_problems(schema, path, root=False, depth=depth + 1)
+    yield from _structure(schema, path, root=False, depth=depth + 1)
     if "default" in schema:
         yield from _default(schema, f"{path}.default")
 
@@ -99,8 +102,11 @@ def _type(schema: Schema, path: str, *, root: bool) -> Problems:
         if not schema.get("properties") and not schema.get(PRESERVE):
             detail = f"must not be empty if {EMBEDDED_RESOURCE} is true without {PRESERVE}"
             yield FieldError.required(f"{path}.properties", detail)
-    if schema.get("x-kubernetes-int-or-string") and kind:
-        yield FieldError.invalid(f"{path}.type", kind, "must be empty if x-kubernetes-int-or-string is true")
+    if schema.get("x-kubernetes-int-or-string"):  # a type beside it says nothing
+        for other in (PRESERVE, EMBEDDED_RESOURCE):
+            if schema.get(other):
+                detail = "must be false if x-kubernetes-int-or-string is true"
+                yield FieldError.invalid(f"{path}.{other}", True, detail)
 
 
 def _banned(schema: Schema, path: str) -> Problems:
@@ -125,13 +131,21 @@ def _lists(schema: Schema, path: str) -> Problems:
         if schema.get("type") != "array":
             detail = "must be array if x-kubernetes-list-type is specified"
             yield FieldError.invalid(f"{path}.type", schema.get("type") or "", detail)
-    if kind == "set" and isinstance(schema.get("items"), dict):
-        yield from _set_items(schema["items"], f"{path}.items")
+    items = schema.get("items")
+    if kind in ("map", "set") and isinstance(items, dict) and items.get("nullable"):
+        yield FieldError.forbidden(
+            f"{path}.items.nullable", f"cannot be nullable when x-kubernetes-list-type is {kind}"
+        )
+    if kind == "set" and isinstance(items, dict):
+        yield from _set_items(items, f"{path}.items")
     if kind == "map":
         yield from _map_keys(schema.get("items") or {}, keys, path)
     elif keys:
         yield FieldError.invalid(where, kind or "", "must be map if x-kubernetes-list-map-keys is non-empty")
     map_type = schema.get("x-kubernetes-map-type")
+    if map_type is not None and schema.get("type") != "object":
+        detail = "must be object if x-kubernetes-map-type is specified"
+        yield FieldError.invalid(f"{path}.type", schema.get("type") or "", detail)
     if map_type is not None and map_type not in ("atomic", "granular"):
         yield FieldError.not_supported(f"{path}.x-kubernetes-map-type", map_type, ("atomic", "granular"))
 
@@ -155,8 +169,12 @@ def _map_keys(items: Schema, keys: Sequence[str], path: str) -> Problems:
     if items.get("type") != "object":
         detail = "must be object if parent array's x-kubernetes-list-type is map"
         yield FieldError.invalid(f"{path}.items.type", items.get("type") or "", detail)
+    if len(set(keys)) < len(keys):
+        detail = "must not contain duplicate entries"
+        yield FieldError.invalid(f"{path}.x-kubernetes-list-map-keys", list(keys), detail)
     properties = items.get("properties") or {}
     for index, key in enumerate(keys):
+        yield from _map_key(properties.get(key) or {}, f"{path}.items.properties[{key}]")
         if key not in properties:
             detail = "entries must all be names of item properties"
             yield FieldError.invalid(f"{path}.x-kubernetes-list-map-keys[{index}]", key, detail)
@@ -167,37 +185,21 @@ def _map_keys(items: Schema, keys: Sequence[str], path: str) -> Problems:
             yield FieldError.required(f"{path}.items.properties[{key}].default", detail)
 
 
-def _rules(schema: Schema, path: str) -> Problems:
-    for index, rule in enumerate(schema.get(RULES) or ()):
-        where = f"{path}.{RULES}[{index}]"
-        if not (rule.get("rule") or "").strip():
-            yield FieldError.required(f"{where}.rule", "rule is not specified")
-            continue
-        yield from _program(rule, "rule", "bool", where)
-        if rule.get("messageExpression"):
-            yield from _program(rule, "messageExpression", "string", where)
-        if "\n" in (rule.get("message") or ""):
-            yield FieldError.invalid(f"{where}.message", rule["message"], "message must not contain line breaks")
-        if rule.get("reason") and rule["reason"] not in _REASONS:
-            yield FieldError.not_supported(f"{where}.reason", rule["reason"], _REASONS)
-
-
-def _program(rule: Schema, field: str, wanted: str, path: str) -> Problems:
-    try:
-        program, _ = program_of(rule, field)
-    except cel.Broken as error:
-        yield FieldError.invalid(f"{path}.{field}", rule[field], f"compilation failed: {error}")
-        return
-    if program.returns not in (wanted, "dyn"):
-        detail = f"cel expression must evaluate to a {wanted}"
-        yield FieldError.invalid(f"{path}.{field}", rule[field], f"compilation failed: {detail}")
+def _map_key(schema: Schema, path: str) -> Problems:
+    """An entry is known by values that are there and can be compared."""
+    if schema.get("type") in ("array", "object"):
+        detail = "must be a scalar type if parent array's x-kubernetes-list-type is map"
+        yield FieldError.invalid(f"{path}.type", schema["type"], detail)
+    if schema.get("nullable"):
+        detail = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"
+        yield FieldError.forbidden(f"{path}.nullable", detail)
 
 
 def _pattern(schema: Schema, path: str) -> Problems:
     if text := schema.get("pattern"):
         try:
-            compiled(text)
-        except re.error as error:
+            regex.compiled(text)
+        except regex.BadPattern as error:
             yield FieldError.invalid(f"{path}.pattern", text, f"must be a valid regular expression, but isn't: {error}")
 
 

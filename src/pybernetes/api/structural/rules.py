@@ -13,10 +13,10 @@ from .walk import EMBEDDED, MISSING, Schema, below, key_of, keyed, old_items, ty
 RULES = "x-kubernetes-validations"
 _OLD = "__old"
 """Holds the old value of a rule whose oldSelf is optional."""
-_RESERVED = frozenset(
+RESERVED = frozenset(
     (
         *("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if"),
-        *("import", "let", "loop", "package", "namespace", "return"),
+        *("import", "let", "loop", "package", "namespace", "return", "var", "void", "while"),
     )
 )
 _REASONS: Mapping[str, Callable[[str, Any, str], FieldError]] = {
@@ -43,8 +43,18 @@ def program_of(rule: Mapping[str, Any], field: str = "rule") -> tuple[cel.Progra
         if "oldSelf" not in expression:
             raise
     if rule.get("optionalOldSelf"):
-        return cel.compiled(f"cel.bind(oldSelf, {_OLD}[?'value'], {expression}\n)", ("self", _OLD)), True
+        return cel.compiled(_bound(expression, f"{_OLD}[?'value']"), ("self", _OLD)), True
     return cel.compiled(expression, ("self", "oldSelf")), True
+
+
+def typed(rule: Mapping[str, Any], field: str = "rule") -> str:
+    """The expression for a checker that knows self, oldSelf and __old, all three of the value's type."""
+    expression: str = rule[field]
+    return _bound(expression, f"optional.of({_OLD})") if rule.get("optionalOldSelf") else expression
+
+
+def _bound(expression: str, old: str) -> str:
+    return f"cel.bind(oldSelf, {old}, {expression}\n)"
 
 
 def broken_rules(
@@ -145,12 +155,14 @@ def _members(value: dict[str, Any], schema: Schema) -> dict[str, Any]:
         key = escaped(name) if name in properties or name in EMBEDDED else name
         if member is not None or (inner or {}).get("nullable"):
             found[key] = converted(member, inner or {}) if inner is not None else member
+            if key != name and name in RESERVED:
+                found[name] = found[key]  # a.namespace is what a.__namespace__ is
     return found
 
 
 def escaped(name: str) -> str:
     """A field's name in expressions (docs: CRD validation rules, "escaping")."""
-    if name in _RESERVED:
+    if name in RESERVED:
         return f"__{name}__"
     for text, escape in (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__")):
         name = name.replace(text, escape)

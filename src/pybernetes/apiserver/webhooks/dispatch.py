@@ -206,7 +206,7 @@ class Webhooks:
         if not hook.conditions:
             return True
         try:
-            return met(hook, (await self._review(call, wanted, ""))["request"])
+            return met(hook, (await self._review(call, wanted, ""))["request"], call)
         except Undecided as error:
             raise call.forbidden(str(error)) from error
 

@@ -98,3 +98,69 @@ def test_the_type_of_an_expression_is_known() -> None:
     assert cel.compiled("self.a == 1", ("self",)).returns == "bool"
     assert cel.compiled("'a' + string(self)", ("self",)).returns == "string"
     assert cel.compiled("self.a", ("self",)).returns == "dyn"
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("dns1123Label", "a-1", "A"),
+        ("dns1123Subdomain", "a.b", "a..b"),
+        ("dns1035Label", "a1", "1a"),
+        ("qualifiedName", "a.b/c", "a/b/c"),
+        ("dns1123LabelPrefix", "a-", "-"),
+        ("dns1123SubdomainPrefix", "a.b-", "-.a"),
+        ("dns1035LabelPrefix", "a-", "1b-"),
+        ("labelValue", "A_b", "a b"),
+        ("uri", "https://a/b", "a b"),
+        ("uuid", "123e4567-e89b-12d3-a456-426614174000", "123"),
+        ("byte", "aGk=", "a"),
+        ("date", "2026-01-31", "2026-02-31"),
+        ("datetime", "2026-01-31T00:00:00Z", "2026-01-31"),
+    ],
+)
+def test_formats(name: str, good: str, bad: str) -> None:
+    for form in (f"format.{name}()", f"format.named('{name}').value()"):
+        assert value(f"{form}.validate(self).hasValue()", good) is False
+        assert value(f"{form}.validate(self).hasValue() && {form}.validate(self).value().size() == 1", bad) is True
+    with pytest.raises(cel.Failed, match=r"optional\.none\(\) dereference"):
+        value(f"format.{name}().validate(self).value()", good)
+
+
+def test_a_format_that_is_not_there() -> None:
+    assert value("format.named('odd').hasValue()") is False
+
+
+@pytest.mark.parametrize(("self", "found"), [("", False), ([], False), ({}, False), ({"a": 1}, True)])
+def test_other_optionals_are_as_they_were(self: Any, found: bool) -> None:
+    assert value("optional.of(self).hasValue()", self) is True
+    assert value("optional.of(self).value() == self", self) is True
+    assert value("optional.ofNonZeroValue(self).hasValue()", self) is found
+
+
+def test_a_check_asks_what_the_steps_said() -> None:
+    asked: list[cel.Check] = []
+
+    def ask(check: cel.Check) -> cel.Decision:
+        asked.append(check)
+        return cel.Decision(False, "why not")
+
+    names = ("authorizer", "authorizer.requestResource")
+    mine = cel.resource_check("apps", "deployments", subresource="scale", namespace="n", name="d")
+    variables = dict(zip(names, (cel.AUTHORIZER, mine), strict=True))
+
+    def said(expression: str) -> Any:
+        with cel.asking(ask):
+            return cel.compiled(expression, names).evaluate(variables)
+
+    full = "group('a').resource('b').subresource('c').namespace('d').name('e').fieldSelector('f=g').labelSelector('h')"
+    assert said(f"authorizer.{full}.check('get').reason()") == "why not"
+    assert said("authorizer.serviceAccount('n', 'x').path('/p').check('post').allowed()") is False
+    assert said("authorizer.requestResource.check('patch').error()") == ""
+    assert asked == [
+        cel.Check("get", "", "a", "b", "c", "d", "e", "f=g", "h"),
+        cel.Check("post", "/p", account=("n", "x")),
+        cel.Check("patch", "", "apps", "deployments", "scale", "n", "d"),
+    ]
+    for wrong, text in (("path(' ')", "path must not be empty"), ("resource('a')", "no such overload")):
+        with pytest.raises(cel.Failed, match=text):
+            said(f"authorizer.{wrong}.check('get')")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ..conftest import call_of
 from .test_admission import CONFIGS, MAPS, World, config_map, deny, running
 
 
@@ -56,3 +57,27 @@ async def test_a_condition_that_cannot_be_evaluated_follows_the_failure_policy(
     await world.add("/odd", lambda _: deny("no"), matchConditions=conditions, failurePolicy=policy)
     assert (await world.call("POST", MAPS, config_map()))[0] == code
     assert world.asked == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "asked"),
+    [
+        ("!authorizer.group('').resource('configmaps').namespace('default').check('breakglass').allowed()", True),
+        ("authorizer.group('').resource('configmaps').namespace('default').check('create').allowed()", True),
+        ("authorizer.requestResource.check('create').allowed()", True),
+        ("authorizer.requestResource.check('update').allowed()", False),
+        ("authorizer.path('/healthz').check('get').allowed()", True),
+        ("authorizer.path('/metrics').check('get').allowed()", False),
+        ("authorizer.serviceAccount('default', 'x').group('').resource('pods').check('get').allowed()", False),
+        ("authorizer.group('apps').resource('deployments').subresource('scale').check('get').errored()", False),
+    ],
+)
+async def test_conditions_ask_what_the_requester_may(world: World, expression: str, asked: bool) -> None:
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]
+    rbac, role = "/apis/rbac.authorization.k8s.io/v1", {"apiGroup": "rbac.authorization.k8s.io", "name": "maker"}
+    await world.call("POST", f"{rbac}/clusterroles", {"metadata": {"name": "maker"}, "rules": rules})
+    bound = {"roleRef": role | {"kind": "ClusterRole"}, "subjects": [role | {"kind": "User", "name": "bob"}]}
+    await world.call("POST", f"{rbac}/clusterrolebindings", {"metadata": {"name": "maker"}} | bound)
+    await world.add("/asks", lambda _: deny("no"), matchConditions=[{"name": "may", "expression": expression}])
+    bob = call_of(world.server, "bob", "system:authenticated")
+    assert (await bob("POST", MAPS, config_map()))[0] == (400 if asked else 201)
