@@ -86,6 +86,11 @@ _TITLES = {
 _WITHOUT_VALUE = frozenset({"FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong"})
 
 
+def quoted(text: str) -> str:
+    """As Go's %q prints a text."""
+    return encode(text).decode()
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return "null"

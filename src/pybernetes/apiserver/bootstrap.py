@@ -17,8 +17,9 @@ from .auth.defaults import cluster_role_bindings, cluster_roles, role_bindings, 
 from .auth.escalation import lacking
 from .auth.rbac import compiled
 from .published_trust import joined, published
-from .registry import Registry, Write
+from .registry import Registry
 from .users import AUTHENTICATED, MASTERS, User
+from .writes import Write
 
 log = logging.getLogger("pybernetes.apiserver.bootstrap")
 

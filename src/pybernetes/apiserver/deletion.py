@@ -3,7 +3,7 @@
 Follows apimachinery's rest.BeforeDelete and the registry's finalizers for propagation policies.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pybernetes.api import times
@@ -60,6 +60,12 @@ def delete_options(body: Obj, query: Obj) -> DeleteOptions:
         revision=conditions.get("resourceVersion"),
         dry_run=bool(dry),
     )
+
+
+def orphaning(options: DeleteOptions, obj: Obj) -> DeleteOptions:
+    """As meant for a kind that leaves orphans, unless its own finalizers say what becomes of them."""
+    told = {ORPHAN, FOREGROUND} & set(metadata(obj).get("finalizers") or ())
+    return options if told else replace(options, policy="Orphan")
 
 
 def check(obj: Obj, options: DeleteOptions, row: Resource) -> None:

@@ -9,10 +9,8 @@ import contextlib
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from pybernetes.api import names, times
@@ -45,6 +43,7 @@ from .users import MASTERS, User
 from .watchcache import Shelf, WatchCache
 from .webhooks import Caller
 from .webhooks.dispatch import Webhooks
+from .writes import Write, Written, single_owners
 
 _TRIES = 8
 _NO_TURN = nullcontext()
@@ -56,32 +55,6 @@ EVENT_SECONDS = 3600.0
 
 Edit = Callable[[Obj], Obj]
 """The wanted object of the one that is there (a fresh dict of the caller's own). May raise ApiError."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
-    """How a write is meant: by whom, under which manager, for real or not."""
-
-    user: User
-    manager: str = ""
-    dry_run: bool = False
-    warnings: list[str] = field(default_factory=list)
-    apply: bool = False
-    """The managed fields are already in the edit (server-side apply)."""
-    annotations: dict[str, str] = field(default_factory=dict)
-    """What admission has to say to the audit log."""
-
-    def warn(self, texts: Iterable[str]) -> None:
-        """Each is said once, however often the write is tried."""
-        self.warnings.extend(text for text in dict.fromkeys(texts) if text not in self.warnings)
-
-
-class Written(NamedTuple):
-    """What became of a write. `record` has revision 0 for what a dry run would have created."""
-
-    record: Record
-    created: bool = False
-    deleted: bool = False
 
 
 class Registry:
@@ -166,6 +139,7 @@ class Registry:
         if meta.get("resourceVersion"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
         _place(obj, row, namespace)
+        single_owners(obj, write)
         await self.cache.fresh()
         if meta.get("name") or not meta.get("generateName"):
             async with self._turn(row, row.key(namespace, name_of(obj))):
@@ -243,6 +217,8 @@ class Registry:
         new = await versions.settle(lambda: edit(codec.obj(seen)))
         self._match(row, new, old, required=not patch and not served.strategy.unconditional_update)
         expected = metadata(new).get("resourceVersion")
+        if not patch:
+            single_owners(new, write)
         try:
             await self._ready(versions, new, old, write, key=record.key, part=part)
             if deletion.finished(new) and not write.dry_run:
@@ -309,9 +285,11 @@ class Registry:
             strategy.prepare(new, None)  # a Job's selector holds its uid
             await self._admit(call)
             strategy.default(new)
+            single_owners(new, write, admitted=True)
             strategy.stamp(new, None, now=self.now())
         else:
             await self._admit(call)
+            single_owners(new, write, admitted=True)
             if part != "binding":  # the server's own edit, status and all
                 strategy.prepare(new, old, part=part)
                 strategy.stamp(new, old, now=self.now(), part=part)
@@ -413,6 +391,9 @@ class Registry:
         await self._approve(call)
         if not is_deleting(obj):
             served.strategy.terminating(obj)
+        if served.strategy.orphans and not options.policy:
+            write.warn(filter(None, [served.strategy.orphans_warning]))
+            options = deletion.orphaning(options, obj)
         grace = served.strategy.grace_seconds(obj, options.grace_seconds)
         act, marked = deletion.plan(obj, options, grace_seconds=grace, now=self.now())
         if write.dry_run or options.dry_run or act == "keep":

@@ -144,10 +144,16 @@ class Client:
         return await self._call("DELETE", path, body=options)
 
     async def delete_collection(
-        self, resource: Resource, *, namespace: str = "", labels: str = "", fields: str = ""
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        propagation: Propagation = "",
     ) -> None:
         """DELETE of all that the selectors match in one namespace."""
-        query = _query(labelSelector=labels, fieldSelector=fields)
+        query = _query(labelSelector=labels, fieldSelector=fields, propagationPolicy=propagation)
         await self._call("DELETE", resource.path(namespace), query=query)
 
     async def raw(

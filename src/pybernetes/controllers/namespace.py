@@ -107,7 +107,7 @@ async def _empty_one(client: Client, namespace: str, row: Resource) -> Left | No
     if not found.items:
         return None
     try:
-        await client.delete_collection(row, namespace=namespace)
+        await client.delete_collection(row, namespace=namespace, propagation="Background")
         found = await client.list(row, namespace=namespace)
     except ApiError as error:
         return Left(row, [], {}, error.message)

@@ -154,7 +154,9 @@ async def test_lifecycle_of_a_replicationcontroller(client: Client) -> None:
     none = {"readyReplicas": 0, "availableReplicas": 0}
     await client.patch(REPLICATION_CONTROLLERS, RC, {"status": none}, subresource="status")
     await replicas(client, 1)  # the controller's word holds
-    await client.delete_collection(REPLICATION_CONTROLLERS, namespace="default", labels="app=rc")
+    await client.delete_collection(
+        REPLICATION_CONTROLLERS, namespace="default", labels="app=rc", propagation="Background"
+    )
 
     async def gone() -> bool:
         return not (await client.list(REPLICATION_CONTROLLERS)).items and not await pods(client)

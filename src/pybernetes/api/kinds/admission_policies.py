@@ -4,6 +4,7 @@ Expressions must be there; what they mean is found when they are evaluated.
 """
 
 import re
+from collections.abc import Iterator
 
 from .. import names
 from ..errors import FieldError
@@ -13,7 +14,7 @@ from .condition_checks import conditions
 from .pod_defaults import fill
 from .rules import Check, NameRule, Problems, Table, among, at_most, each, follow, given, inside, matching, may, need
 from .strategy import Strategy
-from .webhooks import operation_rule
+from .webhooks import operation_rule, reserved_name, reserved_name_warnings
 
 _FAILURES, _MATCHES = among("Fail", "Ignore"), among("Equivalent", "Exact")
 _MUTABLE = ("*", "CONNECT", "CREATE", "UPDATE")
@@ -148,6 +149,10 @@ class _PolicyStrategy(Strategy):
         fill(spec, {"failurePolicy": "Fail"})
         _default_matches(spec.get("matchConstraints"))
 
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if not part:
+            yield from reserved_name_warnings(new, old)
+
 
 class ValidatingPolicyStrategy(_PolicyStrategy):
     status = True
@@ -157,6 +162,7 @@ class ValidatingPolicyStrategy(_PolicyStrategy):
             yield from follow(new.get("status") or {}, _STATUS, "status")
             return
         spec: Obj = new.get("spec") or {}
+        yield from reserved_name(new, old)
         yield from _policy(spec, "spec")
         yield from follow(spec, _REST, "spec")
         validations, notes = spec.get("validations") or [], spec.get("auditAnnotations") or []
@@ -209,6 +215,7 @@ class MutatingPolicyStrategy(_PolicyStrategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         spec: Obj = new.get("spec") or {}
+        yield from reserved_name(new, old)
         yield from _policy(spec, "spec")
         yield from _mutable_only(spec.get("matchConstraints"), "spec.matchConstraints")
         yield from follow(spec, _REST, "spec")
@@ -282,9 +289,14 @@ class PolicyBindingStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         spec: Obj = new.get("spec") or {}
+        yield from reserved_name(new, old)
         yield from follow(spec, _BINDING, "spec")
         if self.mutating:
             yield from _mutable_only(spec.get("matchResources"), "spec.matchResources")
         else:
             actions = {"validationActions": need(_actions, "at least one validation action is required")}
             yield from follow(spec, actions, "spec")
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if not part:
+            yield from reserved_name_warnings(new, old)

@@ -1,11 +1,13 @@
 """What a PersistentVolumeClaim may ask for, itself and as a template (ValidatePersistentVolumeClaimSpec)."""
 
+from collections.abc import Iterator
+
 from .. import names
 from ..errors import FieldError
 from ..objects import Obj
 from ..quantity import Quantity
 from . import checks, meta
-from .resource_checks import amount
+from .resource_checks import amount, fractions
 from .rules import Problems, Table, among, follow, given, matching, may, need
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
@@ -29,6 +31,12 @@ _AFTER: Table = {
     "storageClassName": may(matching(names.subdomain)),
     "volumeMode": given(among(*VOLUME_MODES)),
 }
+
+
+def claim_warnings(spec: Obj, path: str) -> Iterator[str]:
+    """A claim for parts of a byte (GetWarningsForPersistentVolumeClaimSpec)."""
+    for field in ("requests", "limits"):
+        yield from fractions((spec.get("resources") or {}).get(field), f"{path}.resources.{field}", ("storage",))
 
 
 def claim_spec(spec: Obj, path: str, *, any_group: bool = False) -> Problems:

@@ -1,9 +1,12 @@
 """Namespace, Node, Lease, Event: what the cluster itself is made of."""
 
+from collections.abc import Iterator
+
 from .. import names
 from ..errors import FieldError
 from ..objects import Obj, is_deleting, name_of, namespace_of
 from . import checks, meta
+from .address_warnings import each_cidr
 from .affinity_checks import EFFECTS
 from .conversion import CORE_NAMES
 from .pod_defaults import round_to_millis
@@ -77,6 +80,16 @@ class NodeStrategy(Strategy):
             addresses = (new.get("status") or {}).get("addresses") or []
             yield from distinct(addresses, "status.addresses")
             yield from _node_update(spec, old.get("spec") or {})
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        spec: Obj = new.get("spec") or {}
+        if part:
+            return
+        if spec.get("configSource") is not None:
+            yield "spec.configSource: the feature is removed"
+        if spec.get("externalID"):
+            yield "spec.externalID: this field is deprecated, and is unused by Kubernetes"
+        yield from each_cidr(spec.get("podCIDRs"), "spec.podCIDRs")
 
 
 def _ranges(spec: Obj) -> Problems:

@@ -7,6 +7,7 @@ from .. import names
 from ..errors import FieldError
 from ..objects import Obj, annotations_of, decode
 from . import checks
+from .key_pairs import pair_problem
 from .pod_defaults import fill
 from .strategy import Strategy
 
@@ -48,6 +49,7 @@ def _immutable(new: Obj, old: Obj, fields: tuple[str, ...]) -> Problems:
 _CERTIFICATE_KEYS = ("tls.crt", "tls.key")
 _DOCKER_KEYS = {"kubernetes.io/dockercfg": ".dockercfg", "kubernetes.io/dockerconfigjson": ".dockerconfigjson"}
 _ACCOUNT_NAME = "kubernetes.io/service-account.name"
+_MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
 _REDACTED = "<secret contents redacted>"
 
 
@@ -70,6 +72,13 @@ class SecretStrategy(Strategy):
             if kind != old.get("type"):
                 yield FieldError.invalid("type", kind, "field is immutable")
             yield from _immutable(new, old, ("data",))
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if new.get("type") == "kubernetes.io/tls":
+            data: Mapping[str, str] = new.get("data") or {}
+            certificate, key = (base64.b64decode(data.get(name) or "") for name in _CERTIFICATE_KEYS)
+            if problem := pair_problem(certificate, key):
+                yield problem
 
 
 def _of_type(kind: str, secret: Obj, data: Mapping[str, str]) -> Problems:
@@ -115,3 +124,10 @@ class ServiceAccountStrategy(Strategy):
         super().prepare(new, old, part=part)
         if new.get("secrets"):
             new["secrets"] = [{"name": secret["name"]} if secret.get("name") else {} for secret in new["secrets"]]
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if _MOUNTABLE in annotations_of(new) and _MOUNTABLE not in annotations_of(old or {}):
+            yield (
+                f"metadata.annotations[{_MOUNTABLE}]: deprecated in v1.32+; prefer separate namespaces to isolate "
+                "access to mounted secrets"
+            )

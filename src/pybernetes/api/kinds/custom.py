@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from .. import decoding, structural
-from ..errors import FieldError
+from ..errors import FieldError, quoted
 from ..objects import Obj, condition_is, is_deleting, metadata
 from ..resources import WRITABLE, PrinterColumn, Resource, Subresource
 from ..schema import OBJECT_META, Type, of_openapi, type_of
@@ -99,6 +99,24 @@ class CustomStrategy(Strategy):
             yield FieldError.invalid("<nil>", None, _UNCHECKED)
         elif self._has_rules:
             yield from structural.broken_rules(_named(new), self.schema, old=_named(before), root=True)
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        """Of finalizers that are new, and whose nobody can tell."""
+        if part != "status":
+            added = set(metadata(new).get("finalizers") or ()) - set(metadata(old or {}).get("finalizers") or ())
+            unowned = (name for name in sorted(added) if "/" not in name and name not in _STANDARD_FINALIZERS)
+            yield from map(_finalizer_warning, unowned)
+
+
+_STANDARD_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
+
+
+def _finalizer_warning(name: str) -> str:
+    better = " including a path (/)" if "." in name else ""
+    return (
+        f"metadata.finalizers: {quoted(name)}: prefer a domain-qualified finalizer name{better} to avoid accidental "
+        "conflicts with other finalizer writers"
+    )
 
 
 def _named(obj: Any) -> Any:

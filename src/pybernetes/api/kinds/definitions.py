@@ -4,13 +4,13 @@ Source: apiextensions-apiserver, pkg/apis/apiextensions/{v1/defaults,validation}
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .. import jsonpath, names
 from ..errors import FieldError
 from ..objects import Obj, annotations_of, condition_is, name_of
-from ..structural import schema_problems
+from ..structural import schema_problems, unwise
 from . import checks, meta
 from .pod_defaults import fill
 from .strategy import Problems, Strategy
@@ -91,6 +91,18 @@ class CustomResourceDefinitionStrategy(Strategy):
         if old is not None:
             yield from _immutable(spec, before, established=condition_is(old, "Established"))
             yield from _stored_versions(new)
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if not part:
+            before = set(_unwise(old or {}))
+            yield from (text for text in _unwise(new) if text not in before)
+
+
+def _unwise(crd: Obj) -> Iterator[str]:
+    """Formats first, of all versions."""
+    schemas = [(version.get("schema") or {}).get("openAPIV3Schema") or {} for version in _versions(crd)]
+    found = [text for schema in schemas for text in unwise(schema)]
+    yield from sorted(found, key=lambda text: not text.startswith("unrecognized"))
 
 
 def _versions(crd: Obj) -> list[Obj]:

@@ -1,10 +1,10 @@
 """resource.k8s.io: the slices in which drivers publish their devices, and taints of devices (pkg/apis/resource)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from .. import names, times
-from ..errors import FieldError
+from ..errors import FieldError, quoted
 from ..objects import Obj
 from ..quantity import Quantity
 from . import meta
@@ -111,6 +111,11 @@ class ResourceSliceStrategy(Strategy):
                 yield from meta.immutable(spec.get(field), before.get(field), f"spec.{field}")
         yield from _placed(spec, "spec")
         yield from _devices(spec, "spec")
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        driver = (new.get("spec") or {}).get("driver") or ""
+        if driver != driver.lower():
+            yield f"spec.driver: driver names should be lowercase; {quoted(driver)} contains uppercase characters"
 
 
 def _true(value: bool, path: str) -> Problems:

@@ -6,8 +6,10 @@ from .. import names
 from ..errors import FieldError
 from ..objects import Obj, labels_of
 from . import checks, meta
+from .address_warnings import each_ip
 from .pod_defaults import fill
 from .service_checks import unusual
+from .service_warnings import subset_warnings
 from .strategy import Strategy
 
 Problems = Iterator[FieldError]
@@ -18,6 +20,10 @@ _MOST_ADDRESSES = 100
 _MOST_TOPOLOGY = 16
 _MOST_HINTS = 8
 _FAMILIES = ("FQDN", "IPv4", "IPv6")
+_SUBSETS_BY, _SUBSETS_CONTROLLER = "endpoints.kubernetes.io/managed-by", "endpoint-controller"
+_SLICES_BY = "endpointslice.kubernetes.io/managed-by"
+_SLICE_CONTROLLERS = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
+"""Who writes addresses as they should be, and is not looked at."""
 
 
 class EndpointsStrategy(Strategy):
@@ -31,6 +37,10 @@ class EndpointsStrategy(Strategy):
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         for index, subset in enumerate(new.get("subsets") or ()):
             yield from _subset(subset, f"subsets[{index}]")
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if labels_of(new).get(_SUBSETS_BY) != _SUBSETS_CONTROLLER:
+            yield from subset_warnings(new.get("subsets") or ())
 
 
 def _subset(subset: Obj, path: str) -> Problems:
@@ -99,6 +109,13 @@ class EndpointSliceStrategy(Strategy):
         if len(ports) > _MOST_PORTS:
             yield FieldError.too_many("ports", len(ports), _MOST_PORTS)
         yield from _ports(ports)
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if old is None and new.get("addressType") == "FQDN":
+            yield "spec.addressType: FQDN endpoints are deprecated"
+        if labels_of(new).get(_SLICES_BY) not in _SLICE_CONTROLLERS:
+            for index, endpoint in enumerate(new.get("endpoints") or ()):
+                yield from each_ip(endpoint.get("addresses"), f"endpoints[{index}].addresses")
 
 
 def _endpoint(endpoint: Obj, path: str, *, family: str) -> Problems:

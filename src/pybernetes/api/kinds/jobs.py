@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 from .. import cron as schedules
 from ..errors import FieldError
-from ..objects import Obj, metadata
+from ..objects import Obj, metadata, name_of
 from . import checks, meta
 from .job_checks import host_names, job_spec, own_labels
 from .job_status import job_status
 from .pod_defaults import fill
+from .pod_warnings import label_name_warning, pod_warnings
 from .rules import NOT_NEGATIVE, Table, among, follow, given, need
 from .strategy import Strategy
 from .workloads import default_template
@@ -44,6 +45,11 @@ def default_job(obj: Obj) -> None:
 
 class JobStrategy(Strategy):
     generation = True
+    orphans = True
+    orphans_warning = (
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or "
+        "set propagationPolicy=Orphan to suppress this warning"
+    )
     status = True
 
     def default(self, obj: Obj) -> None:
@@ -69,6 +75,23 @@ class JobStrategy(Strategy):
         yield from host_names(new)
         if old is not None:
             yield from _job_update(new, old)
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if old is None:
+            yield from label_name_warning(name_of(new), "Pod names and hostnames")
+        if not part and (old is None or self.changed(new, old)):
+            yield from _spec_warnings(new.get("spec") or {}, "spec")
+
+
+def _spec_warnings(spec: Obj, path: str) -> Iterator[str]:
+    """Of a Job, or of what a CronJob makes Jobs of (pkg/api/job/warnings.go)."""
+    many = (spec.get("completions") or 0) > _MANY_COMPLETIONS and (spec.get("parallelism") or 0) > _MANY_AT_ONCE
+    if spec.get("completionMode") == "Indexed" and many:
+        yield (
+            f"{path}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
+            "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
+        )
+    yield from pod_warnings(spec.get("template") or {}, f"{path}.template")
 
 
 def _take_labels(job: Obj) -> None:
@@ -166,8 +189,21 @@ class CronJobStrategy(Strategy):
             detail = f"must be no more than {_LONGEST_NAME} characters"
             yield FieldError.invalid("metadata.name", name, detail)
 
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        spec: Obj = new.get("spec") or {}
+        if old is None:
+            yield from label_name_warning(name_of(new), "Pod names and hostnames")
+        if not part and (old is None or self.changed(new, old)):
+            yield from _spec_warnings((spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec")
+        if not part and old is not None and "TZ" in (spec.get("schedule") or ""):
+            yield (
+                "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
+                "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+            )
+
 
 _LONGEST_NAME = 52
+_MANY_COMPLETIONS, _MANY_AT_ONCE = 100_000, 10_000
 """A Job's name is the CronJob's and eleven characters of the time."""
 _CRON: Table = {
     "startingDeadlineSeconds": given(NOT_NEGATIVE),

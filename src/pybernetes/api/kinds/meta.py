@@ -107,6 +107,22 @@ def _owners(owners: Iterable[Obj], path: str) -> Problems:
             controller = f"{owner.get('kind')}/{owner.get('name')}"
 
 
+def drop_doubled_owners(obj: Obj) -> list[str]:
+    """Owners that are told twice in the same words are told once, in place. The uids of those that were."""
+    held = obj.get("metadata") or {}
+    owners: list[Obj] = held.get("ownerReferences") or []
+    kept: list[Obj] = []
+    doubled = []
+    for owner in owners:
+        if owner in kept:
+            doubled.append(str(owner.get("uid", "")))
+        else:
+            kept.append(owner)
+    if doubled:
+        held["ownerReferences"] = kept
+    return doubled
+
+
 def _finalizers(finalizers: Iterable[str], path: str, *, owned: bool) -> Problems:
     found = list(finalizers)
     for name in found:

@@ -10,6 +10,7 @@ from . import checks, meta
 from .pod_defaults import fill
 from .rules import Table, among, follow, given, matching, may, need
 from .service_checks import ingress_host
+from .service_warnings import balancer_warnings, ingress_class_warning, policy_warnings
 from .strategy import Strategy
 
 Problems = Iterator[FieldError]
@@ -44,6 +45,13 @@ class IngressStrategy(Strategy):
         yield from follow(spec, {"ingressClassName": given(_NAME)}, "spec")
         if old is None:
             yield from _same_class(spec.get("ingressClassName"), annotations_of(new).get(_CLASS_ANNOTATION))
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if part == "status":
+            yield from balancer_warnings(new.get("status") or {})
+        unclassed = (new.get("spec") or {}).get("ingressClassName") is None
+        if old is None and unclassed and _CLASS_ANNOTATION in annotations_of(new):
+            yield ingress_class_warning(_CLASS_ANNOTATION)
 
 
 _NAME, _SEGMENT = matching(names.subdomain), matching(names.path_segment)
@@ -205,6 +213,9 @@ class NetworkPolicyStrategy(Strategy):
         else:
             for index, kind in enumerate(types):
                 yield from among("Ingress", "Egress")(kind, f"spec.policyTypes[{index}]")
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        yield from policy_warnings(new)
 
 
 def _policy_port(port: Obj, path: str) -> Problems:

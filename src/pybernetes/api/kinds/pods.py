@@ -1,15 +1,17 @@
 """Pods: what may change once they are there, their quality of service, how long they may take to go."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from .. import times
 from ..errors import FieldError
-from ..objects import Obj, labels_of
+from ..objects import Obj, labels_of, name_of
 from ..quantity import Quantity
 from . import pod_updates
+from .address_warnings import ip_warnings
 from .affinity_checks import select_own
 from .pod_checks import pod, template_spec
 from .pod_defaults import default_container, default_pod, default_spec
+from .pod_warnings import label_name_warning, pod_warnings
 from .rules import Problems
 from .strategy import Strategy
 
@@ -69,6 +71,17 @@ class PodStrategy(Strategy):
             case _:
                 yield from pod_updates.updated(new, old)
 
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        """A pod is seldom changed by people, and often by others: nobody is told then."""
+        if old is None:
+            yield from label_name_warning(name_of(new), "the Pod's hostname")
+            yield from pod_warnings(new)
+        elif part == "status":
+            status: Obj = new.get("status") or {}
+            for field in ("podIPs", "hostIPs"):
+                for index, address in enumerate(status.get(field) or ()):
+                    yield from ip_warnings(address.get("ip") or "", f"status.{field}[{index}].ip")
+
     def grace_seconds(self, obj: Obj, asked: int | None) -> int:
         """Nothing runs yet or any more: at once. Else what was asked, else what the pod says; 30 seconds at last."""
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -125,3 +138,7 @@ class PodTemplateStrategy(Strategy):
 
     def check(self, new: Obj, old: Obj | None, *, part: str = "") -> Problems:
         yield from template_spec(new.get("template") or {}, "template")
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if old is None or self.changed(new, old):
+            yield from pod_warnings(new.get("template") or {}, "template")

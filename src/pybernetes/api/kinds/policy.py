@@ -8,6 +8,7 @@ from ..objects import Obj, name_of
 from . import checks, meta, scaling
 from .affinity_checks import tolerations
 from .condition_checks import conditions
+from .label_warnings import DEPRECATED_LABELS
 from .pod_defaults import fill, round_to_millis
 from .resource_checks import requirements
 from .rules import NOT_NEGATIVE, Table, among, both, distinct, follow, given, may
@@ -151,3 +152,8 @@ class RuntimeClassStrategy(Strategy):
         found = scheduling.get("tolerations") or []
         yield from tolerations(found, "scheduling.tolerations")
         yield from distinct(found, "scheduling.tolerations")
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        for key in (new.get("scheduling") or {}).get("nodeSelector") or ():
+            if key in DEPRECATED_LABELS:
+                yield f"scheduling.nodeSelector: {DEPRECATED_LABELS[key]}"

@@ -1,6 +1,6 @@
 """ResourceQuota and LimitRange: how much a namespace may hold, and each object in it (core/validation)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .. import names
@@ -32,6 +32,9 @@ _ONLY_EXISTS_TEXT = (
 )
 
 
+_BOUNDED = ("cpu", "memory", "storage", "ephemeral-storage")
+
+
 class ResourceQuotaStrategy(Strategy):
     status = True
 
@@ -52,6 +55,17 @@ class ResourceQuotaStrategy(Strategy):
         if old is None or part == "status":
             for field in ("hard", "used"):
                 yield from quota_amounts((new.get("status") or {}).get(field), f"status.{field}")
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        hard: Mapping[str, str] = (new.get("spec") or {}).get("hard") or {}
+        for name in _BOUNDED if old is None else ():
+            asked, most = f"requests.{name}", f"limits.{name}"
+            if asked not in hard and name in ("cpu", "memory"):
+                asked = name
+            if asked in hard and most in hard:
+                request, limit = Quantity.parse(hard[asked]), Quantity.parse(hard[most])
+                if request.nano > limit.nano:
+                    yield f"ResourceQuota {asked} ({request}) should be less than {most} ({limit})"
 
 
 def _unfit(scope: str, spec: Obj) -> list[str]:

@@ -1,11 +1,11 @@
 """Compute resources by name and amount: in containers, pods, quotas and ranges (core/validation, core/helper)."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from .. import names
-from ..errors import FieldError
+from ..errors import FieldError, quoted
 from ..objects import Obj
 from ..quantity import Quantity
 from . import checks
@@ -209,3 +209,15 @@ def pod_requirements(spec: Obj, path: str, *, requested: Mapping[str, Quantity])
             if name in most and Quantity.parse(limit).nano > Quantity.parse(most[name]).nano:
                 where = f"{path}.containers[{index}][{name}].limits"
                 yield FieldError.invalid(where, limit, f"must be less than or equal to pod limits of {most[name]}")
+
+
+BYTES = ("memory", "ephemeral-storage")
+"""Resources of a pod that are counted in bytes."""
+
+
+def fractions(amounts: Mapping[str, str] | None, path: str, resources: Iterable[str] = BYTES) -> Iterator[str]:
+    """Of what is counted in bytes, there is no part."""
+    for name in resources:
+        value = Quantity.parse((amounts or {}).get(name))
+        if value.milli % 1000:
+            yield f"{path}[{name}]: fractional byte value {quoted(str(value))} is invalid, must be an integer"

@@ -16,6 +16,7 @@ from .service_checks import (
     service_spec,
     service_update,
 )
+from .service_warnings import balancer_warnings, service_warnings
 from .strategy import Strategy
 
 Problems = Iterator[FieldError]
@@ -76,6 +77,9 @@ class ServiceStrategy(Strategy):
         yield from service_spec(spec)
         if old is not None:
             yield from service_update(spec, old.get("spec") or {})
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        yield from balancer_warnings(new.get("status") or {}) if part == "status" else service_warnings(new)
 
 
 def normalize_cluster_ips(spec: Obj, before: Obj | None) -> None:

@@ -1,7 +1,7 @@
 """PersistentVolume and PersistentVolumeClaim: defaults, and what a change may touch."""
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .. import names, times
@@ -10,7 +10,8 @@ from ..objects import Obj, annotations_of, metadata
 from ..quantity import Quantity
 from . import meta
 from .affinity_checks import node_selector
-from .claim_checks import VOLUME_MODES, access_modes, claim_spec
+from .claim_checks import VOLUME_MODES, access_modes, claim_spec, claim_warnings
+from .label_warnings import term_warnings
 from .pod_defaults import default_source, fill, round_to_millis
 from .resource_checks import amount, is_native
 from .rules import Problems, Table, among, follow, given, matching, may
@@ -63,12 +64,47 @@ class PersistentVolumeStrategy(Strategy):
         if old is not None:
             yield from _volume_update(spec, old.get("spec") or {})
 
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if not part:
+            yield from _volume_warnings(new)
+
 
 _NAME = matching(names.subdomain)
 _VOLUME: Table = {
     "storageClassName": may(_NAME),
     "volumeMode": given(among(*VOLUME_MODES)),
 }
+
+
+_ANNOTATIONS = {
+    _CLASS: 'deprecated since v1.8; use "storageClassName" attribute instead',
+    "volume.beta.kubernetes.io/mount-options": 'deprecated since v1.31; use "mountOptions" attribute instead',
+}
+_PLUGINS = {
+    "cephfs": "cephfs: deprecated in v1.28, non-functional in v1.31+",
+    "photonPersistentDisk": "photonPersistentDisk: deprecated in v1.11, non-functional in v1.16+",
+    "scaleIO": "scaleIO: deprecated in v1.16, non-functional in v1.22+",
+    "storageos": "storageOS: deprecated in v1.22, non-functional in v1.25+",
+    "glusterfs": "glusterfs: deprecated in v1.25, non-functional in v1.26+",
+    "rbd": "rbd: deprecated in v1.28, non-functional in v1.31+",
+}
+
+
+def _volume_warnings(volume: Obj) -> Iterator[str]:
+    """pkg/api/persistentvolume."""
+    spec: Obj = volume.get("spec") or {}
+    yield from (
+        f"metadata.annotations[{key}]: {text}" for key, text in _ANNOTATIONS.items() if key in annotations_of(volume)
+    )
+    if spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+        yield (
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended "
+            "approach is to use dynamic provisioning."
+        )
+    required: Obj = (spec.get("nodeAffinity") or {}).get("required") or {}
+    for index, term in enumerate(required.get("nodeSelectorTerms") or ()):
+        yield from term_warnings(term, f"spec.nodeAffinity.required.nodeSelectorTerms[{index}]")
+    yield from (f"spec.{text}" for field, text in _PLUGINS.items() if spec.get(field) is not None)
 
 
 def volume_spec(spec: Obj, path: str, *, name: str) -> Problems:
@@ -201,6 +237,12 @@ class PersistentVolumeClaimStrategy(Strategy):
         yield from claim_spec(new.get("spec") or {}, "spec", any_group=grouped)
         if old is not None:
             yield from _claim_update(new, old)
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if not part:
+            if _CLASS in annotations_of(new):
+                yield f"metadata.annotations[{_CLASS}]: {_ANNOTATIONS[_CLASS]}"
+            yield from claim_warnings(new.get("spec") or {}, "spec")
 
 
 _SOURCES = ("dataSource", "dataSourceRef")

@@ -1,7 +1,7 @@
 """storage.k8s.io: classes of volumes, CSI drivers and where they run, attachments; storagemigration.k8s.io."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 from .. import names
@@ -10,6 +10,7 @@ from ..objects import Obj, condition_is
 from ..quantity import Quantity
 from . import checks, meta
 from .condition_checks import conditions
+from .label_warnings import DEPRECATED_LABELS, selector_warnings
 from .pod_defaults import default_source, fill
 from .rules import (
     NOT_NEGATIVE,
@@ -93,6 +94,12 @@ class StorageClassStrategy(Strategy):
             for field in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
                 yield from meta.immutable(new.get(field) or None, old.get(field) or None, field)
 
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        for index, topology in enumerate(new.get("allowedTopologies") or ()):
+            for number, one in enumerate(topology.get("matchLabelExpressions") or ()):
+                if text := DEPRECATED_LABELS.get(one.get("key") or ""):
+                    yield f"allowedTopologies[{index}].matchLabelExpressions[{number}].key: {text}"
+
 
 class VolumeAttributesClassStrategy(Strategy):
     rules: ClassVar[Table] = {
@@ -165,6 +172,15 @@ class CsiDriverStrategy(Strategy):
             field = "volumeLifecycleModes"
             yield from meta.immutable(spec.get(field), before.get(field), f"spec.{field}")
 
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        spec: Obj = new.get("spec") or {}
+        asked, before = spec.get("tokenRequests"), ((old or {}).get("spec") or {}).get("tokenRequests")
+        if asked and asked != before and spec.get("serviceAccountTokenInSecrets") is None:
+            yield (
+                "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent "
+                "possible logging of tokens in volume attributes"
+            )
+
 
 def _node_id(value: str, path: str) -> Problems:
     if len(value) > _MOST_NODE_ID:
@@ -225,6 +241,9 @@ class CsiStorageCapacityStrategy(Strategy):
         yield from checks.named(new.get("storageClassName") or "", "storageClassName", names.subdomain)
         for field in ("nodeTopology", "storageClassName") if old is not None else ():
             yield from meta.immutable(new.get(field), (old or {}).get(field), field)
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        yield from selector_warnings(new.get("nodeTopology") or {}, "nodeTopology")
 
 
 def _error(found: Obj, path: str) -> Problems:

@@ -43,6 +43,10 @@ class Strategy:
     unconditional_update = True
     """PUT without a resourceVersion overwrites."""
     scale = ScalePaths()
+    orphans = False
+    """What it owns stays when it is deleted and nobody says what becomes of that."""
+    orphans_warning = ""
+    """What is said then."""
 
     def terminating(self, obj: Obj) -> None:
         """Edit an object at the first request to delete it, before what becomes of it is planned."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from .. import names
 from ..errors import FieldError
-from ..objects import Obj
+from ..objects import Obj, name_of
 from . import checks
 from .pod_defaults import fill
 from .rules import Table, among, follow, given
@@ -49,6 +49,47 @@ class WebhookStrategy(Strategy):
         for index, hook in enumerate(hooks):
             yield from _webhook(hook, f"webhooks[{index}]", mutating=self.mutating)
         yield from checks.unique((hook.get("name") for hook in hooks), lambda index: f"webhooks[{index}].name")
+        yield from reserved_name(new, old)
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        yield from reserved_name_warnings(new, old)
+        for index, hook in enumerate(new.get("webhooks") or ()):
+            for number, rule in enumerate(hook.get("rules") or ()):
+                yield from _unreached(rule, f"webhooks[{index}].rules[{number}]")
+
+
+_UNREACHED = {
+    "authentication.k8s.io": ("selfsubjectreviews", "tokenreviews"),
+    "authorization.k8s.io": (
+        *("localsubjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews", "subjectaccessreviews"),
+    ),
+}
+"""Whoever decides over these decides over the API server itself."""
+_RESERVED = ".static.k8s.io"
+_RESERVED_TEXT = (
+    f'names ending with "{_RESERVED}" are reserved for static manifest-based configurations and cannot be managed via '
+    "the API"
+)
+
+
+def _unreached(rule: Obj, path: str) -> Iterator[str]:
+    groups, resources = rule.get("apiGroups") or (), rule.get("resources") or ()
+    if "*" in groups or "*" in resources:
+        return
+    named = ((group, one) for group in groups for one in resources if one in _UNREACHED.get(group, ()))
+    for group, one in dict.fromkeys(named):
+        yield f"{path}: {one}.{group} is excluded from admission webhooks; this rule will have no effect"
+
+
+def reserved_name(new: Obj, old: Obj | None) -> Problems:
+    """Names that only files of the API server's own may have; what has one already keeps it."""
+    if old is None and name_of(new).endswith(_RESERVED):
+        yield FieldError.invalid("metadata.name", name_of(new), _RESERVED_TEXT)
+
+
+def reserved_name_warnings(new: Obj, old: Obj | None) -> Iterator[str]:
+    if old is not None and name_of(new).endswith(_RESERVED):
+        yield f"metadata.name: {_RESERVED_TEXT}"
 
 
 _BEFORE_SELECTORS: Table = {

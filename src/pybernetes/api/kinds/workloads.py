@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 from .. import names
 from ..errors import FieldError
-from ..objects import Obj, annotations_of, metadata
+from ..objects import Obj, annotations_of, metadata, name_of
 from . import checks, meta
-from .claim_checks import claim_spec
+from .claim_checks import claim_spec, claim_warnings
 from .pod_checks import template
 from .pod_defaults import default_spec, fill
+from .pod_warnings import label_name_warning, pod_warnings
 from .rules import NOT_NEGATIVE, Table, among, follow, given, inside, matching, may, need
 from .strategy import Strategy
 
@@ -29,6 +30,7 @@ _STATUS_COUNTS: Table = dict.fromkeys(
     ),
     given(NOT_NEGATIVE),
 )
+_HISTORY = "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
 _PARTS = ("updatedReplicas", "currentReplicas", "readyReplicas", "availableReplicas", "fullyLabeledReplicas")
 _STATEFUL_MUTABLE = (
     *("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit"),
@@ -62,6 +64,8 @@ class WorkloadStrategy(Strategy):
     """What they share: replicas, a template, a selector that never changes and matches the template."""
 
     kind = ""
+    names_hosts = False
+    """Pods are named after it, and their hosts after them, whatever its name is."""
     most_available = "cannot be greater than readyReplicas"
     generation = True
     status = True
@@ -82,6 +86,13 @@ class WorkloadStrategy(Strategy):
         yield from self.check_spec(spec)
         if old is not None:
             yield from self.check_update(spec, old.get("spec") or {})
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        """A change that leaves the spec as it was tells nothing anew."""
+        if part in ("", "scale") and (old is None or self.changed(new, old)):
+            if old is None and self.names_hosts:
+                yield from label_name_warning(name_of(new), "Pod names and hostnames")
+            yield from pod_warnings((new.get("spec") or {}).get("template") or {}, "spec.template")
 
     def check_pods(self, spec: Obj, old: Obj | None) -> Problems:
         yield from template(spec, "spec.template", kind=self.kind)
@@ -111,6 +122,7 @@ def _not_back(new: Obj, old: Obj) -> Problems:
 
 
 class DeploymentStrategy(WorkloadStrategy):
+    names_hosts = True
     kind = "Deployment"
 
     def default(self, obj: Obj) -> None:
@@ -153,6 +165,7 @@ def rolling(found: Obj, path: str) -> Problems:
 
 
 class ReplicaSetStrategy(WorkloadStrategy):
+    names_hosts = True
     kind = "ReplicaSet"
 
     def default(self, obj: Obj) -> None:
@@ -178,6 +191,10 @@ class DaemonSetStrategy(WorkloadStrategy):
     def reset_status(self, new: Obj) -> None:
         counts = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady")
         new["status"] = dict.fromkeys(counts, 0)
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        if old is None or part or (new.get("spec") or {}).get("template") != (old.get("spec") or {}).get("template"):
+            yield from super().warnings(new, old, part=part)
 
     def check_spec(self, spec: Obj) -> Problems:
         strategy: Obj = spec.get("updateStrategy") or {}
@@ -247,6 +264,15 @@ class StatefulSetStrategy(WorkloadStrategy):
             yield from matching(names.label)(metadata(new).get("name") or "", "metadata.name")
         yield from super().check(new, old, part=part)
 
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        yield from super().warnings(new, old, part=part)
+        if part in ("", "scale"):
+            spec: Obj = new.get("spec") or {}
+            path = "spec.volumeClaimTemplates[{}]" + ("" if old is None else ".Spec")  # as Kubernetes has it
+            yield from _claim_warnings(spec, path)
+            if (spec.get("revisionHistoryLimit") or 0) < 0:
+                yield _HISTORY
+
     def check_update(self, spec: Obj, before: Obj) -> Problems:
         def fixed(found: Obj) -> Obj:
             return {k: v for k, v in found.items() if k not in _STATEFUL_MUTABLE and v not in (None, "", [])}
@@ -255,6 +281,11 @@ class StatefulSetStrategy(WorkloadStrategy):
             listed = ", ".join(f"'{field}'" for field in _STATEFUL_MUTABLE[:-1])
             detail = f"updates to statefulset spec for fields other than {listed} and 'minReadySeconds' are forbidden"
             yield FieldError.forbidden("spec", detail)
+
+
+def _claim_warnings(spec: Obj, path: str) -> Iterator[str]:
+    for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+        yield from claim_warnings(claim.get("spec") or {}, path.format(index))
 
 
 def _stateful_pods(spec: Obj) -> Problems:
@@ -298,6 +329,7 @@ _STATEFUL: Table = {
 
 class ReplicationControllerStrategy(Strategy):
     generation = True
+    orphans = True
     status = True
 
     def default(self, obj: Obj) -> None:
@@ -329,6 +361,9 @@ class ReplicationControllerStrategy(Strategy):
             detail = "`selector` does not match template `labels`"
             yield FieldError.invalid("spec.template.metadata.labels", labels, detail)
         yield from template(spec, "spec.template", kind="ReplicationController")
+
+    def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
+        yield from _REPLICAS.warnings(new, old, part=part)
 
 
 _REPLICAS = ReplicaSetStrategy()

@@ -10,6 +10,7 @@ from .embedded import fit_metadata, has_embedded
 from .numbers import plain
 from .prune import prune
 from .rules import broken_rules
+from .unwise import unwise
 
 __all__ = [
     "apply_defaults",
@@ -21,4 +22,5 @@ __all__ = [
     "problems",
     "prune",
     "schema_problems",
+    "unwise",
 ]

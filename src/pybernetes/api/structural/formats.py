@@ -13,6 +13,7 @@ from .. import times
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*\.?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_ISBN_10, _ISBN_13 = re.compile(r"(?:\d[ -]?){9}[\dXx]"), re.compile(r"(?:\d[ -]?){13}")
 _WORDS = re.compile(r"(\d+)\s*([A-Za-z\u00b5]+)")
 _UNITS = (
     (("ns", "nano"), 1e-9),
@@ -29,13 +30,24 @@ _UNITS = (
 
 def fits(value: str, format_: str) -> bool:
     """Whether a text is of a format; an unknown format is always fitted."""
-    check = FORMATS.get(format_)
+    check = FORMATS.get(_plain(format_))
     if check is None:
         return True
     try:
         return check(value) is not False
     except ValueError:
         return False
+
+
+def _plain(format_: str) -> str:
+    """With hyphens or without, it is the same."""
+    return format_.replace("-", "")
+
+
+def is_known(format_: str, *, type_: str) -> bool:
+    """Whether a format is one that values of a type ("" for any) are held to."""
+    numbers = {"integer": ("int32", "int64"), "number": ("float", "double")}
+    return _plain(format_) in FORMATS if type_ in ("", "string") else format_ in numbers.get(type_, ())
 
 
 def duration(text: str) -> timedelta:
@@ -75,13 +87,17 @@ FORMATS: dict[str, Callable[[str], object]] = {
     "uuid5": uuid.UUID,
     "byte": lambda text: base64.b64decode(text, validate=True) is not None,
     "date": date.fromisoformat,
-    "date-time": lambda text: bool(times.canonical(text)),
+    "datetime": lambda text: bool(times.canonical(text)),
     "duration": duration,
     "hexcolor": lambda text: bool(re.fullmatch("#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})", text)),
     "rgbcolor": lambda text: bool(re.fullmatch(r"rgb\(\s*\d{1,3}\s*,\s*\d{1,3}\s*,\s*\d{1,3}\s*\)", text)),
     "creditcard": lambda text: bool(re.fullmatch(r"[0-9 -]{13,19}", text)),
     "ssn": lambda text: bool(re.fullmatch(r"\d{3}[- ]?\d{2}[- ]?\d{4}", text)),
-    "isbn": lambda text: bool(re.fullmatch(r"(?:\d[ -]?){9}[\dXx]|(?:\d[ -]?){13}", text)),
-    "k8s-short-name": lambda text: len(text) <= 63 and bool(re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", text)),
-    "k8s-long-name": lambda text: len(text) <= 253 and bool(_SUBDOMAIN.fullmatch(text)),
+    "isbn": lambda text: bool(_ISBN_10.fullmatch(text) or _ISBN_13.fullmatch(text)),
+    "isbn10": lambda text: bool(_ISBN_10.fullmatch(text)),
+    "isbn13": lambda text: bool(_ISBN_13.fullmatch(text)),
+    "password": lambda text: True,
+    "k8sshortname": lambda text: len(text) <= 63 and bool(re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", text)),
+    "k8slongname": lambda text: len(text) <= 253 and bool(_SUBDOMAIN.fullmatch(text)),
 }
+"""By their names without hyphens."""

@@ -18,12 +18,13 @@ from ..deletion import DeleteOptions, delete_options
 from ..forms import Position, form_of, respond, respond_list, respond_one
 from ..options import ListOptions, Selection, list_options, revision
 from ..patching import patch_edit
-from ..registry import Registry, Write, Written
+from ..registry import Registry
 from ..route import Route
 from ..served import Served
 from ..users import user_of
 from ..watch import WatchBody, encoded, views_of
 from ..watchcache import Item
+from ..writes import Write, Written
 
 _WAIT_SECONDS = 3.0
 """So long a read waits for a revision that is not there yet."""
