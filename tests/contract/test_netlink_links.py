@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import socket
 import struct
@@ -65,16 +66,17 @@ def test_a_plain_file_is_no_namespace(tmp_path: os.PathLike[str]) -> None:
 
 def test_run_in_leaves_the_caller_where_it_was(paths: tuple[str, str]) -> None:
     before = namespaces.identity()
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     assert namespaces.run_in(paths[0], lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         namespaces.run_in(paths[0], lambda: 1 // 0)
     assert namespaces.identity() == before
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads
     assert namespaces.run_in(None, threading.get_ident) == threading.get_ident()
 
 
 def test_no_descriptors_are_left(paths: tuple[str, str]) -> None:
+    gc.collect()  # what other tests left to it may hold some
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         with Links(paths[0]) as links:
@@ -261,7 +263,7 @@ async def test_addresses_that_come_and_go_are_told(pair: tuple[Links, Links], pa
             await asyncio.sleep(0)
             assert not told.done()
             change()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await told
 
 
@@ -273,9 +275,9 @@ async def test_more_addresses_than_the_watch_can_hold_are_a_change(
         watch.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         for number in range(100):
             left.add_address("left", f"10.9.1.{number + 1}/32")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await watch.wait()
         told = asyncio.create_task(watch.wait())
         left.add_address("left", "10.9.2.1/32")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await told

@@ -84,7 +84,7 @@ async def state(runtime, container):
 
 
 async def ended(runtime, container):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (found := await state(runtime, container)).phase is not Phase.EXITED:
             await asyncio.sleep(0.005)
     return found
@@ -98,7 +98,7 @@ def caught(pid):
 
 async def handles_term(pid):
     """Until a program has set its handler: to the first process of a pid namespace SIGTERM is nothing before that."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not caught(pid) & 1 << (signal.SIGTERM - 1):
             await asyncio.sleep(0.005)
 
@@ -134,7 +134,7 @@ async def test_an_exit_code(made):
 async def test_events_tell_what_happens(made):
     runtime, programs = made
     seen = []
-    async with asyncio.timeout(5), runtime.events() as events:
+    async with asyncio.timeout(60), runtime.events() as events:
         container = await create(runtime, programs["exit7"])
         await runtime.start(container)
         async for event in events:

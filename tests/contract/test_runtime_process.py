@@ -73,7 +73,7 @@ async def state(runtime, container):
 
 
 async def ended(runtime, container):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (found := await state(runtime, container)).phase is not Phase.EXITED:
             await asyncio.sleep(0.005)
     return found
@@ -196,7 +196,7 @@ async def test_a_terminal(runtime):
     running = asyncio.create_task(
         runtime.exec(container, ["sh"], io=Streams(stdin=stdin, stdout=out, resize=sizes), tty=True)
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not sizes.empty():
             await asyncio.sleep(0.01)
         stdin.put_nowait(b"tty; stty size; exit 4\n")
@@ -208,7 +208,7 @@ async def test_a_terminal(runtime):
 async def test_a_cancelled_exec_is_killed(runtime):
     container = await start(runtime, "sleep", "60")
     running = asyncio.create_task(runtime.exec(container, ["sleep", "4242"], io=Streams()))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "4242" not in await commands(runtime, container):
             await asyncio.sleep(0.01)
         running.cancel()
@@ -238,7 +238,7 @@ async def test_attach_follows_output_and_writes_stdin(runtime, tmp_path):
         got += data
 
     stdin.put_nowait(b"hello\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await runtime.attach(container, io=Streams(stdin=stdin, stdout=out))
     assert got == b"got hello\n"
 
@@ -264,7 +264,8 @@ async def test_a_long_line_is_kept_in_parts(runtime, tmp_path):
 async def test_containers_survive_the_agent_and_the_zygote(tmp_path):
     log = tmp_path / "logs" / "0.log"
     async with opened(tmp_path) as first:
-        script = "while :; do echo tick; sleep 0.02; [ -e /tmp/stop ] && exit 5; done"
+        stop = f"/tmp/stop-{tmp_path.name}"
+        script = f"while :; do echo tick; sleep 0.02; [ -e {stop} ] && exit 5; done"
         container = await start(first, "sh", "-c", script, log=str(log))
         os.kill(first.zygote.pid, signal.SIGKILL)
         again = await start(first, "sleep", "60")
@@ -273,11 +274,11 @@ async def test_containers_survive_the_agent_and_the_zygote(tmp_path):
     async with opened(tmp_path) as second:
         found = await state(second, container)
         assert found.phase is Phase.RUNNING
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while log.stat().st_size <= size:
                 await asyncio.sleep(0.01)
             async with second.events() as events:
-                assert await second.exec(container, ["touch", "/tmp/stop"], io=Streams()) == 0
+                assert await second.exec(container, ["touch", stop], io=Streams()) == 0
                 async for event in events:
                     if event.id == container and event.phase is Phase.EXITED:
                         assert event.exit_code == 5
@@ -290,7 +291,7 @@ async def test_an_exit_while_nobody_looked_is_known(tmp_path):
     async with opened(tmp_path) as first:
         container = await start(first, "sh", "-c", "sleep 0.1; exit 9")
         pid = (await state(first, container)).pid
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while exists(f"/proc/{pid}/root/proc"):
             await asyncio.sleep(0.01)
     async with opened(tmp_path) as second:
@@ -305,7 +306,7 @@ async def test_a_container_whose_keeper_is_killed_is_ended(runtime):
     found = await ended(runtime, container)
     assert found.reason == "ContainerStatusUnknown"
     assert found.exit_code == 137
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while runtime._records[container].process_alive(running):
             await asyncio.sleep(0.01)
 

@@ -77,7 +77,7 @@ class Story:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def until(self, check, seconds=20.0):
+    async def until(self, check, seconds=60.0):
         """The first true answer of a function, plain or async."""
         async with asyncio.timeout(seconds):
             while True:
@@ -210,7 +210,7 @@ def test_pods_run_talk_log_and_end(story):
             assert await s.logs("one") == f"listening {one['status']['podIP']}\n"
 
             url = f"http://{two['status']['podIP']}:8080"
-            fetch = f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).read())"
+            fetch = f"import urllib.request as u; print(u.urlopen('{url}', timeout=30).read())"
             output, status = await s.exec("one", "python3", "-c", fetch)
             assert (output, '"Success"' in status) == ("b'hello'\n", True)
             output, status = await s.exec(
@@ -249,12 +249,15 @@ def test_a_killed_process_leaves_and_returns(story):
             await s.client.create(PODS, s.server("one"))
             pod = await s.ready("one")
             (state,) = [one for one in await kubelet.runtime.list() if one.sandbox == uid_of(pod)]
-            os.kill(state.pid, 9)
-
-            async def unready():
-                return not condition_is(await s.pod("one"), "Ready")
-
-            await s.until(unready, 2)
+            after = pod["metadata"]["resourceVersion"]
+            async with (
+                asyncio.timeout(60),
+                s.client.watch(PODS, namespace="default", after=after, timeout_seconds=90) as changes,
+            ):
+                os.kill(state.pid, 9)
+                async for event in changes:  # for a moment only: it is there again at once
+                    if event.type == "MODIFIED" and not condition_is(event.object, "Ready"):
+                        break
             pod = await s.ready("one")
             status = pod["status"]["containerStatuses"][0]
             assert status["restartCount"] == 1

@@ -20,6 +20,8 @@ from support.proxy_table import CASES, Case, of
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(kernel.missing()), reason=f"needs {kernel.missing()}")]
 
 TRIES = 24
+MOST_TRIES = 500
+"""Whom of several a call reaches is chance; that one of them is left out of so many is none."""
 
 
 def sync(net: Net) -> None:
@@ -43,6 +45,9 @@ def test_connection(net: Net, case: Case, at: Addresses) -> None:
         return
     found = [net.call(case.caller, address, case.port, case.protocol) for _ in range(TRIES)]
     names = {name for name, _ in found}
+    while not case.sticky and names < set(expected) and len(found) < MOST_TRIES:
+        found.append(net.call(case.caller, address, case.port, case.protocol))
+        names.add(found[-1][0])
     if expected in ("refused", "node"):
         assert names == {expected}
         return

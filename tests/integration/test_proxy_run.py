@@ -33,7 +33,7 @@ async def running(net: Net, api: FakeApi, **settings: Any) -> AsyncIterator[Prox
     proxy = Proxy(Client(api), replace(net.config(FOUR, "node-1"), **settings))
     task = asyncio.create_task(proxy.run())
     try:
-        await asyncio.wait_for(proxy.synced.wait(), 10)
+        await asyncio.wait_for(proxy.synced.wait(), 60)
         yield proxy
     finally:
         task.cancel()
@@ -50,13 +50,13 @@ def put(api: FakeApi, *pods: str) -> str:
 
 async def answers(net: Net, caller: str = "outside", to: tuple[str, int] = AT_NODE) -> set[str]:
     def call() -> set[str]:
-        return {net.call(caller, *to)[0] for _ in range(20)}
+        return {net.call(caller, *to)[0] for _ in range(50)}
 
     return await asyncio.to_thread(call)
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await holds():
             await asyncio.sleep(0.01)
 
@@ -90,7 +90,7 @@ async def test_node_ports_follow_the_addresses_that_are_in_the_ranges(net: Net) 
         with Links(net.paths["node-1"]) as links:
             links.add_address("eth0", later[0] + "/24")
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while proxy.node_addresses != (later[0],):
                         await asyncio.sleep(0.01)
                 assert await answers(net, to=later) == {"pod-1a", "pod-2a"}
@@ -98,7 +98,7 @@ async def test_node_ports_follow_the_addresses_that_are_in_the_ranges(net: Net) 
                 assert await answers(net) == {"refused"}
             finally:
                 links.delete_address("eth0", later[0] + "/24")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while proxy.node_addresses:
                 await asyncio.sleep(0.01)
         assert proxy.healthy

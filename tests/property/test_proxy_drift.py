@@ -56,7 +56,7 @@ def differing(nft: FakeNftables, plane: NftDataplane) -> list[str]:
 
 
 def change(plane: NftDataplane, desired: Desired, rng: random.Random) -> None:
-    touched = {key(number) for number in rng.sample(range(SERVICES), rng.randrange(1, 4))}
+    touched = [key(number) for number in rng.sample(range(SERVICES), rng.randrange(1, 4))]
     for each in touched:
         desired.pop(each, None)
         if rng.random() < 0.75:

@@ -72,9 +72,9 @@ async def test_any_change_and_any_fault_ends_in_the_wanted_state(seed: int) -> N
     plane = dataplane(nft)
     await plane.sync(desired)
     for step in range(CHANGES // 2):
-        touched = {key(number) for number in rng.sample(range(SERVICES), rng.randrange(1, 4))}
+        touched = [key(number) for number in rng.sample(range(SERVICES), rng.randrange(1, 4))]
         if step % 97 == 96:  # all deleted and made anew at once
-            touched = {key(number) for number in range(SERVICES)}
+            touched = [key(number) for number in range(SERVICES)]
         for each in touched:
             desired.pop(each, None)
             if rng.random() < 0.75:

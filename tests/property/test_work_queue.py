@@ -34,7 +34,7 @@ def test_one_worker_per_key_and_nothing_lost(steps: list[tuple[str, str]]) -> No
                 dirty.add(key)
             elif step == "get":
                 if dirty - busy:
-                    key = await asyncio.wait_for(queue.get(), 1)
+                    key = await asyncio.wait_for(queue.get(), 60)
                     assert key not in busy
                     assert key in dirty
                     busy.add(key)
@@ -48,7 +48,7 @@ def test_one_worker_per_key_and_nothing_lost(steps: list[tuple[str, str]]) -> No
                 queue.forget(key)
         for key in sorted(busy):
             queue.done(key)
-        rest = [await asyncio.wait_for(queue.get(), 1) for _ in range(len(queue))]
+        rest = [await asyncio.wait_for(queue.get(), 60) for _ in range(len(queue))]
         assert Counter(rest) == Counter(dirty)
         queue.close()
 

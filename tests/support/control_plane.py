@@ -82,7 +82,7 @@ class Stage:
             assert isinstance(result, asyncio.CancelledError), result
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Wait for a condition that has to be asked for."""
     async with asyncio.timeout(seconds):
         while not await condition():

@@ -28,7 +28,9 @@ class World(asyncio.DatagramProtocol):
             self.records.setdefault(dns.name.from_text(owner), []).append((kind, data))
         self.asked: list[str] = []
         self.silent = False
-        self.delay = 0.0
+        self.keeps = False
+        """Whether replies over UDP wait for `give`."""
+        self._kept: list[tuple[bytes, tuple[str, int]]] = []
         self.connections = 0
         self.hold = 0
         """Replies over one connection that are kept back until so many are there, and then sent last first."""
@@ -64,8 +66,16 @@ class World(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         wire = self.reply(data)
-        if not self.silent:
-            asyncio.get_running_loop().call_later(self.delay, self.transport.sendto, wire, addr)
+        if self.keeps:
+            self._kept.append((wire, addr))
+        elif not self.silent:
+            self.transport.sendto(wire, addr)
+
+    def give(self) -> None:
+        """Send what was kept; from now on nothing is."""
+        self.keeps = False
+        while self._kept:
+            self.transport.sendto(*self._kept.pop(0))
 
     async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -5,6 +5,7 @@ streamed lists. It knows no schema, no defaults and no admission: those are the 
 """
 
 import asyncio
+import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
@@ -48,6 +49,7 @@ class FakeApi:
         self.watchers: set[asyncio.Queue[bytes | None]] = set()
         self.changed = asyncio.Condition()
         self.react: list[Callable[[str, str, Obj], None]] = []
+        self._rng = random.Random(1)
 
     # -- what tests use ---------------------------------------------------------------------------------------------
 
@@ -84,7 +86,7 @@ class FakeApi:
         self.history.clear()
         self.oldest = self.revision
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait for a condition on the stored objects."""
         async with asyncio.timeout(seconds):
             while not condition():
@@ -156,7 +158,7 @@ class FakeApi:
             return Response(status=201, body=b"{}")
         meta = body.setdefault("metadata", {})
         if not meta.get("name"):
-            meta["name"] = meta.get("generateName", "x-") + uuid.uuid4().hex[:5]
+            meta["name"] = self._generated(resource, namespace, meta.get("generateName", "x-"))
         if resource.namespaced:
             meta["namespace"] = namespace
         entry = (resource.plural, namespace, meta["name"])
@@ -208,11 +210,17 @@ class FakeApi:
         self._remove(entry)
         return {"kind": "Status", "status": "Success"}
 
+    def _generated(self, resource: Resource, namespace: str, start: str) -> str:
+        """A name that is free: the same ones in each run, in no order."""
+        while (resource.plural, namespace, name := f"{start}{self._rng.getrandbits(20):05x}") in self.objects:
+            pass
+        return name
+
     def _store(self, entry: Entry, obj: Obj) -> Obj:
         obj = copied(obj)
         old = self.objects.get(entry)
         meta = obj["metadata"]
-        meta.setdefault("uid", str(uuid.uuid4()))
+        meta.setdefault("uid", str(uuid.UUID(int=self._rng.getrandbits(128), version=4)))
         meta.setdefault("creationTimestamp", now())
         if old is None:
             meta.setdefault("generation", 1)

@@ -33,7 +33,7 @@ class Local:
         self, *argv: str, check: bool = True, text: str = "", user: int | None = None
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            argv, env=self.environment, input=text, capture_output=True, text=True, timeout=120, check=False, user=user
+            argv, env=self.environment, input=text, capture_output=True, text=True, timeout=200, check=False, user=user
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{argv} ended with {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}")
@@ -54,7 +54,7 @@ class Local:
     def get(self, *argv: str) -> Any:
         return json.loads(self.kubectl("get", *argv, "-o", "json"))
 
-    def until(self, holds: Callable[[], Any], *, seconds: float = 30, what: str = "") -> Any:
+    def until(self, holds: Callable[[], Any], *, seconds: float = 90, what: str = "") -> Any:
         deadline = time.monotonic() + seconds
         while not (value := holds()):
             if time.monotonic() > deadline:

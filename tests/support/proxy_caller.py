@@ -3,7 +3,8 @@
     python -I proxy_caller.py HOST PORT COUNT SOURCE...
 
 Writes three doubles for each connection: when it began, when it ended (CLOCK_MONOTONIC), and who answered: the largest
-segment that the other end announced, by which listeners are told apart, or minus errno. One system call is one
+segment that the other end announced, by which listeners are told apart, 0 when the first packet had to be sent again
+(it got lost: how long that took says nothing on a busy machine), or minus errno. One system call is one
 connection: what answers is in the same kernel, so it has answered before the call returns. Closed by a reset, so that
 nothing of it is left at either end.
 """
@@ -16,6 +17,7 @@ import sys
 import time
 
 WAIT_SECONDS = 5
+AGAIN, AT = struct.Struct("=I"), 100  # tcpi_total_retrans in struct tcp_info
 ABORT = struct.pack("ii", 1, 0)
 PATIENCE = struct.pack("ll", WAIT_SECONDS, 0)
 
@@ -39,7 +41,8 @@ def connect(target: tuple[str, int], source: tuple[str, int]) -> tuple[float, fl
         began = time.monotonic()
         try:
             sock.connect(target)
-            answer = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+            (again,) = AGAIN.unpack_from(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, AT + AGAIN.size), AT)
+            answer = 0 if again else sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
         except OSError as error:
             answer = -(error.errno or 1)
         return began, time.monotonic(), answer

@@ -29,7 +29,10 @@ UDP_PORTS = (5353,)
 LOOPBACK_PORTS = (30080, 30026, 30022)
 KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW)
 GATEWAYS = ("169.254.1.1", "fd00:169::1")
-_WAIT_SECONDS = 2.0
+_CONNECT_SECONDS = 2.0
+"""What the kernel does by itself: a first packet that got lost is sent again after one second."""
+_ANSWER_SECONDS = 30.0
+"""What a thread of this process does, on a busy machine too; a lost answer never comes."""
 _DROPPED_SECONDS = 0.3
 
 
@@ -118,13 +121,13 @@ class Net:
         asyncio.run(body())
 
     def call(
-        self, caller: str, address: str, port: int, protocol: str = "TCP", *, wait_seconds: float = _WAIT_SECONDS
+        self, caller: str, address: str, port: int, protocol: str = "TCP", *, seconds: float = _ANSWER_SECONDS
     ) -> tuple[str, str]:
         """(who answered, which caller's address it saw); "refused" or "dropped" in the place of the name."""
         ask = {"TCP": _by_tcp, "UDP": _by_udp, "SCTP": _by_sctp}[protocol]
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            answer = ask(self.paths[caller], family, (address, port), wait_seconds)
+            answer = ask(self.paths[caller], family, (address, port), seconds)
         except ConnectionRefusedError:
             return "refused", ""
         except TimeoutError:
@@ -134,31 +137,32 @@ class Net:
 
     def dropped(self, caller: str, address: str, port: int, protocol: str = "TCP") -> bool:
         """Whether nothing at all comes back, not even a refusal, for a moment."""
-        return self.call(caller, address, port, protocol, wait_seconds=_DROPPED_SECONDS)[0] == "dropped"
+        return self.call(caller, address, port, protocol, seconds=_DROPPED_SECONDS)[0] == "dropped"
 
 
 Target = tuple[str, int]
 
 
-def _by_tcp(namespace: str, family: int, to: Target, wait_seconds: float) -> str:
+def _by_tcp(namespace: str, family: int, to: Target, seconds: float) -> str:
     with namespaces.run_in(namespace, lambda: socket.socket(family, socket.SOCK_STREAM)) as sock:
-        sock.settimeout(wait_seconds)
+        sock.settimeout(min(seconds, _CONNECT_SECONDS))
         sock.connect(to)
+        sock.settimeout(_ANSWER_SECONDS)
         return sock.recv(200).decode()
 
 
-def _by_udp(namespace: str, family: int, to: Target, wait_seconds: float) -> str:
+def _by_udp(namespace: str, family: int, to: Target, seconds: float) -> str:
     with namespaces.run_in(namespace, lambda: socket.socket(family, socket.SOCK_DGRAM)) as sock:
-        sock.settimeout(wait_seconds)
+        sock.settimeout(seconds)
         sock.connect(to)
         with contextlib.suppress(PermissionError):  # refused, or dropped, on its way out: only the first is told again
             sock.send(b"?")
         return sock.recv(200).decode()
 
 
-def _by_sctp(namespace: str, family: int, to: Target, wait_seconds: float) -> str:
+def _by_sctp(namespace: str, family: int, to: Target, seconds: float) -> str:
     with namespaces.run_in(namespace, lambda: sctp.opened(family)) as sock:
-        sock.settimeout(wait_seconds)
+        sock.settimeout(seconds)
         sock.connect((to[0], 0))
         return sctp.asked(sock, source_port=random.randrange(20000, 60000), port=to[1])
 

@@ -44,7 +44,8 @@ async def https(handler: Handler, directory: Path) -> AsyncIterator[Transport]:
     tls = TlsFiles(serving.certificate, serving.key, authority.certificate)
     async with Server(handler, tls=tls, limits=LIMITS) as server:
         transport = HttpTransport(
-            f"https://localhost:{server.addresses[0][1]}",
+            f"https://127.0.0.1:{server.addresses[0][1]}",
+            server_name="localhost",
             ca=authority_pem,
             certificate=certificate,
             key=key,
@@ -113,7 +114,7 @@ async def test_what_belongs_to_one_connection_is_not_passed_on(opened: Open) -> 
     headers = {"Connection": "Upgrade", "upgrade": "websocket", "sec-websocket-key": "x", "te": "trailers", "x": "y"}
     length = {"content-length": "999", "transfer-encoding": "chunked"}
     handler = Recorder(Response(headers={**headers, **length, "content-encoding": "gzip"}, body=b"as it is"))
-    async with opened(handler) as transport, asyncio.timeout(10):
+    async with opened(handler) as transport, asyncio.timeout(60):
         response = await transport.send(Request(method="POST", headers={**headers, **length}, body=b"{}"))
     request = handler.requests[0]
     for arrived in (request.headers, response.headers):
@@ -193,7 +194,7 @@ async def test_requests_run_at_the_same_time(opened: Open) -> None:
         await all_here.wait()
         return Response()
 
-    async with opened(handler) as transport, asyncio.timeout(10):
+    async with opened(handler) as transport, asyncio.timeout(60):
         await asyncio.gather(*(transport.send(Request()) for _ in range(20)))
 
 
@@ -209,7 +210,7 @@ async def test_a_streamed_answer_comes_in_pieces(opened: Open) -> None:
     async def handler(request: Request) -> Response:
         return Response(headers={"content-type": "application/json"}, body=body())
 
-    async with opened(handler) as transport, asyncio.timeout(10):
+    async with opened(handler) as transport, asyncio.timeout(60):
         response = await transport.send(Request(stream=True))
         assert not isinstance(response.body, bytes)
         chunks = aiter(response.body)
@@ -262,7 +263,7 @@ async def test_a_body_is_closed_when_its_reader_leaves(opened: Open) -> None:
     async def handler(request: Request) -> Response:
         return Response(body=body())
 
-    async with opened(handler) as transport, asyncio.timeout(10):
+    async with opened(handler) as transport, asyncio.timeout(60):
         response = await transport.send(Request(stream=True))
         chunks = aiter(response.body)
         assert await anext(chunks) == b"one"
@@ -278,7 +279,7 @@ async def test_a_body_that_breaks_is_a_connection_error(opened: Open, caplog: py
     async def handler(request: Request) -> Response:
         return Response(body=body())
 
-    async with opened(handler) as transport, asyncio.timeout(10):
+    async with opened(handler) as transport, asyncio.timeout(60):
         response = await transport.send(Request(stream=True))
         with pytest.raises(ConnectionError):
             async for _ in response.body:
@@ -310,7 +311,7 @@ async def echo(channel: Channel) -> None:
 
 
 async def test_a_channel_carries_messages_both_ways(opened: Open) -> None:
-    async with opened(upgrading(echo)) as transport, asyncio.timeout(10):
+    async with opened(upgrading(echo)) as transport, asyncio.timeout(60):
         channel = await transport.connect(Request(path="/exec"), protocols=["v5.channel.k8s.io", "v4.channel.k8s.io"])
         assert channel.protocol == "v5.channel.k8s.io"
         for message in (b"one", b"", b"\x00\xff" * 100_000):
@@ -337,7 +338,7 @@ async def test_the_offered_protocols_reach_the_handler(opened: Open) -> None:
 
 
 async def test_no_protocol_is_fine(opened: Open) -> None:
-    async with opened(upgrading(echo, "")) as transport, asyncio.timeout(10):
+    async with opened(upgrading(echo, "")) as transport, asyncio.timeout(60):
         channel = await transport.connect(Request(), protocols=[])
         assert channel.protocol == ""
         await channel.send(b"x")
@@ -349,7 +350,7 @@ async def test_the_server_ends_a_channel(opened: Open) -> None:
     async def run(channel: Channel) -> None:
         await channel.send(b"last")
 
-    async with opened(upgrading(run)) as transport, asyncio.timeout(10):
+    async with opened(upgrading(run)) as transport, asyncio.timeout(60):
         channel = await transport.connect(Request(), protocols=["v5.channel.k8s.io"])
         assert await channel.receive() == b"last"
         assert await channel.receive() is None
@@ -364,7 +365,7 @@ async def test_the_server_hears_of_a_client_that_leaves(opened: Open) -> None:
         assert await channel.receive() is None
         left.set()
 
-    async with opened(upgrading(run)) as transport, asyncio.timeout(10):
+    async with opened(upgrading(run)) as transport, asyncio.timeout(60):
         channel = await transport.connect(Request(), protocols=["v5.channel.k8s.io"])
         await channel.close()
         await left.wait()
@@ -374,7 +375,7 @@ async def test_a_channel_that_breaks_is_closed(opened: Open, caplog: pytest.LogC
     async def run(channel: Channel) -> None:
         raise ZeroDivisionError
 
-    async with opened(upgrading(run)) as transport, asyncio.timeout(10):
+    async with opened(upgrading(run)) as transport, asyncio.timeout(60):
         channel = await transport.connect(Request(), protocols=["v5.channel.k8s.io"])
         assert await channel.receive() is None
         await channel.close()
@@ -385,13 +386,13 @@ async def test_a_refused_handshake_raises_the_error(opened: Open) -> None:
     async def handler(request: Request) -> Response:
         raise Forbidden("no exec for you")
 
-    async with opened(handler) as transport, asyncio.timeout(10):
+    async with opened(handler) as transport, asyncio.timeout(60):
         with pytest.raises(Forbidden, match="no exec for you"):
             await transport.connect(Request(), protocols=["v5.channel.k8s.io"])
 
 
 async def test_an_answer_that_is_no_upgrade_raises(opened: Open) -> None:
-    async with opened(Recorder()) as transport, asyncio.timeout(10):
+    async with opened(Recorder()) as transport, asyncio.timeout(60):
         with pytest.raises(ApiError):
             await transport.connect(Request(), protocols=[])
 
@@ -413,7 +414,7 @@ async def test_a_slow_reader_slows_the_writer_down(opened: Open) -> None:
             await channel.send(b"x" * 200_000)
             sent += 1
 
-    async with opened(upgrading(run)) as transport, asyncio.timeout(30):
+    async with opened(upgrading(run)) as transport, asyncio.timeout(60):
         channel = await transport.connect(Request(), protocols=["v5.channel.k8s.io"])
         before = -1
         while before != sent:

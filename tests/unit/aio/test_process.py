@@ -49,7 +49,7 @@ def run(kind: str, *signals: tuple[str, signal.Signals]) -> tuple[int, str, str]
             while word not in seen:
                 seen += process.stdout.readline()
             process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
         return process.returncode, seen + out, err
 
 
@@ -95,4 +95,4 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
 assert open_files() == hard
 assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
 """
-    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=30).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

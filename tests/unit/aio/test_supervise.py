@@ -96,6 +96,7 @@ async def test_waits_grow_until_it_has_run_well() -> None:
 
 
 async def test_what_others_stand_on_ends_last() -> None:
+    began: list[str] = []
     ended: list[str] = []
 
     class Layer:
@@ -103,6 +104,7 @@ async def test_what_others_stand_on_ends_last() -> None:
             self.name = name
 
         async def run(self) -> None:
+            began.append(self.name)
             try:
                 await asyncio.Event().wait()
             finally:
@@ -110,7 +112,9 @@ async def test_what_others_stand_on_ends_last() -> None:
                 ended.append(self.name)
 
     task = asyncio.create_task(stacked([Layer("store")], [Layer("api")], [Layer("socket")]))
-    await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while len(began) < 3:
+            await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -164,7 +164,7 @@ async def test_a_definition_that_goes_takes_with_it_what_no_version_serves(serve
     assert (await call("PUT", f"{CRDS}/{NAME}", crd))[0] == 200
     assert (await call("GET", TREES))[0] == 404
     await call("DELETE", f"{CRDS}/{NAME}")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await call("GET", f"{CRDS}/{NAME}"))[0] != 404:
             await asyncio.sleep(0.01)
     assert not server.cache.shelf("/registry/example.com/trees/").items
@@ -174,12 +174,12 @@ async def test_a_finalizer_holds_an_object_and_its_definition(call: Call) -> Non
     await established(call, definition())
     await call("POST", TREES, tree(kind="oak") | {"metadata": {"name": "a", "finalizers": ["example.com/hold"]}})
     await call("DELETE", f"{CRDS}/{NAME}")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while "deletionTimestamp" not in (await call("GET", f"{TREES}/a"))[1]["metadata"]:
             await asyncio.sleep(0.01)
     code, _ = await call("PATCH", f"{TREES}/a", {"metadata": {"finalizers": None}}, MERGE)
     assert code == 200
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await call("GET", f"{CRDS}/{NAME}"))[0] != 404:
             await asyncio.sleep(0.01)
 

@@ -379,7 +379,7 @@ async def test_bodies_stream_both_ways() -> None:
         writer.close()
 
     listener = await asyncio.start_server(backend, "127.0.0.1", 0)
-    async with listener, asyncio.timeout(20), house(port=listener.sockets[0].getsockname()[1]) as found:
+    async with listener, asyncio.timeout(60), house(port=listener.sockets[0].getsockname()[1]) as found:
         path = f"{NAMESPACE}/pods/p/proxy/upload"
         reader, writer = await found.raw(
             f"POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
@@ -412,7 +412,7 @@ async def test_an_answer_that_breaks_off_breaks_off_here_too() -> None:
         writer.close()
 
     listener = await asyncio.start_server(backend, "127.0.0.1", 0)
-    async with listener, asyncio.timeout(10), house(port=listener.sockets[0].getsockname()[1]) as found:
+    async with listener, asyncio.timeout(60), house(port=listener.sockets[0].getsockname()[1]) as found:
         reader, writer = await found.raw(f"GET {NAMESPACE}/pods/p/proxy/ HTTP/1.1\r\nhost: x\r\n\r\n".encode())
         received = b""
         with contextlib.suppress(ConnectionResetError):
@@ -438,7 +438,7 @@ async def test_a_websocket_through_the_proxy() -> None:
         return Response(upgrade=Upgrade(protocol="chat", run=shout))
 
     def talk(url: str) -> tuple[Any, ...]:
-        client = websocket.create_connection(url, subprotocols=["other", "chat"], timeout=5)
+        client = websocket.create_connection(url, subprotocols=["other", "chat"], timeout=60)
         try:
             client.send("text")
             first = client.recv_data()
@@ -453,7 +453,7 @@ async def test_a_websocket_through_the_proxy() -> None:
         protocol, first, second = await asyncio.to_thread(talk, url)
         assert (protocol, first, second) == ("chat", (1, b"TEXT"), (2, b"BINARY" * 10_000))
         assert found.seen[0].path == "/chat"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while found.socket.door.open:
                 await asyncio.sleep(0.01)
 
@@ -470,7 +470,7 @@ async def test_any_other_upgrade_is_bytes_both_ways() -> None:
         writer.close()
 
     listener = await asyncio.start_server(backend, "127.0.0.1", 0)
-    async with listener, asyncio.timeout(10), house(port=listener.sockets[0].getsockname()[1]) as found:
+    async with listener, asyncio.timeout(60), house(port=listener.sockets[0].getsockname()[1]) as found:
         upgrade = ("connection: Upgrade", "upgrade: lines", "content-length: 0")
         reader, writer = await found.raw(head("POST", "services/one/proxy/x", *upgrade))
         answer = await reader.readuntil(b"\r\n\r\n")
@@ -506,7 +506,7 @@ async def test_a_backend_that_does_not_upgrade(answer: bytes, code: int, body: b
         writer.close()
 
     listener = await asyncio.start_server(backend, "127.0.0.1", 0)
-    async with listener, asyncio.timeout(10), house(port=listener.sockets[0].getsockname()[1]) as found:
+    async with listener, asyncio.timeout(60), house(port=listener.sockets[0].getsockname()[1]) as found:
         upgrade = (
             "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: eA==\r\n\r\n"
         )

@@ -34,7 +34,7 @@ class Watch:
         """(type, object); None at the end."""
         while not self._lines:
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     chunk = await anext(self._iterator)
             except StopAsyncIteration:
                 return None

@@ -61,7 +61,7 @@ async def _renewed(made: accounts.Accounts, monkeypatch: pytest.MonkeyPatch) -> 
     before: dict[str, Any] = dict(made._tokens)
     made._due = 0.0
     running = asyncio.create_task(made.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while any(made._tokens[name] == before[name] for name in before):
             await asyncio.sleep(0.02)
     running.cancel()

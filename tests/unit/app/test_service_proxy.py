@@ -84,4 +84,4 @@ async def test_a_port_that_somebody_has_ends_it_with_a_word(taken):
         ports[taken] = f"127.0.0.1:{used.getsockname()[1]}"
         config = ServiceProxyConfig(node_name="n", **ports)
         with pytest.raises(Fatal, match="in use"):
-            await asyncio.wait_for(serve(config, Client(FakeApi())), 5)
+            await asyncio.wait_for(serve(config, Client(FakeApi())), 60)

@@ -35,7 +35,7 @@ def serve(api: FakeApi) -> Serve:
         dns = Dns(Client(api), DnsConfig(**(settings | fields)))
         task = asyncio.create_task(dns.run())
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await dns.server.started.wait()
                 if wait:
                     await dns.ready.wait()

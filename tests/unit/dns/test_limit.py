@@ -16,9 +16,9 @@ from pybernetes.dns.metrics import counters
 from support.fake_api import FakeApi
 
 from .conftest import Serve
-from .test_forward import ask
+from .test_forward import ask, until
 from .test_server import WEB, asker, query
-from .test_settings import config_map, until
+from .test_settings import config_map
 
 
 def counted(server: Dns) -> dict[tuple[str, ...], float]:
@@ -96,7 +96,7 @@ async def test_one_client_does_not_cost_another(serve: Serve) -> None:
     async with serve(rate_limit=1, rate_burst=1) as server, asker(server) as one:
         assert await one.ask(query().to_wire())
         port = server.server.port
-        reply = await dns.asyncquery.udp(query(), "127.0.0.1", port=port, source="127.0.0.2", timeout=5)
+        reply = await dns.asyncquery.udp(query(), "127.0.0.1", port=port, source="127.0.0.2", timeout=30)
         assert reply.answer
 
 

@@ -16,8 +16,7 @@ from support.dns_world import world
 from support.fake_api import FakeApi
 
 from .conftest import Serve
-from .test_forward import ask
-from .test_settings import until
+from .test_forward import ask, until
 
 # As CoreDNS has them, view and all.
 LABELS = {

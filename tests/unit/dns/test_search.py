@@ -19,7 +19,7 @@ from support.dns_cluster import Z
 from support.fake_api import FakeApi
 
 from .conftest import Serve
-from .test_forward import address, upstream
+from .test_forward import address, until, upstream
 
 FIRST = f"default.svc.{Z}"
 SOA = "ns.example.com. host.example.com. 7 7200 900 1209600 60"
@@ -37,8 +37,8 @@ def client(namespace: str = "default", *, ip: str = "127.0.0.1", node: str = "n1
 async def ask(server: Dns, name: str, kind: str = "A", *, tcp: bool = False, **options: Any) -> dns.message.Message:
     query = dns.message.make_query(name, kind, **options)
     if tcp:
-        return await dns.asyncquery.tcp(query, "127.0.0.1", port=server.server.port, timeout=5)
-    return await dns.asyncquery.udp(query, "127.0.0.1", port=server.server.port, timeout=5)
+        return await dns.asyncquery.tcp(query, "127.0.0.1", port=server.server.port, timeout=30)
+    return await dns.asyncquery.udp(query, "127.0.0.1", port=server.server.port, timeout=30)
 
 
 def lines(reply: dns.message.Message) -> list[str]:
@@ -153,7 +153,7 @@ async def test_it_ends_with_the_pod_and_can_be_turned_off(serve: Serve, api: Fak
     async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
         assert (await ask(server, f"www.example.com.{FIRST}")).rcode() == dns.rcode.NOERROR
         api.edit(PODS, "client", "default", status={"phase": "Succeeded"})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await ask(server, f"www.example.com.{FIRST}")).rcode() != dns.rcode.NXDOMAIN:
                 await asyncio.sleep(0.005)
     api.put(PODS, client())
@@ -178,8 +178,11 @@ async def test_many_pods_at_once(serve: Serve, api: FakeApi) -> None:
     """What is under way is asked once."""
     api.put(PODS, client())
     async with upstream() as fake, serve(upstreams=(fake.text,)) as server:
-        fake.delay = 0.05
-        replies = await asyncio.gather(*(ask(server, f"www.example.com.{FIRST}") for _ in range(20)))
+        fake.kept = []
+        asked = [asyncio.create_task(ask(server, f"www.example.com.{FIRST}")) for _ in range(20)]
+        await until(lambda: server.server.responder.waiting == 20)
+        fake.give()
+        replies = await asyncio.gather(*asked)
         assert {len(reply.answer) for reply in replies} == {2}
         assert len(fake.asked) == 1
 

@@ -1,8 +1,5 @@
 """The ConfigMap pybernetes-dns: applied while questions come, refused as a whole, undone when it goes."""
 
-import asyncio
-from collections.abc import Callable
-
 import dns.message
 import dns.rcode
 import pytest
@@ -14,17 +11,11 @@ from support.dns_cluster import Z
 from support.fake_api import FakeApi
 
 from .conftest import Serve
-from .test_forward import ask, upstream
+from .test_forward import ask, until, upstream
 
 
 def config_map(text: str, **more: str) -> dict[str, object]:
     return {"metadata": {"name": "pybernetes-dns", "namespace": "kube-system"}, "data": {"config.yaml": text, **more}}
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def first(server: Dns, name: str, kind: str = "A") -> str:

@@ -42,7 +42,7 @@ async def test_following_goes_on_through_a_rotation_and_ends_with_the_container(
         async for chunk in read_log(path, LogOptions(follow=True, tail=1), running=lambda: alive[0]):
             got.append(chunk)
 
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(follow())
         while not got:
             await asyncio.sleep(0.005)

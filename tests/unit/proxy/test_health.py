@@ -12,6 +12,7 @@ from pybernetes.api.objects import Key, Obj
 from pybernetes.proxy.health import TO_BE_DELETED, HealthChecks, healthz, is_eligible, service_answer
 from pybernetes.proxy.model import HealthCheck
 from pybernetes.proxy.tracker import health_check, slim_node, slim_service, slim_slice
+from support.ports import free_port
 from support.proxy_cases import FOUR, PODS, endpoints, port, service
 
 WEB = Key("default", "web")
@@ -74,7 +75,7 @@ async def ask(number: int) -> tuple[int, Obj]:
 
 
 async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not check():
             await asyncio.sleep(0.01)
 
@@ -86,8 +87,7 @@ def answers(number: int) -> bool:
 
 @pytest.mark.looptime(False)
 async def test_ports_are_opened_followed_and_closed() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number = free.getsockname()[1]
+    number = free_port()
     checks = HealthChecks(lambda: ("127.0.0.1",), lambda: True)
     task = asyncio.create_task(checks.run())
     try:

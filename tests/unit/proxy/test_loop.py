@@ -123,7 +123,7 @@ async def running(api: FakeApi, nft: FakeNftables | None = None, **settings: Any
     node = Node(api, nft or FakeNftables(), **settings)
     task = asyncio.create_task(node.proxy.run())
     try:
-        await asyncio.wait_for(node.proxy.synced.wait(), 5)
+        await asyncio.wait_for(node.proxy.synced.wait(), 60)
         yield node
     finally:
         task.cancel()
@@ -133,7 +133,7 @@ async def running(api: FakeApi, nft: FakeNftables | None = None, **settings: Any
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.005)
 
@@ -319,7 +319,7 @@ async def test_drift_is_repaired_while_changes_never_end() -> None:
     async with running(api, nft, check_seconds=0.2) as node:
         for key in list(nft.elements(IP, TABLE, "endpoints")):
             nft.commit(Transaction(IP, TABLE, [DeleteElements("endpoints", [key])]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             number = 0
             while not node.events.recorded:
                 number += 1

@@ -107,12 +107,12 @@ async def test_a_smaller_window_after_a_restart(path: Path) -> None:
 
 async def test_expiry_goes_on_after_a_restart(path: Path) -> None:
     store = await SqliteStore.open(path)
-    short = await store.create("/short", b"", ttl=0.3)
+    short = await store.create("/short", b"", ttl=2.0)
     changed = await store.update("/short", b"2", expect=short.revision)
     long = await store.create("/long", b"", ttl=1000)
     await store.close()
     again = await SqliteStore.open(path)
-    async with again.watch("/", after=long.revision) as batches, asyncio.timeout(10):
+    async with again.watch("/", after=long.revision) as batches, asyncio.timeout(60):
         deletion = (await anext(batches))[0]
     assert deletion.was == changed
     assert [record.key for record in (await again.scan("/")).records] == ["/long"]
@@ -162,7 +162,7 @@ async def test_the_log_is_moved_into_the_file_while_it_runs(path: Path) -> None:
     store = await SqliteStore.open(path)
     for index in range(30):
         await asyncio.gather(*(store.create(f"/{index}/{number}", b"x" * 20_000) for number in range(20)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while size(path) < 4_000_000:
             await asyncio.sleep(0.02)
     await store.close()

@@ -61,7 +61,7 @@ async def everything(reader: asyncio.StreamReader) -> bytes:
 
 async def reply(data: bytes, *, handler: Handler | None = None, limits: Limits | None = None) -> bytes:
     server = Server(handler or Recorder(), limits=limits or Limits(grace_seconds=0.5))
-    async with server, asyncio.timeout(10):
+    async with server, asyncio.timeout(60):
         reader, writer = await opened(server)
         writer.write(data)
         received = await everything(reader)
@@ -71,7 +71,7 @@ async def reply(data: bytes, *, handler: Handler | None = None, limits: Limits |
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -87,7 +87,7 @@ def swift(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_connections_are_bounded_for_each_address(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "pybernetes.wire")
     limits = Limits(connections_each=2, grace_seconds=0.1)
-    async with Server(Recorder(), limits=limits, listen=[("127.0.0.1", 0)]) as server, asyncio.timeout(10):
+    async with Server(Recorder(), limits=limits, listen=[("127.0.0.1", 0)]) as server, asyncio.timeout(60):
         kept = [await opened(server) for _ in range(2)]
         await until(lambda: server.door.open == 2)
         for _ in range(5):
@@ -118,8 +118,8 @@ async def test_connections_are_bounded_in_all_before_any_handshake(tmp_path: Pat
     authority = Authority.ensure(tmp_path)
     pair = authority.issue("s", user="s", addresses=["127.0.0.1"], server=True)
     tls = TlsFiles(pair.certificate, pair.key)
-    limits = Limits(connections=3, handshake_seconds=0.2, grace_seconds=0.1)
-    async with Server(Recorder(), limits=limits, tls=tls) as server, asyncio.timeout(10):
+    limits = Limits(connections=3, handshake_seconds=2.0, grace_seconds=0.1)
+    async with Server(Recorder(), limits=limits, tls=tls) as server, asyncio.timeout(60):
         silent = [await opened(server) for _ in range(3)]  # none begins its handshake
         await until(lambda: server.door.open == 3)
         assert await refused(server)
@@ -271,7 +271,7 @@ async def test_a_pipeline_is_bounded() -> None:
         await gate.wait()
         return Response(body=b"ok")
 
-    async with Server(handler, limits=Limits(pipelined=10, grace_seconds=0.2)) as server, asyncio.timeout(10):
+    async with Server(handler, limits=Limits(pipelined=10, grace_seconds=0.2)) as server, asyncio.timeout(60):
         reader, writer = await opened(server)
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 5000)
         answer = await everything(reader)
@@ -324,7 +324,7 @@ async def slow_body(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize("drip", [slow_head, slow_body])
 async def test_who_drips_is_cut(drip: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> None:
     limits = Limits(head_seconds=0.3, request_seconds=0.3, grace_seconds=0.1)
-    async with Server(Recorder(), limits=limits) as server, asyncio.timeout(10):
+    async with Server(Recorder(), limits=limits) as server, asyncio.timeout(60):
         reader, writer = await opened(server)
         dripping = asyncio.ensure_future(drip(writer))
         assert await everything(reader) == b""
@@ -360,7 +360,7 @@ async def test_who_does_not_read_an_answer_is_cut_but_not_where_pace_is_free() -
             return response
 
         limits = Limits(write_seconds=0.3, grace_seconds=0.1)
-        async with Server(handler, limits=limits) as server, asyncio.timeout(10):
+        async with Server(handler, limits=limits) as server, asyncio.timeout(60):
             _, writer = await opened(server)
             writer.transport.pause_reading()  # type: ignore[attr-defined]
             writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -381,7 +381,7 @@ async def test_an_answer_has_an_end_but_a_watch_has_none() -> None:
             return Response(body=drops(), pace=pace)
 
         limits = Limits(answer_seconds=0.3, grace_seconds=0.1)
-        async with Server(handler, limits=limits) as server, asyncio.timeout(10):
+        async with Server(handler, limits=limits) as server, asyncio.timeout(60):
             reader, writer = await opened(server)
             writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             if pace is Pace.WHOLE:
@@ -395,7 +395,7 @@ async def test_an_answer_has_an_end_but_a_watch_has_none() -> None:
 
 
 async def test_others_are_served_while_many_are_slow() -> None:
-    async with Server(Recorder(), limits=Limits(grace_seconds=0.1)) as server, asyncio.timeout(20):
+    async with Server(Recorder(), limits=Limits(grace_seconds=0.1)) as server, asyncio.timeout(60):
         slow = [await opened(server) for _ in range(200)]
         for number, (_, writer) in enumerate(slow):
             writer.write((b"GET / HTT", POST + b"content-length: 10\r\n\r\nabc", b"")[number % 3])
@@ -419,7 +419,7 @@ async def test_a_body_is_left_unread_until_it_is_asked_for() -> None:
         assert request.upload is not None
         return Response(body=await request.upload.read())
 
-    async with Server(handler, uploads=True, limits=Limits(grace_seconds=0.2)) as server, asyncio.timeout(10):
+    async with Server(handler, uploads=True, limits=Limits(grace_seconds=0.2)) as server, asyncio.timeout(60):
         reader, writer = await opened(server)
         writer.write(POST + b"expect: 100-continue\r\ncontent-length: 5\r\n\r\n")
         answer = await everything(reader)
@@ -438,7 +438,7 @@ async def test_a_body_beyond_the_limit_is_told_in_kubernetes_words() -> None:
         assert request.upload is not None
         return Response(body=await request.upload.read())
 
-    async with Server(handler, uploads=True, limits=Limits(grace_seconds=0.2)) as server, asyncio.timeout(10):
+    async with Server(handler, uploads=True, limits=Limits(grace_seconds=0.2)) as server, asyncio.timeout(60):
         for data in (
             POST + b"content-length: 3145729\r\nexpect: 100-continue\r\n\r\n",
             POST
@@ -469,7 +469,7 @@ async def test_an_upload_is_passed_on_as_it_comes_and_may_be_slow() -> None:
         return Response(body=b"all")
 
     limits = Limits(request_seconds=0.2, body_bytes=10, grace_seconds=0.2)
-    async with Server(handler, uploads=True, limits=limits) as server, asyncio.timeout(10):
+    async with Server(handler, uploads=True, limits=limits) as server, asyncio.timeout(60):
         reader, writer = await opened(server)
         writer.write(POST + b"transfer-encoding: chunked\r\n\r\n")
         for _ in range(10):

@@ -55,14 +55,14 @@ async def test_a_server_that_does_not_answer_is_a_timeout() -> None:
 async def test_a_stream_may_take_longer_than_the_timeout() -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b"a"
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.3)
         yield b"b"
 
     async def handler(request: Request) -> Response:
         return Response(body=body())
 
     async with Server(handler) as server:
-        transport = HttpTransport(url(server), timeout_seconds=0.2)
+        transport = HttpTransport(url(server), timeout_seconds=1.0)
         response = await transport.send(Request(stream=True))
         assert not isinstance(response.body, bytes)
         assert [chunk async for chunk in response.body] == [b"a", b"b"]

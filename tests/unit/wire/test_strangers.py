@@ -35,7 +35,7 @@ async def exec_handler(request: Request) -> Response:
 
 def converse(url: str, protocol: str, base64: bool) -> list[Any]:
     """What a user types, and all that comes back until the server closes."""
-    client = websocket.create_connection(url, subprotocols=[protocol] if protocol else None, timeout=10)
+    client = websocket.create_connection(url, subprotocols=[protocol] if protocol else None, timeout=60)
     try:
         received = [client.recv()]
         for line in (b"one\n", b"two" * 50_000 + b"\n", b"\n"):
@@ -76,7 +76,7 @@ async def test_a_refusal_has_its_status_and_body() -> None:
     def refused(url: str) -> websocket.WebSocketBadStatusException:
         client = websocket.WebSocket()
         with pytest.raises(websocket.WebSocketBadStatusException) as caught:
-            client.connect(url, timeout=10)
+            client.connect(url, timeout=60)
         client.shutdown()
         return caught.value
 

@@ -35,7 +35,7 @@ class Client:
 
     async def all(self) -> dict[str, bytes]:
         """Everything until the server leaves."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (message := await self.channel.receive()) is not None:
                 for event in self.spdy.receive(message):
                     if isinstance(event, Received):
@@ -103,7 +103,7 @@ async def test_a_client_that_leaves_ends_the_command() -> None:
     await client.open(["error", *WANTED])
     assert await ours.receive()
     await ours.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await ended.wait()
         with pytest.raises(ConnectionError):
             await task
