@@ -12,14 +12,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pybernetes.api import ranges
 from pybernetes.api.objects import Key, Obj, key_of, uid_of
 from pybernetes.api.resources import PODS, SERVICES
 from pybernetes.client import Client, Delta, Informer
 from pybernetes.control import EventSink, Recorder
 from pybernetes.netlink.sysctl import forwarding
 
+from .admission import Refusal, refusal
 from .config import KubeletConfig
 from .endpoints import KubeletServer
+from .hostports import HostPorts
 from .network import PodNetwork, RoutedNetwork
 from .node import NodeKeeper
 from .references import References
@@ -100,6 +103,7 @@ class Kubelet:
                 self.pods_informer.subscribe(self._on_pod)
                 group.create_task(self.pods_informer.run(), name="pods")
                 group.create_task(self._follow_runtime(), name="runtime")
+                group.create_task(self.network.run(self._drifted), name="network")
                 await self._end_strangers()
         finally:
             self._group = None
@@ -118,12 +122,19 @@ class Kubelet:
             await asyncio.sleep(_POD_RANGE_POLL_SECONDS)
             pod_ranges = self.node.pod_ranges
         forwarding(pod_ranges)
-        return RoutedNetwork(
+        network = RoutedNetwork(
             pod_ranges=pod_ranges,
             node_addresses=self.config.node_addresses,
             directory=self.config.run / "netns",
             records=self.config.state / "addresses",
+            host_ports=HostPorts(
+                versions={ranges.version(each) for each in pod_ranges},
+                records=self.config.state / "hostports",
+                owner=digest_of(self.config.state),
+            ),
         )
+        await network.restore()
+        return network
 
     def _make_tools(self, network: PodNetwork) -> Tools:
         return Tools(
@@ -137,7 +148,18 @@ class Kubelet:
             services_synced=self.services.synced,
             allocatable=self.node.allocatable,
             clock=self.clock,
+            refusal=self._refusal,
         )
+
+    def _refusal(self, pod: Obj) -> Refusal | None:
+        """Beside the pods that the node has taken, or was given before this one."""
+        others = (worker for worker in self.workers.values() if worker.uid != uid_of(pod) and worker.holds_ports)
+        before = (worker.pod for worker in others if worker.admitted or _created(worker.pod) < _created(pod))
+        return refusal(pod, before)
+
+    def _drifted(self, tables: int) -> None:
+        text = f"Rules of host ports had been changed by others: {tables} tables were put right"
+        self.events.event(_node_reference(self.config), "HostPortRulesDrifted", text, type="Warning")
 
     def _warn(self) -> None:
         for text in getattr(self.runtime, "warnings", ()):
@@ -269,7 +291,12 @@ def process_runtime(config: KubeletConfig) -> ProcessRuntime:
 
 def cgroup_of(state: Path) -> str:
     """The control group of a node's pods: named by the state directory, so that several nodes share a machine."""
-    return f"pybernetes/{hashlib.sha256(str(state).encode()).hexdigest()[:12]}"
+    return f"pybernetes/{digest_of(state)}"
+
+
+def digest_of(state: Path) -> str:
+    """Whose something is in a place that nodes share."""
+    return hashlib.sha256(str(state).encode()).hexdigest()[:12]
 
 
 def hidden_paths(config: KubeletConfig) -> tuple[str, ...]:
@@ -280,6 +307,10 @@ def hidden_paths(config: KubeletConfig) -> tuple[str, ...]:
 
 def directories(path: Path) -> list[Path]:
     return sorted(path.iterdir()) if path.is_dir() else []
+
+
+def _created(pod: Obj) -> str:
+    return str(pod["metadata"].get("creationTimestamp") or "")
 
 
 def _slim_service(service: Obj) -> Obj:

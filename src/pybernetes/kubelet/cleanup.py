@@ -14,7 +14,8 @@ from pathlib import Path
 
 from pybernetes.netlink import namespaces
 
-from .agent import cgroup_of
+from .agent import cgroup_of, digest_of
+from .hostports import remove_tables
 from .runtime.process.cgroups import Cgroups
 from .runtime.process.kernel import umount
 from .runtime.process.records import Record, all_records
@@ -40,9 +41,13 @@ def remove_everything(state_directory: Path, run_directory: Path) -> None:
     cgroups.remove_all()
     for path in _entries(run / "netns"):
         namespaces.delete(str(path))
+    if (
+        state / "hostports"
+    ).is_dir():  # after the namespaces: with the rules goes what protects loopback from their pods
+        remove_tables(digest_of(state))
     for path in _entries(state / "pods"):
         PodVolumes(path).remove()
-    for name in ("runtime", "addresses", "logs", "pods"):
+    for name in ("runtime", "addresses", "hostports", "logs", "pods"):
         _remove_tree(state / name)
     for directory in (run / "netns", run, state):
         if directory.is_dir() and not any(directory.iterdir()):

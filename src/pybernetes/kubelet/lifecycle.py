@@ -84,6 +84,11 @@ class Backoff:
         """When a container that finished then may be started again."""
         return finished_at + self.seconds
 
+    def __str__(self) -> str:
+        """The wait as Go prints it: 10s, 1m20s, 5m0s."""
+        minutes, rest = divmod(int(self.seconds), 60)
+        return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
     def raised(self, now: float) -> "Backoff":
         if not self.seconds or now - self.at > FORGET_BACKOFF_SECONDS:
             return Backoff(FIRST_BACKOFF_SECONDS, now)

@@ -3,13 +3,14 @@
     pod: eth0 POD_IP/32, default via 169.254.1.1      node: veth 169.254.1.1/32, route POD_IP/32 dev veth
 
 IPv6 is the same with /128 and the gateway fe80::1; a pod has one address of each family that the node has pod ranges
-of. Neighbours are written at both ends, so the first packet needs no question. Every step may be repeated.
+of. Neighbours are written at both ends, so the first packet needs no question. Every step may be repeated. Ports of the
+node that lead to pods are the matter of `hostports`.
 """
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,7 @@ from pybernetes.netlink import namespaces
 from pybernetes.netlink.links import Links, Neighbour
 
 from .addresses import AddressPool
+from .hostports import HostPorts, PodPorts, PortMapping
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +38,10 @@ class PodNetwork(Protocol):
         """The file of the pod's network namespace."""
         ...
 
-    async def set_up(self, uid: str) -> tuple[str, ...]:
-        """Make the namespace and its link if they are not there; returns the addresses. Raises Exhausted, OSError."""
+    async def set_up(self, uid: str, *, ports: Sequence[PortMapping] = ()) -> tuple[str, ...]:
+        """Make the namespace and its link if they are not there, and lead these ports of the node to it; returns the
+        addresses. Raises Exhausted, OSError.
+        """
         ...
 
     def ready(self, uid: str) -> bool:
@@ -50,17 +54,28 @@ class PodNetwork(Protocol):
         """The pods that hold an address."""
         ...
 
+    async def run(self, drifted: Callable[[int], None]) -> None:
+        """Keep what others might change, until cancelled; `drifted` hears how much was put right."""
+        ...
+
 
 class RoutedNetwork:
     """Pods of one node, whose own network namespace is the caller's."""
 
     def __init__(
-        self, *, pod_ranges: Sequence[str], node_addresses: Sequence[str], directory: Path, records: Path
+        self,
+        *,
+        pod_ranges: Sequence[str],
+        node_addresses: Sequence[str],
+        directory: Path,
+        records: Path,
+        host_ports: HostPorts,
     ) -> None:
         """`pod_ranges` are one of each family; `node_addresses` have one of each of these families."""
         self.pools = [AddressPool(records / f"ipv{ranges.version(each)}", each) for each in pod_ranges]
         self.sources = {ranges.version(each): each for each in node_addresses}
         self.directory = directory
+        self.host_ports = host_ports
         self._one_by_one = asyncio.Lock()
 
     def addresses(self, uid: str) -> tuple[str, ...]:
@@ -76,13 +91,25 @@ class RoutedNetwork:
     def known(self) -> set[str]:
         return set().union(*(pool.owners for pool in self.pools))
 
-    async def set_up(self, uid: str) -> tuple[str, ...]:
+    async def restore(self) -> None:
+        """Take over the host ports of the pods that are there. Raises OSError."""
+        await self.host_ports.restore(self.ready)
+
+    async def set_up(self, uid: str, *, ports: Sequence[PortMapping] = ()) -> tuple[str, ...]:
         addresses = tuple(pool.take(uid) for pool in self.pools)
         async with self._one_by_one:
             await asyncio.to_thread(self._build, uid, addresses)
+        if ports:
+            wanted = PodPorts(addresses=addresses, link=link_name(uid), mappings=tuple(ports))
+            await self.host_ports.open(uid, wanted)
         return addresses
 
+    async def run(self, drifted: Callable[[int], None]) -> None:
+        await self.host_ports.run(drifted)
+
     async def tear_down(self, uid: str) -> None:
+        if uid in self.host_ports:
+            await self.host_ports.close(uid)
         async with self._one_by_one:
             await asyncio.to_thread(self._remove, uid)
         for pool in self.pools:
@@ -143,6 +170,7 @@ class FakeNetwork:
 
     def __init__(self) -> None:
         self.given: dict[str, str] = {}
+        self.ports: dict[str, tuple[PortMapping, ...]] = {}
         self.fail = ""
 
     def addresses(self, uid: str) -> tuple[str, ...]:
@@ -157,10 +185,16 @@ class FakeNetwork:
     def known(self) -> set[str]:
         return set(self.given)
 
-    async def set_up(self, uid: str) -> tuple[str, ...]:
+    async def run(self, drifted: Callable[[int], None]) -> None:
+        return
+
+    async def set_up(self, uid: str, *, ports: Sequence[PortMapping] = ()) -> tuple[str, ...]:
         if self.fail:
             raise OSError(self.fail)
+        if ports:
+            self.ports[uid] = tuple(ports)
         return (self.given.setdefault(uid, f"10.244.0.{len(self.given) + 2}"),)
 
     async def tear_down(self, uid: str) -> None:
+        self.ports.pop(uid, None)
         self.given.pop(uid, None)

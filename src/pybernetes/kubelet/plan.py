@@ -81,6 +81,8 @@ class Observed:
     """Network and volumes are let go of already."""
     orphan: bool = False
     """The pod is gone from the API (or its node lost it)."""
+    refused: bool = False
+    """The node does not take the pod."""
 
 
 @dataclass(slots=True)
@@ -104,7 +106,12 @@ def plan(pod: Obj, observed: Observed, *, now: float) -> Plan:
         _end(pod, observed, found, result)
         return result
     expired = _deadline(pod, now, result)
-    if expired or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed") or _is_terminal(pod, found):
+    if (
+        expired
+        or observed.refused
+        or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        or _is_terminal(pod, found)
+    ):
         _end(pod, observed, found, result, delete=False)
         return result
     if not observed.sandbox and observed.sandbox_retry > now:

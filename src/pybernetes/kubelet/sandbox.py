@@ -8,11 +8,14 @@ from pybernetes.api.objects import Obj, name_of, namespace_of, uid_of
 
 from . import files
 from .config import KubeletConfig
+from .containers import Setting
+from .environment import environment, service_variables
+from .hostports import mappings_of
 from .pod_certificates import PodCertificates
 from .references import ALL_BUNDLES, Reference, references_of
 from .tokens import PodTokens
 from .tools import Tools
-from .volumes import PodVolumes
+from .volumes import PodVolumes, mounts, written
 
 
 class Sandbox:
@@ -45,7 +48,7 @@ class Sandbox:
         `status` is asked once the pod has its addresses, which its volumes may show.
         """
         if not is_on_host(pod):
-            await self.tools.network.set_up(self.uid)
+            await self.tools.network.set_up(self.uid, ports=mappings_of(pod))
         await self.refer(pod)
         await self.build_volumes(pod, status())
         self._write_etc(pod)
@@ -76,6 +79,31 @@ class Sandbox:
     def lookup(self, pod: Obj, kind: str, name: str) -> Obj | None:
         """A ConfigMap or Secret of the pod's namespace."""
         return self.tools.references.get(Reference(kind, namespace_of(pod), name))
+
+    def setting(self, pod: Obj, container: Obj, *, attempt: int, target: str, status: Obj) -> Setting:
+        """What a container meets here; `target` is the one whose processes it sees. Raises ConfigError, OSError."""
+        variables = environment(
+            pod,
+            container,
+            services=service_variables(pod, self.tools.services()),
+            lookup=lambda kind, name: self.lookup(pod, kind, name),
+            status=status,
+            allocatable=self.tools.allocatable,
+        )
+        name = container["name"]
+        termination = self.volumes.directory / "termination" / f"{name}-{attempt}"
+        termination.parent.mkdir(parents=True, exist_ok=True)
+        termination.touch(mode=0o666)
+        termination.chmod(0o666)
+        return Setting(
+            environment=variables,
+            mounts=mounts(container, self.paths, variables, ours=written(pod)),
+            etc=self.volumes.etc,
+            termination=termination,
+            log=self.logs / name / f"{attempt}.log",
+            node_name=self.tools.config.node_name,
+            target=target,
+        )
 
     async def release(self) -> None:
         """Network and references are let go of; what containers wrote stays."""

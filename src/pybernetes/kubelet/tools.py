@@ -8,6 +8,7 @@ from pybernetes.api.objects import Obj
 from pybernetes.client import Client
 from pybernetes.control import EventSink
 
+from .admission import Refusal
 from .config import KubeletConfig
 from .network import PodNetwork
 from .references import References
@@ -29,3 +30,5 @@ class Tools:
     """Set once Services are known: no container starts before."""
     allocatable: Mapping[str, str]
     clock: Callable[[], float]
+    refusal: Callable[[Obj], Refusal | None]
+    """Why the node does not take a pod that it has not taken before; None if it does."""

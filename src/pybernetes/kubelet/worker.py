@@ -8,17 +8,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from pybernetes.api.errors import ApiError, Conflict, NotFound
 from pybernetes.api.objects import Key, Obj, is_deleting, key_of, metadata, name_of, namespace_of, revision_of, uid_of
 from pybernetes.api.resources import PODS
+from pybernetes.control.pods import is_terminal
 
-from .containers import Setting, container_spec
-from .environment import ConfigError, environment, service_variables
+from .admission import is_refused, refused_status
+from .containers import container_spec
+from .environment import ConfigError
 from .health import Health, Running
 from .hooks import Hooks
 from .lifecycle import Backoff, containers_of, field_path, newest
+from .memory import Memory
 from .messages import termination_message
 from .plan import (
     Action,
@@ -36,24 +38,11 @@ from .sandbox import Sandbox
 from .status import SCHEME, Facts, Waiting, difference, pod_reason, pod_status
 from .tools import Tools
 from .troubles import POD, PULL_BACKOFF_AFTER_SECONDS, RETRY_SECONDS, Troubles
-from .volumes import VolumeError, mounts, written
+from .volumes import VolumeError
 
 log = logging.getLogger(__name__)
 
 CONFIG_RETRY_SECONDS = 5.0
-
-
-@dataclass
-class _Memory:
-    """What a worker remembers between steps; all of it may be lost without harm."""
-
-    sandbox: bool = False
-    released: bool = False
-    orphan: bool = False
-    stopping: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    backoffs: dict[str, Backoff] = field(default_factory=dict)
-    messages: dict[str, str] = field(default_factory=dict)
-    told: set[str] = field(default_factory=set)
 
 
 class PodWorker:
@@ -66,8 +55,10 @@ class PodWorker:
         self.tools = tools
         self.finished = False
         self.status: Obj = dict(pod.get("status") or {})
+        self.admitted = bool(self.status.get("startTime"))
+        """The node has taken the pod: it did before the agent was started anew, or will not refuse it any more."""
         self.sandbox = Sandbox(pod, tools)
-        self._memory = _Memory()
+        self._memory = Memory()
         self._troubles = Troubles(tools.clock)
         self._states: list[ContainerState] = []
         self._prober = Prober(tools.runtime)
@@ -114,6 +105,13 @@ class PodWorker:
     @property
     def states(self) -> Sequence[ContainerState]:
         return self._states
+
+    @property
+    def holds_ports(self) -> bool:
+        """Whether the host ports of its pod are taken: it is here, or will be, and has not ended."""
+        memory = self._memory
+        going = self.finished or memory.released or memory.orphan or memory.refusal is not None
+        return not going and not is_terminal(self.pod)
 
     # The loop
 
@@ -200,6 +198,7 @@ class PodWorker:
             blocked=self._troubles.blocked,
             released=memory.released,
             orphan=memory.orphan,
+            refused=memory.refusal is not None,
         )
 
     def _spawn(self, group: asyncio.TaskGroup, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
@@ -214,7 +213,8 @@ class PodWorker:
     async def _act(self, action: Action, group: asyncio.TaskGroup) -> None:
         match action:
             case MakeSandbox():
-                await self._make_sandbox()
+                if self._admit():
+                    await self._make_sandbox()
             case StartContainer():
                 await self._start(action, group)
             case StopContainer():
@@ -226,6 +226,15 @@ class PodWorker:
                 await self._finish(delete=action.delete)
 
     # Sandbox
+
+    def _admit(self) -> bool:
+        """Whether the node takes the pod, which is asked once; else it fails."""
+        if not self.admitted:
+            why = self._memory.refusal = self.tools.refusal(self.pod)
+            if why is not None:
+                self._event("Warning", *why)
+            self.admitted = why is None
+        return self.admitted
 
     async def _make_sandbox(self) -> None:
         try:
@@ -326,33 +335,12 @@ class PodWorker:
             self._troubles.note(container["name"], waiting, CONFIG_RETRY_SECONDS)
 
     async def _create(self, container: Obj, attempt: int, image: str) -> str:
-        tools, name = self.tools, container["name"]
-        await tools.services_synced.wait()
+        await self.tools.services_synced.wait()
         await self.sandbox.refer(self.pod)  # an ephemeral container may have brought references
-        variables = environment(
-            self.pod,
-            container,
-            services=service_variables(self.pod, tools.services()),
-            lookup=lambda kind, name: self.sandbox.lookup(self.pod, kind, name),
-            status=self._status(),
-            allocatable=tools.allocatable,
-        )
-        volumes = self.sandbox.volumes
-        termination = volumes.directory / "termination" / f"{name}-{attempt}"
-        termination.parent.mkdir(parents=True, exist_ok=True)
-        termination.touch(mode=0o666)
-        termination.chmod(0o666)
-        setting = Setting(
-            environment=variables,
-            mounts=mounts(container, self.sandbox.paths, variables, ours=written(self.pod)),
-            etc=volumes.etc,
-            termination=termination,
-            log=self.sandbox.logs / name / f"{attempt}.log",
-            node_name=tools.config.node_name,
-            target=self._target(container),
-        )
+        target = self._target(container)
+        setting = self.sandbox.setting(self.pod, container, attempt=attempt, target=target, status=self._status())
         spec = container_spec(self.pod, container, attempt, setting)
-        return await tools.runtime.create(self.uid, spec, image=image)
+        return await self.tools.runtime.create(self.uid, spec, image=image)
 
     def _target(self, container: Obj) -> str:
         """Whose processes an ephemeral container sees; "" for its own."""
@@ -413,6 +401,10 @@ class PodWorker:
     def _status(self, *, final: bool = False) -> Obj:
         memory, config = self._memory, self.tools.config
         assert self._health is not None
+        if memory.refusal is not None:
+            return refused_status(self.pod, memory.refusal, now=self.tools.clock())
+        if is_refused(self.pod):
+            return dict(self.pod["status"])
         facts = Facts(
             containers=self._states,
             waiting=self._troubles.waiting,
@@ -432,9 +424,8 @@ class PodWorker:
         memory, latest = self._memory, newest(self._states)
         for name, reason in waiting.items():
             state = latest[name][0]
-            seconds = memory.backoffs.get(name, Backoff()).seconds
             where = f"{name_of(self.pod)}_{namespace_of(self.pod)}({self.uid})"
-            text = f"back-off {_duration(seconds)} restarting failed container={name} pod={where}"
+            text = f"back-off {memory.backoffs.get(name, Backoff())} restarting failed container={name} pod={where}"
             self._troubles.hold(name, Waiting(reason, text))
             if state.id not in memory.told:
                 memory.told.add(state.id)
@@ -499,9 +490,3 @@ class PodWorker:
 def _revision(obj: Obj) -> int:
     text = revision_of(obj)
     return int(text) if text.isdigit() else 0
-
-
-def _duration(seconds: float) -> str:
-    """As Go prints it: 10s, 1m20s, 5m0s."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -29,7 +29,7 @@ TCP, UDP, SCTP = 6, 17, 132
 class Match:
     """What entries to take: those whose original side goes to `destination`:`port`, and replies come from `backend`.
 
-    "" and 0 match anything; one address at least says which family is meant.
+    "" and 0 match anything. One address at least says which IP version is meant, or `family` (4 or 6) does.
     """
 
     protocol: int
@@ -37,10 +37,11 @@ class Match:
     port: int = 0
     backend: str = ""
     backend_port: int = 0
+    family: int = 0
 
     @property
     def version(self) -> int:
-        return ip_address(self.destination or self.backend).version
+        return self.family or ip_address(self.destination or self.backend).version
 
 
 class Entry(NamedTuple):

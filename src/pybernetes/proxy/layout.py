@@ -9,21 +9,16 @@ then the endpoint under (service, random slot). A chain exists per size class on
 """
 
 import hashlib
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import NamedTuple
 
 from pybernetes.netlink.expressions import (
-    CT_STATE_NEW,
-    CT_STATUS_DNAT,
     DROP,
-    LOOPBACK_INDEX,
     RETURN,
     Bitwise,
     Compare,
-    Ct,
     Decide,
     Dnat,
     Dynset,
@@ -32,7 +27,6 @@ from pybernetes.netlink.expressions import (
     Masquerade,
     Meta,
     Numgen,
-    Payload,
     Reject,
     Rule,
     SetMark,
@@ -40,8 +34,8 @@ from pybernetes.netlink.expressions import (
     goto,
     jump,
 )
+from pybernetes.netlink.fragments import BYTE_ORDER, Header, is_new, is_translated, martians
 from pybernetes.netlink.nft import (
-    IP,
     VERDICT,
     AddChain,
     AddElements,
@@ -125,8 +119,9 @@ class Layout:
     def __init__(self, family: int, ranges: Ranges) -> None:
         self.family = family
         self.ranges = ranges
-        self.words = 1 if family == IP else 4
-        self.address = "ipv4_addr" if family == IP else "ipv6_addr"
+        self.header = Header(family)
+        self.words = self.header.words
+        self.address = self.header.kind
 
     # Sets
 
@@ -181,9 +176,9 @@ class Layout:
         return {name: len(rules) for name, (_, rules) in self._chains().items()}
 
     def _chains(self) -> dict[str, tuple[Hook | None, tuple[Rule, ...]]]:
-        check: Rule = (*self._state_is_new(), Decide(jump("check")))
-        martians = {MARTIANS: (Hook("filter", "prerouting", -300), self._martian_rules())}
-        return (martians if self.ranges.loopback else {}) | {
+        check: Rule = (*is_new(), Decide(jump("check")))
+        guard = {MARTIANS: (Hook("filter", "prerouting", -300), martians())}
+        return (guard if self.ranges.loopback else {}) | {
             "reject": (None, (self._tcp(Reject("tcp-reset", self.family)), (Reject("icmp", self.family),))),
             "check": (None, self._check_rules()),
             "dispatch": (None, self._dispatch_rules()),
@@ -197,49 +192,43 @@ class Layout:
 
     def _dispatch_rules(self) -> tuple[Rule, ...]:
         """Every new connection passes here, from outside and from this node itself."""
-        source, destination = self._source(0), self._destination(0)
+        source, destination = self.header.source(0), self.header.destination(0)
         return (
             (destination, Lookup("cluster-ips", 0), source, Lookup("pod-cidrs", 0, inverted=True), *_mark()),
-            (*self._front(0), VerdictLookup("services", 0)),
+            (*self.header.target(0), VerdictLookup("services", 0)),
         )
 
     def _firewall(self) -> Rule:
-        return (*self._front(0), VerdictLookup("firewall", 0))
+        return (*self.header.target(0), VerdictLookup("firewall", 0))
 
     def _arrival_rules(self) -> tuple[Rule, ...]:
         """externalTrafficPolicy Local holds for callers outside; pods and the node itself go to any endpoint."""
-        callers = (self._source(0), Lookup("pod-cidrs", 0, inverted=True))
-        local: Rule = (*callers, *self._front(0), VerdictLookup("external-local", 0))
+        callers = (self.header.source(0), Lookup("pod-cidrs", 0, inverted=True))
+        local: Rule = (*callers, *self.header.target(0), VerdictLookup("external-local", 0))
         return (self._firewall(), local, (Decide(jump("dispatch")),))
 
     def _departure_rules(self) -> tuple[Rule, ...]:
         """The node's own calls to external addresses are masqueraded whatever the policy: the address they come from (a
         load balancer's that the node has, or loopback's) need not be one that an endpoint can answer.
         """
-        external: Rule = (*self._front(0), Lookup("targets", 0, into=0), *_mark())
+        external: Rule = (*self.header.target(0), Lookup("targets", 0, into=0), *_mark())
         return (self._firewall(), external, (Decide(jump("dispatch")),))
-
-    def _martian_rules(self) -> tuple[Rule, ...]:
-        """Nobody reaches loopback from a link, nor speaks for it (CVE-2020-8558): replies are translated back later."""
-        outside: Rule = (Meta(0, "iif"), Compare(0, LOOPBACK_INDEX.to_bytes(4, _BYTE_ORDER), inverted=True))
-        loopback: Rule = (Bitwise(0, b"\xff\0\0\0", bytes(4)), Compare(0, b"\x7f\0\0\0"), Decide(DROP))
-        return ((*outside, self._destination(0), *loopback), (*outside, self._source(0), *loopback))
 
     def _check_rules(self) -> tuple[Rule, ...]:
         """What was not translated and yet goes to a service is refused, at once and audibly."""
-        destination = self._destination(0)
+        destination = self.header.destination(0)
         return (
-            (*self._front(0), VerdictLookup("no-endpoints", 0)),
+            (*self.header.target(0), VerdictLookup("no-endpoints", 0)),
             (destination, Lookup("cluster-ips", 0), Decide(REJECT)),
         )
 
     def _postrouting_rules(self) -> tuple[Rule, ...]:
         """A pod that reached itself must not see its own address as the caller's, else it answers past the kernel."""
-        mark = MASQUERADE_MARK.to_bytes(4, _BYTE_ORDER)
-        hairpin = (self._source(0), self._destination(self.words), Lookup("hairpin", 0), Masquerade())
+        mark = MASQUERADE_MARK.to_bytes(4, BYTE_ORDER)
+        hairpin = (self.header.source(0), self.header.destination(self.words), Lookup("hairpin", 0), Masquerade())
         unmarked = (Meta(0, "mark"), Bitwise(0, mark, bytes(4)), Compare(0, bytes(4)), Decide(RETURN))
         unmark = (Meta(0, "mark"), Bitwise(0, b"\xff" * 4, mark), SetMark(0))
-        return ((*self._status_is_dnat(), *hairpin), unmarked, unmark, (Masquerade(),))
+        return ((*is_translated(), *hairpin), unmarked, unmark, (Masquerade(),))
 
     # The class chains
 
@@ -258,7 +247,7 @@ class Layout:
     def _source_rules(self, wanted: Sources) -> Iterator[Rule]:
         for each in map(ip_network, wanted.ranges):
             masked = Bitwise(0, each.netmask.packed, bytes(self.words * 4))
-            yield (self._source(0), masked, Compare(0, each.network_address.packed), Decide(RETURN))
+            yield (self.header.source(0), masked, Compare(0, each.network_address.packed), Decide(RETURN))
         yield (Decide(DROP),)
 
     def _balance_rules(self, wanted: Class) -> Iterator[Rule]:
@@ -290,7 +279,7 @@ class Layout:
         service, endpoint = self.words, 2 * self.words + 2
         members = "local-members" if wanted.local else "members"
         timeout_ms = wanted.affinity_seconds * 1000
-        client = (self._source(0), *self._service(wanted, service))
+        client = (self.header.source(0), *self._service(wanted, service))
         known = (*client, Lookup("affinity", 0, into=endpoint))
         remember = Dynset("affinity", "update", 0, data=endpoint, timeout_ms=timeout_ms)
         go = Dnat(self.family, endpoint, endpoint + self.words)
@@ -302,33 +291,13 @@ class Layout:
 
     # Pieces of rules
 
-    def _source(self, register: int) -> Expression:
-        return Payload(register, "network", 12 if self.words == 1 else 8, self.words * 4)
-
-    def _destination(self, register: int) -> Expression:
-        return Payload(register, "network", 16 if self.words == 1 else 24, self.words * 4)
-
-    def _front(self, register: int) -> tuple[Expression, ...]:
-        """Destination address, protocol, port: what the packet itself asks for."""
-        words = self.words
-        port = Payload(register + words + 1, "transport", 2, 2)
-        return (self._destination(register), Meta(register + words, "l4proto"), port)
-
     def _service(self, wanted: Class, register: int) -> tuple[Expression, ...]:
         """The key under which the service's endpoints are found."""
-        front = self._front(register)
+        front = self.header.target(register)
         return (*front, Lookup("targets", register, into=register)) if wanted.external else front
 
     def _tcp(self, last: Expression) -> Rule:
         return (Meta(0, "l4proto"), Compare(0, b"\x06"), last)
-
-    def _state_is_new(self) -> Rule:
-        mask = CT_STATE_NEW.to_bytes(4, _BYTE_ORDER)
-        return (Ct(0, "state"), Bitwise(0, mask, bytes(4)), Compare(0, bytes(4), inverted=True))
-
-    def _status_is_dnat(self) -> Rule:
-        mask = CT_STATUS_DNAT.to_bytes(4, _BYTE_ORDER)
-        return (Ct(0, "status"), Bitwise(0, mask, bytes(4)), Compare(0, bytes(4), inverted=True))
 
     def _range(self, name: str, ranges: Iterable[str]) -> list[AddElements]:
         """Elements of an interval set: where a range begins, and the first address past it (none at the very end)."""
@@ -347,11 +316,8 @@ class Layout:
         return [AddElements(name, elements, closing)] if elements else []
 
 
-_BYTE_ORDER = sys.byteorder
-
-
 def _mark() -> Rule:
     """Mark the packet to be masqueraded when it leaves."""
-    bit = MASQUERADE_MARK.to_bytes(4, _BYTE_ORDER)
-    rest = (0xFFFFFFFF ^ MASQUERADE_MARK).to_bytes(4, _BYTE_ORDER)
+    bit = MASQUERADE_MARK.to_bytes(4, BYTE_ORDER)
+    rest = (0xFFFFFFFF ^ MASQUERADE_MARK).to_bytes(4, BYTE_ORDER)
     return (Meta(0, "mark"), Bitwise(0, rest, bit), SetMark(0))

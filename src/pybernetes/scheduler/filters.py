@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pybernetes.api.objects import Obj
 from pybernetes.control.affinity import node_matches, required_of
+from pybernetes.control.hostports import NO_FREE_PORTS, HostPort, host_ports, taken
 from pybernetes.control.taints import (
     NO_EXECUTE,
     NO_SCHEDULE,
@@ -16,7 +17,7 @@ from pybernetes.control.taints import (
 )
 
 from .resources import PODS, Amounts, requests_of, scored
-from .snapshot import HostPort, NodeInfo, Snapshot, clashes, host_ports
+from .snapshot import NodeInfo, Snapshot
 from .topology import Namespaces, Neighbours, Spread, neighbours_of, spreads_of
 
 
@@ -94,9 +95,7 @@ def affinity(wish: Wish, info: NodeInfo) -> list[Reason]:
 
 
 def free_ports(wish: Wish, info: NodeInfo) -> list[Reason]:
-    if not any(clashes(wanted, held) for wanted in wish.ports for held in info.ports):
-        return []
-    return [Reason("node(s) didn't have free ports for the requested pod ports", lasting=False)]
+    return [Reason(NO_FREE_PORTS, lasting=False)] if taken(wish.ports, info.ports) else []
 
 
 def fits(wish: Wish, info: NodeInfo) -> list[Reason]:

@@ -7,19 +7,13 @@ decision must not give the same room away again.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from pybernetes.api.objects import Key, Obj, controller_of, is_deleting, key_of, labels_of, name_of, namespace_of
+from pybernetes.control.hostports import HostPort, host_ports
 from pybernetes.control.pods import is_terminal, node_of
 from pybernetes.control.taints import taints_of
 
 from .resources import Amounts, amounts, requests_of, scored
-
-
-class HostPort(NamedTuple):
-    ip: str
-    protocol: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +52,6 @@ class Placed:
         affinity = ((self.pod.get("spec") or {}).get("affinity") or {}).get("podAntiAffinity") or {}
         found: list[Obj] = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or []
         return found
-
-
-def host_ports(pod: Obj) -> Iterator[HostPort]:
-    spec = pod.get("spec") or {}
-    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
-        for port in container.get("ports") or ():
-            number = port.get("hostPort") or (port.get("containerPort") if spec.get("hostNetwork") else 0)
-            if number:
-                yield HostPort(port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", int(number))
-
-
-def clashes(one: HostPort, other: HostPort) -> bool:
-    anywhere = ("0.0.0.0", "::")
-    if (one.protocol, one.port) != (other.protocol, other.port):
-        return False
-    return one.ip == other.ip or one.ip in anywhere or other.ip in anywhere
 
 
 @dataclass(slots=True)
