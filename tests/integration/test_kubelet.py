@@ -13,9 +13,11 @@ from pybernetes.api.objects import Key, condition_is, uid_of
 from pybernetes.api.resources import CONFIG_MAPS, EVENTS, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS
 from pybernetes.apiserver import ApiServerConfig
 from pybernetes.kubelet import Kubelet, KubeletConfig, remove_everything
+from pybernetes.kubelet.hostports.layout import TABLE
 from pybernetes.kubelet.runtime import Phase
 from pybernetes.netlink import namespaces
 from pybernetes.netlink.links import Links
+from pybernetes.netlink.nft import IP, IP6, AddTable, DeleteTable, KernelNftables, Transaction
 from pybernetes.pki import Authority
 from pybernetes.wire import Request
 from pybernetes.wire.loopback import LoopbackTransport
@@ -352,18 +354,65 @@ def test_an_ephemeral_container_sees_the_processes_of_its_target(story):
     story(tell)
 
 
+async def answer(address, port):
+    """The body of an HTTP answer; "refused"."""
+    try:
+        reader, writer = await asyncio.open_connection(address, port)
+    except ConnectionRefusedError:
+        return "refused"
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    text = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+    return text.rpartition("\r\n")[2]
+
+
+def tables():
+    with contextlib.closing(KernelNftables()) as nft:
+        return [nft.comment(family, TABLE) for family in (IP, IP6)]
+
+
+def test_a_host_port_leads_to_its_pod_across_agents(story):
+    port = {"name": "http", "containerPort": 8080, "hostPort": 18080}
+
+    async def tell(s):
+        async with s.agent():
+            await s.client.create(PODS, s.server("one", ports=[port]))
+            await s.ready("one")
+            for address in (ADDRESS, "127.0.0.1"):
+                assert await answer(address, 18080) == "hello"
+        assert await answer(ADDRESS, 18080) == "hello"  # without an agent
+        with contextlib.closing(KernelNftables()) as nft:
+            nft.commit(Transaction(IP, TABLE, [AddTable(), DeleteTable()]))
+        assert await answer(ADDRESS, 18080) == "refused"
+        async with s.agent():  # it is ready only once they are there again
+            for address in (ADDRESS, "127.0.0.1"):
+                assert await answer(address, 18080) == "hello"
+            await s.client.delete(PODS, Key("default", "one"), grace_seconds=1)
+            await s.gone("one")
+            for address in (ADDRESS, "127.0.0.1"):
+                assert await answer(address, 18080) == "refused"
+            assert tables() == [None, None]
+
+    story(tell)
+
+
 def test_everything_is_removed_after_a_crash(story):
     async def tell(s):
         async with s.agent() as kubelet:
-            await s.client.create(PODS, s.server("one"))
+            await s.client.create(
+                PODS, s.server("one", ports=[{"name": "http", "containerPort": 8080, "hostPort": 80}])
+            )
             await s.ready("one")
             (state,) = await kubelet.runtime.list()
             assert state.phase is Phase.RUNNING
+        assert tables()[0]
         for _ in range(2):
             remove_everything(s.directory / "state", s.directory / "run")
         assert not exists(f"/proc/{state.pid}")
         assert not (s.directory / "state").exists()
         assert not (s.directory / "run").exists()
         assert str(s.directory) not in mounts()
+        assert tables() == [None, None]
 
     story(tell)

@@ -76,6 +76,16 @@ def test_ipv6(path: str) -> None:
         assert ports(conntrack, Match(protocol=UDP, destination="fd00:9::2")) == [53]
 
 
+def test_delete_by_port_in_one_family(path: str) -> None:
+    send(path, ("10.9.0.1", 53), ("10.9.0.2", 53), ("10.9.0.1", 54), ("fd00:9::1", 53), ("fd00:9::1", 54))
+    with Conntrack(path) as conntrack:
+        conntrack.delete(Match(protocol=UDP, family=4, port=53))
+        assert ports(conntrack, Match(protocol=UDP, family=4)) == [54]
+        assert ports(conntrack, Match(protocol=UDP, family=6)) == [53, 54]
+        conntrack.delete(Match(protocol=UDP, family=6, port=53))
+        assert ports(conntrack, Match(protocol=UDP, family=6)) == [54]
+
+
 def test_nothing_to_delete_is_no_error(path: str) -> None:
     with Conntrack(path) as conntrack:
         conntrack.delete(Match(protocol=UDP, destination="10.9.0.77", port=53))

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import struct
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from pybernetes.netlink.nft import IP, FlushChain, KernelNftables, Transaction
 from pybernetes.proxy.layout import MARTIANS, TABLE
 from pybernetes.proxy.loop import cleanup
 from support import kernel
+from support.packets import datagram
 from support.proxy_cases import FAMILIES, FOUR, NODES, SIX, Addresses, desired
 from support.proxy_net import Net, network
 from support.proxy_table import CASES, Case, of
@@ -90,16 +90,6 @@ def test_loopback_is_protected_from_the_link_by_a_rule(net: Net) -> None:
         assert arrives()
         sync(net)
         assert not arrives()
-
-
-def datagram(source: str, destination: str, port: int) -> bytes:
-    """An IPv4 packet with UDP in it, without a UDP checksum."""
-    body = struct.pack(">HHHH", 40000, port, 9, 0) + b"!"
-    addresses = socket.inet_aton(source) + socket.inet_aton(destination)
-    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 1, 0, 64, 17, 0) + addresses
-    total = sum(struct.unpack(">10H", head))
-    total = (total & 0xFFFF) + (total >> 16)
-    return head[:10] + struct.pack(">H", ~total & 0xFFFF) + head[12:] + body
 
 
 def test_the_kernel_protects_loopback_again_when_the_rules_go(net: Net) -> None:

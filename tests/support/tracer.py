@@ -121,21 +121,23 @@ class Tracer:
         return Outcome(kind, packet.destination, packet.port, flow.translated, flow.masqueraded, flow.path)
 
     def _hook(self, flow: Flow, kind: str, point: str) -> Outcome | None:
-        """All base chains of a hook; an outcome when the packet ends there."""
-        for (family, _), table in self.nft.tables.items():
-            if family != self.family:
-                continue
-            bases = [
-                (c.hook.priority, n)
-                for n, c in table.chains.items()
-                if c.hook and (c.hook.type, c.hook.point) == (kind, point)
-            ]
-            for _, name in sorted(bases):
-                verdict = self._chain(flow, table, name)
-                if flow.refused:
-                    return Outcome("refused", path=flow.path)
-                if verdict == DROP:
-                    return Outcome("dropped", path=flow.path)
+        """All base chains of a hook, by priority; an outcome when the packet ends there. What has been translated is
+        not seen by later chains that translate.
+        """
+        bases = [
+            (chain.hook.priority, name, table)
+            for (family, _), table in self.nft.tables.items()
+            for name, chain in table.chains.items()
+            if family == self.family and chain.hook and (chain.hook.type, chain.hook.point) == (kind, point)
+        ]
+        for _, name, table in sorted(bases, key=lambda base: base[0]):
+            verdict = self._chain(flow, table, name)
+            if flow.refused:
+                return Outcome("refused", path=flow.path)
+            if verdict == DROP:
+                return Outcome("dropped", path=flow.path)
+            if kind == "nat" and (flow.masqueraded if point == "postrouting" else flow.translated):
+                break
         return None
 
     def _chain(self, flow: Flow, table: Table, name: str) -> Verdict | None:

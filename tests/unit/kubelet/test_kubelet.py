@@ -6,12 +6,14 @@ import pytest
 
 from pybernetes.api.objects import condition_is, decode
 from pybernetes.api.resources import CONFIG_MAPS, EVENTS, LEASES, NODES, PODS
+from pybernetes.kubelet.hostports import PortMapping
 from pybernetes.kubelet.runtime import Phase
 from pybernetes.wire import Request
 from pybernetes.wire.loopback import LoopbackTransport
 from support.kubelet import NODE, Node, container, pod
 
 DELETION = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 5}
+ONCE = {"restartPolicy": "Never"}
 READINESS = {"exec": {"command": ["ready?"]}, "periodSeconds": 0.01, "failureThreshold": 1}
 
 
@@ -294,3 +296,93 @@ async def test_an_ephemeral_container_sees_its_target_and_leaves_the_pod_as_it_i
     assert (node.status()["phase"], node.conditions()["Ready"]) == ("Running", "True")
     fields = {event["involvedObject"].get("fieldPath") for event in node.api.of(EVENTS)}
     assert "spec.ephemeralContainers{debug}" in fields
+
+
+TAKEN = "node(s) didn't have free ports for the requested pod ports"
+
+
+def with_port(name, *, host_ip="", **fields):
+    return pod(name, container(ports=[{"containerPort": 80, "hostPort": 8080, "hostIP": host_ip}], **fields))
+
+
+async def test_the_network_is_told_of_host_ports_until_the_pod_goes(node):
+    node.put(with_port("p"))
+    await node.api.until(lambda: node.conditions().get("Ready") == "True")
+    assert node.network.ports == {"uid-p": (PortMapping(host_port=8080, container_port=80),)}
+    node.api.edit(PODS, "p", "default", metadata=DELETION)
+    await node.api.until(lambda: not node.exists())
+    assert node.network.ports == {}
+
+
+async def test_a_pod_whose_host_port_is_taken_is_refused(node):
+    node.put(with_port("p"))
+    await node.api.until(lambda: node.conditions().get("Ready") == "True")
+    node.put(with_port("q"))
+    await node.api.until(lambda: node.status("q").get("phase") == "Failed")
+    status = node.status("q")
+    assert status["reason"] == "NodePorts"
+    assert status["message"] == f"Pod was rejected: Predicate NodePorts failed: {TAKEN}"
+    assert "containerStatuses" not in status or not status["containerStatuses"]
+    await node.api.until(lambda: ("NodePorts", f"Predicate NodePorts failed: {TAKEN}") in node.events())
+    assert set(node.network.given) == {"uid-p"}
+    assert node.conditions()["Ready"] == "True"
+    node.api.edit(PODS, "q", "default", metadata=DELETION)
+    await node.api.until(lambda: not node.exists("q"))
+
+
+async def test_a_host_network_pod_is_refused_too(node):
+    node.put(with_port("p"))
+    await node.api.until(lambda: node.conditions().get("Ready") == "True")
+    ports = [{"containerPort": 8080, "hostPort": 8080}]
+    node.put(pod("q", container(ports=ports), hostNetwork=True))
+    await node.api.until(lambda: node.status("q").get("reason") == "NodePorts")
+
+
+async def test_another_address_is_not_taken(node):
+    node.put(with_port("p", host_ip="127.0.0.1"))
+    node.put(with_port("q", host_ip="192.0.2.1"))
+    for name in ("p", "q"):
+        await node.api.until(lambda name=name: node.conditions(name).get("Ready") == "True")
+
+
+async def test_a_port_is_free_once_its_pod_has_ended(node):
+    node.runtime.exits_at_once["once"] = 0
+    node.put(with_port("p", command=["once"]) | {"spec": with_port("p", command=["once"])["spec"] | ONCE})
+    await node.api.until(lambda: node.status().get("phase") == "Succeeded")
+    await node.api.until(lambda: not node.network.given)
+    node.put(with_port("q"))
+    await node.api.until(lambda: node.conditions("q").get("Ready") == "True")
+
+
+async def test_a_new_agent_keeps_what_runs_and_what_was_refused(node):
+    node.put(with_port("z"))
+    await node.api.until(lambda: node.conditions("z").get("Ready") == "True")
+    node.put(with_port("a"))
+    await node.api.until(lambda: node.status("a").get("phase") == "Failed")
+    refused = node.status("a")
+    node.put(with_port("b") | {"metadata": with_port("b")["metadata"] | {"creationTimestamp": "2026-01-01T00:00:00Z"}})
+    await node.api.until(lambda: node.status("b").get("phase") == "Failed")
+    node.kubelet = node.new_kubelet()
+    async with node.running():
+        await node.api.until(lambda: len(node.kubelet.workers) == 3)
+        node.put(with_port("c"))
+        await node.api.until(lambda: node.status("c").get("phase") == "Failed")
+        assert node.conditions("z")["Ready"] == "True"
+        assert node.status("a") == refused
+
+
+async def test_of_two_that_come_at_once_the_older_is_taken(tmp_path):
+    node = Node(tmp_path)
+    for name, second in (("a", 2), ("b", 1)):
+        made = with_port(name)
+        node.put(made | {"metadata": made["metadata"] | {"creationTimestamp": f"2026-01-01T00:00:0{second}Z"}})
+    async with node.running():
+        await node.api.until(lambda: node.conditions("b").get("Ready") == "True")
+        await node.api.until(lambda: node.status("a").get("reason") == "NodePorts")
+
+
+async def test_a_host_ip_that_is_no_address_keeps_the_pod_waiting(node):
+    node.put(with_port("p", host_ip="nowhere"))
+    words = "Failed to create pod sandbox: hostIP 'nowhere' of hostPort 8080 is not an IP address"
+    await node.api.until(lambda: ("FailedCreatePodSandBox", words) in node.events())
+    assert node.status()["phase"] == "Pending"

@@ -76,6 +76,16 @@ def test_host_ports() -> None:
     assert "1 node(s) didn't have free ports" in why(with_port("x"), node("a"), pods=[with_port("y", node="a")])
     found = choose(with_port("x", "10.0.0.1"), Snapshot([node("a")], [with_port("y", "10.0.0.2", node="a")]))
     assert found.node == "a"
+    assert choose(with_port("x", "10.0.0.1"), Snapshot([node("a")], [with_port("y", "::", node="a")])).node == ""
+
+
+def test_a_taken_host_port_in_kube_schedulers_words() -> None:
+    ports = [{"containerPort": 80, "hostPort": 8080}]
+    message = why(pod("x", ports=ports), node("a"), node("b"), pods=[pod(n, ports=ports, node=n) for n in "ab"])
+    assert message.startswith(
+        "0/2 nodes are available: 2 node(s) didn't have free ports for the requested pod ports. "
+        "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+    )
 
 
 def test_requests_count_init_containers_sidecars_and_overhead() -> None:

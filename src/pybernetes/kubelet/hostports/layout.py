@@ -11,7 +11,7 @@ table is there only while a pod on the node has a host port.
 import hashlib
 from ipaddress import ip_address
 
-from pybernetes.netlink.expressions import Decide, Dnat, Lookup, Masquerade, Rule, jump
+from pybernetes.netlink.expressions import RETURN, Compare, Decide, Dnat, Lookup, Masquerade, Rule, jump
 from pybernetes.netlink.fragments import (
     LOOPBACK_RANGE,
     Header,
@@ -66,14 +66,19 @@ class Layout:
         return {name: len(rules) for name, (_, rules) in self._chains().items()}
 
     def _chains(self) -> dict[str, tuple[Hook | None, tuple[Rule, ...]]]:
-        arrived: Rule = (*is_to_this_node(), Decide(jump("host-ports")))
+        here: Rule = (*is_to_this_node(), Decide(jump("host-ports")))
         guard = {"martians": (Hook("filter", "prerouting", -300), martians())} if self.version == 4 else {}
         return guard | {
             "host-ports": (None, self._dispatch_rules()),
-            "prerouting": (Hook("nat", "prerouting", PRIORITY), (arrived,)),
-            "output": (Hook("nat", "output", PRIORITY), (arrived,)),
+            "prerouting": (Hook("nat", "prerouting", PRIORITY), (here,)),
+            "output": (Hook("nat", "output", PRIORITY), (*self._exempt(), here)),
             "postrouting": (Hook("nat", "postrouting", 100), self._postrouting_rules()),
         }
+
+    def _exempt(self) -> tuple[Rule, ...]:
+        """What comes from ::1 cannot leave by a link, whatever source it is given; left alone it is refused at once."""
+        own = ip_address("::1").packed
+        return ((self.header.source(0), Compare(0, own), Decide(RETURN)),) if self.version == 6 else ()
 
     def _dispatch_rules(self) -> tuple[Rule, ...]:
         go = Dnat(self.family, 0, self.header.words)
@@ -83,11 +88,12 @@ class Layout:
         )
 
     def _postrouting_rules(self) -> tuple[Rule, ...]:
-        """What the pod could not answer keeps not its address: the pod's own, and one of loopback. All others do."""
-        source, words = self.header.source, self.header.words
-        to_pod = (self.header.destination(0), self.header.destination(words), Lookup("hairpin", 0))
-        hairpin = (*is_translated(), source(0), self.header.destination(words), Lookup("hairpin", 0), Masquerade())
-        loopback = (*is_translated(), *to_pod, source(0), *LOOPBACK_RANGE, Masquerade())
+        """Callers keep their address but those whom the pod could not answer: itself, and loopback."""
+        source, destination, words = self.header.source(0), self.header.destination, self.header.words
+        itself = (source, destination(words), Lookup("hairpin", 0))
+        to_pod = (destination(0), destination(words), Lookup("hairpin", 0))
+        hairpin = (*is_translated(), *itself, Masquerade())
+        loopback = (*is_translated(), *to_pod, source, *LOOPBACK_RANGE, Masquerade())
         return (hairpin, loopback) if self.version == 4 else (hairpin,)
 
 
