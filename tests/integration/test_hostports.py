@@ -119,8 +119,8 @@ class TestTable:
     @pytest.mark.parametrize("caller", ["outside", "pod-1a"])
     def test_loopback_is_protected_from_links_by_a_rule(self, table: World, caller: str) -> None:
         """The kernel routes 127.0.0.0/8 to and from pods with host ports: without the rule such a pod would reach what
-        listens on loopback only (CVE-2020-8558), as is shown by flushing it; the flush is noticed and put right. Callers at
-        other links do not even then.
+        listens on loopback only (CVE-2020-8558), as is shown by flushing it; the flush is noticed and put right.
+        Callers at other links do not even then.
         """
         node_end = "eth0" if caller == "outside" else caller
         with Links(table.path) as links:

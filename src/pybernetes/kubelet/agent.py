@@ -60,6 +60,8 @@ class Kubelet:
         self.recorder = Recorder(client, "kubelet", host=config.node_name)
         self.events: EventSink = events or self.recorder
         self.workers: dict[str, PodWorker] = {}
+        self.drifted = 0
+        """How many tables of host ports others had changed."""
         self._assemble()
         self.handler = KubeletServer(_View(self), self.runtime, clock=clock, metrics=self._metrics)
         self._group: asyncio.TaskGroup | None = None
@@ -158,6 +160,7 @@ class Kubelet:
         return refusal(pod, before)
 
     def _drifted(self, tables: int) -> None:
+        self.drifted += tables
         text = f"Rules of host ports had been changed by others: {tables} tables were put right"
         self.events.event(_node_reference(self.config), "HostPortRulesDrifted", text, type="Warning")
 
@@ -250,6 +253,9 @@ class Kubelet:
             f"kubelet_running_pods {len(self.workers)}\n"
             "# HELP kubelet_running_containers Number of running containers\n# TYPE kubelet_running_containers gauge\n"
             f'kubelet_running_containers{{container_state="running"}} {running}\n'
+            "# HELP pybernetes_host_port_drift_total Tables of host ports that were put right\n"
+            "# TYPE pybernetes_host_port_drift_total counter\n"
+            f"pybernetes_host_port_drift_total {self.drifted}\n"
         )
         return own.encode() + generate_latest()
 

@@ -68,8 +68,6 @@ class HostPorts:
         """`versions` are the IP versions that pods have addresses of. `records` is the directory of the files."""
         self.records = records
         self.pods: dict[str, PodPorts] = {}
-        self.repaired = 0
-        """How often somebody else's change was put right."""
         self._kernel = _Kernel([Layout(each, owner=owner) for each in sorted(versions)], nft, connections, localnet)
         self._worker = Worker("hostports")
         self._failed = False
@@ -126,7 +124,6 @@ class HostPorts:
             backoff.reset()
             wait = CHECK_SECONDS
             if found:
-                self.repaired += found
                 log.warning("host ports had been changed by others repaired=%d", found)
                 drifted(found)
 
