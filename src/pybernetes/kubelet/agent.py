@@ -133,6 +133,7 @@ class Kubelet:
                 versions={ranges.version(each) for each in pod_ranges},
                 records=self.config.state / "hostports",
                 owner=digest_of(self.config.state),
+                exempt=set(self.config.cluster_dns) - set(self.config.node_addresses),
             ),
         )
         await network.restore()

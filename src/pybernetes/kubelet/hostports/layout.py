@@ -9,6 +9,7 @@ table is there only while a pod on the node has a host port.
 """
 
 import hashlib
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from pybernetes.netlink.expressions import RETURN, Compare, Decide, Dnat, Lookup, Masquerade, Rule, jump
@@ -32,13 +33,16 @@ the last made goes first: it would depend on who started when.)
 
 
 class Layout:
-    """The table of one IP version. `owner` says whose table it is, so that nobody takes another's away."""
+    """The table of one IP version. `owner` says whose table it is, so that nobody takes another's away. At addresses
+    that are `exempt` (of either version) no host port is open.
+    """
 
-    def __init__(self, version: int, *, owner: str) -> None:
+    def __init__(self, version: int, *, owner: str, exempt: Iterable[str] = ()) -> None:
         self.version = version
         self.family = FAMILIES[version]
         self.header = Header(self.family)
         self.owner = owner
+        self.exempt = sorted(each for each in exempt if ip_address(each).version == version)
         first = self.skeleton()[0]
         assert isinstance(first, AddTable)
         self.comment = first.comment
@@ -71,18 +75,20 @@ class Layout:
         return guard | {
             "host-ports": (None, self._dispatch_rules()),
             "prerouting": (Hook("nat", "prerouting", PRIORITY), (here,)),
-            "output": (Hook("nat", "output", PRIORITY), (*self._exempt(), here)),
+            "output": (Hook("nat", "output", PRIORITY), (*self._from_loopback(), here)),
             "postrouting": (Hook("nat", "postrouting", 100), self._postrouting_rules()),
         }
 
-    def _exempt(self) -> tuple[Rule, ...]:
+    def _from_loopback(self) -> tuple[Rule, ...]:
         """What comes from ::1 cannot leave by a link, whatever source it is given; left alone it is refused at once."""
-        own = ip_address("::1").packed
-        return ((self.header.source(0), Compare(0, own), Decide(RETURN)),) if self.version == 6 else ()
+        own = Compare(0, packed("::1"))
+        return ((self.header.source(0), own, Decide(RETURN)),) if self.version == 6 else ()
 
     def _dispatch_rules(self) -> tuple[Rule, ...]:
         go = Dnat(self.family, 0, self.header.words)
+        spared = (Compare(0, packed(each)) for each in self.exempt)
         return (
+            *((self.header.destination(0), one, Decide(RETURN)) for one in spared),
             (*self.header.target(0), Lookup("addresses", 0, into=0), go),
             (*target_port(0), Lookup("ports", 0, into=0), go),
         )

@@ -61,14 +61,18 @@ class HostPorts:
         versions: Collection[int],
         records: Path,
         owner: str,
+        exempt: Collection[str] = (),
         nft: Callable[[], Nftables] = KernelNftables,
         connections: Callable[[], Connections] = Conntrack,
         localnet: Callable[[str, bool], None] = route_localnet,
     ) -> None:
-        """`versions` are the IP versions that pods have addresses of. `records` is the directory of the files."""
+        """`versions` are the IP versions that pods have addresses of. `records` is the directory of the files. `exempt`
+        are addresses of this namespace that are not the node's own and that no host port is open at.
+        """
         self.records = records
         self.pods: dict[str, PodPorts] = {}
-        self._kernel = _Kernel([Layout(each, owner=owner) for each in sorted(versions)], nft, connections, localnet)
+        layouts = [Layout(each, owner=owner, exempt=exempt) for each in sorted(versions)]
+        self._kernel = _Kernel(layouts, nft, connections, localnet)
         self._worker = Worker("hostports")
         self._failed = False
         """The kernel does not have what is wanted."""
@@ -92,12 +96,11 @@ class HostPorts:
 
     async def open(self, uid: str, ports: PodPorts) -> None:
         """The pod's ports lead to it from now on. Raises OSError; they stay wanted, and the next call tries again."""
-        if self.pods.get(uid) == ports and not self._failed:
-            return
-        self.pods.pop(uid, None)  # of two pods with one port the one that came last has it
-        self.pods[uid] = ports
-        self._write(uid, ports)
-        await self._sync()
+        if self.pods.get(uid) != ports:
+            self.pods.pop(uid, None)  # of two pods with one port the one that came last has it
+            self.pods[uid] = ports
+            self._write(uid, ports)
+        await self._sync()  # also of what is known already: the pod's link may be another
 
     async def close(self, uid: str) -> None:
         """They do not any more. Raises OSError; it is not wanted then all the same."""

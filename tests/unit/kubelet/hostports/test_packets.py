@@ -78,6 +78,22 @@ def test_packet(tables, at, case, protocol):
     assert outcome.masqueraded == case.masked
 
 
+async def test_an_address_that_is_exempt_is_left_alone(tmp_path):
+    """Cluster DNS is on the node's loopback link; whoever has host port 53 is not cluster DNS."""
+    nft, addresses = FakeNftables(), {4: "10.96.0.10", 6: "fd00:96::a"}
+    keeper = HostPorts(
+        versions={4, 6}, records=tmp_path, owner="me", exempt=addresses.values(), nft=lambda: nft,
+        connections=NoConnections, localnet=lambda link, on: None,
+    )  # fmt: skip
+    await keeper.open("pod-1a", pods()["pod-1a"])
+    for at, family in ((FOUR, IP), (SIX, IP6)):
+        dns, node = addresses[at.version], at.hosts["node-1"]
+        tracer = Tracer(nft, family=family, own=frozenset({dns, node}))
+        for destination, translated in ((dns, False), (node, True)):
+            packet = Packet(at.hosts["pod-1b"], destination, EVERYWHERE, PROTOCOLS["UDP"])
+            assert tracer.receive(packet).translated == translated
+
+
 @pytest.mark.parametrize("source", ["172.30.0.9", "10.244.1.2"], ids=["a caller outside", "a pod with a host port"])
 async def test_nobody_reaches_loopback_from_a_link(tmp_path, source):
     nft = FakeNftables()
