@@ -7,7 +7,8 @@ whether Go's JSON would leave a zero out come from the struct tags beside it. On
 sentence of either.
 
 The table: {"kinds": {apiVersion: {kind: message}}, "messages": {message: {name: "number type [flags]"}}}.
-A name that starts with ^ is embedded into its parent. Flags: ? leave a zero out, [] repeated, {} map of string to type.
+A name that starts with ^ is embedded into its parent. Flags: ? JSON leaves a zero out, * a pointer (protobuf leaves it
+out when there is none; what is no pointer is always written), [] repeated, {} map of string to type.
 A message of one field "*" is a named list: its value is the field's. Fields without a JSON name bear that of the proto.
 """
 
@@ -21,6 +22,8 @@ from typing import Any
 
 TABLE = Path(__file__).parent.parent / "src/pybernetes/api/proto/table.json"
 STABLE = re.compile(r"v\d+$")
+DISCOVERY = ("apidiscovery", "v2beta1")
+"""No stable version, but what kubectl before 1.30 asks for."""
 MESSAGE = re.compile(r"^message (\w+) \{\n(.*?)^\}", re.M | re.S)
 FIELD = re.compile(r"^  (optional|repeated|map<string, *)\s*([.\w]+)>? (\w+) = (\d+);", re.M)
 STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.M | re.S)
@@ -36,14 +39,11 @@ LEAVES = {
 }
 """Written by hand in proto/leaves.py: their JSON is no map of their fields."""
 ANYWHERE = (
-    "CreateOptions",
-    "DeleteOptions",
-    "GetOptions",
-    "ListOptions",
-    "PatchOptions",
-    "UpdateOptions",
-    "WatchEvent",
+    *("CreateOptions", "DeleteOptions", "GetOptions", "ListOptions", "PatchOptions", "UpdateOptions", "WatchEvent"),
+    *("APIGroup", "APIGroupList", "APIResourceList", "APIVersions"),
+    *("PartialObjectMetadata", "PartialObjectMetadataList", "Status"),
 )
+"""Of meta/v1, whatever the group that they are said to be of."""
 
 NAMELESS = "?"
 """Starts the key of a field that has no JSON name."""
@@ -113,7 +113,7 @@ def field(struct: dict[int, Tag] | None, number: int, *, label: str, plain: str)
     flags = {"repeated": "[]", "optional": ""}.get(label, "{}")
     if not name:
         return f"^{number}", flags
-    return name, flags or ("?" if drops and not pointer else "")
+    return name, flags or ("*" if pointer else "?" if drops else "")
 
 
 def kinds(folder: Path, version: str) -> tuple[str, list[str]]:
@@ -121,7 +121,7 @@ def kinds(folder: Path, version: str) -> tuple[str, list[str]]:
     group = re.search(r'GroupName\s*=\s*"(.*)"', (folder / "register.go").read_text())
     assert group, folder
     structs = (pair for file in folder.glob("*types.go") for pair in STRUCT.findall(file.read_text()))
-    names = [name for name, body in structs if re.search(r"^\s*(metav1\.)?TypeMeta\s", body, re.M)]
+    names = [name for name, body in structs if re.search(r"^\s*(\w+\.)?TypeMeta\s", body, re.M)]
     return f"{group[1]}/{version}".lstrip("/"), sorted(names)
 
 
@@ -145,7 +145,7 @@ def main(version: str) -> None:
             every |= messages(proto)
             release = proto.parent.name
             if (
-                STABLE.match(release)
+                (STABLE.match(release) or proto.parts[-3:-1] == DISCOVERY)
                 and "testapigroup" not in proto.parts
                 and not module.name.startswith("apimachinery@")
             ):

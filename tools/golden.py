@@ -5,8 +5,9 @@
 Needs `go` and the Go module proxy: tools/oracle/ is built from Kubernetes' own packages (some minutes, 2 GB of cache).
 columns/tables.json.gz has objects made at random, with defaults, and their Tables; kinds/defaults.json.gz has such
 objects without and with defaults; proto/full.json.gz has objects in which every field is filled, as JSON and as
-protobuf. tests/unit/apiserver/default_roles.json.gz has what each of Kubernetes' default roles lets do, and whom they
-are bound to. All are facts about Kubernetes, no text of it.
+protobuf, proto/some.json.gz such made at random and what golden_others.py has. tests/unit/apiserver/
+default_roles.json.gz has what each of Kubernetes' default roles lets do, and whom they are bound to. All are facts about
+Kubernetes, no text of it.
 """
 
 import base64
@@ -23,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from golden_others import ANSWERS, EDGES
 from pybernetes.api import times
 from pybernetes.api.resources import RESOURCES, Resource
 from pybernetes.api.schema import Type, type_of
@@ -197,7 +199,7 @@ def asked(objs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         program = f"{folder}/oracle"
         subprocess.run(["go", "build", "-o", program, "."], cwd=HERE / "oracle", check=True)
-        lines = "".join(json.dumps(obj) + "\n" for obj in objs)
+        lines = "".join(json.dumps(obj, separators=(",", ":"), ensure_ascii=False) + "\n" for obj in objs)
         done = subprocess.run([program], input=lines, capture_output=True, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -243,20 +245,25 @@ def granted(rule: dict[str, list[str]]) -> Iterator[str]:
 def main(seed: int) -> None:
     now = time.time()
     rng = random.Random(seed)
-    some = Maker(rng, now, full=False)
+    any_ = Maker(rng, now, full=False)
     every = Maker(rng, now, full=True)
-    wanted = [some.object(row) for row in RESOURCES for _ in range(EACH)]
+    wanted = [any_.object(row) for row in RESOURCES for _ in range(EACH)]
     filled = [every.object(row) for row in RESOURCES]
-    said = asked(wanted + filled)
-    of_tables, of_bodies = said[: len(wanted)], said[len(wanted) :]
-    for obj, one in zip(wanted + filled, said, strict=True):
+    others = ANSWERS + EDGES
+    said = asked(wanted + filled + others)
+    of_tables, of_bodies = said[: len(wanted)], said[len(wanted) : len(wanted) + len(filled)]
+    for obj, one in zip(wanted + filled + others, said, strict=True):
         if "problem" in one and "no table handler" not in one["problem"] and "no kind" not in one["problem"]:
             print(obj["apiVersion"], obj["kind"], one["problem"])
     cases = [{"object": one["defaulted"], "table": one["table"]} for one in of_tables if "table" in one]
     write(TESTS / "columns/tables.json.gz", {"now": now, "cases": cases})
-    pairs = [[one["back"], one["defaulted"]] for one in of_tables[::2] if "defaulted" in one]
-    write(TESTS / "kinds/defaults.json.gz", pairs)
+    defaults = [[one["back"], one["defaulted"]] for one in of_tables[::2] if "defaulted" in one]
+    write(TESTS / "kinds/defaults.json.gz", defaults)
     write(TESTS / "proto/full.json.gz", [{"json": one["back"], "proto": one["proto"]} for one in of_bodies])
+    of_others = said[-len(others) :]
+    pairs = zip(wanted[:: EACH // 2] + others, of_tables[:: EACH // 2] + of_others, strict=True)
+    bodies = [{"sent": obj, "json": one["back"], "proto": one["proto"]} for obj, one in pairs]
+    write(TESTS / "proto/some.json.gz", bodies)
     write(TESTS.parent / "apiserver/default_roles.json.gz", default_roles())
 
 

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"os"
 
+	discovery "k8s.io/api/apidiscovery/v2"
+	oldDiscovery "k8s.io/api/apidiscovery/v2beta1"
 	extensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/install"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -108,17 +110,24 @@ func table(obj runtime.Object) (*metav1.Table, error) {
 	return found, nil
 }
 
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
 func main() {
 	extensions.Install(scheme)
 	aggregation.Install(scheme)
+	must(discovery.AddToScheme(scheme))
+	must(oldDiscovery.AddToScheme(scheme))
+	must(metav1.AddMetaToScheme(scheme))
 	in := bufio.NewReaderSize(os.Stdin, 1<<24)
 	out := json.NewEncoder(os.Stdout)
 	for {
 		line, ended := in.ReadBytes('\n')
 		if len(bytes.TrimSpace(line)) > 0 {
-			if err := out.Encode(answer(line)); err != nil {
-				panic(err)
-			}
+			must(out.Encode(answer(line)))
 		}
 		if ended != nil {
 			return

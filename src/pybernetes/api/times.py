@@ -15,20 +15,30 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:
 
 def stamp(seconds: float) -> str:
     """A meta/v1 Time: 2006-01-02T15:04:05Z."""
-    return (_EPOCH + timedelta(seconds=int(seconds // 1))).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (_EPOCH + timedelta(seconds=int(seconds // 1))).isoformat()[:19] + "Z"
 
 
 def micro_stamp(seconds: float) -> str:
     """A meta/v1 MicroTime: 2006-01-02T15:04:05.000000Z."""
-    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def parse(text: str) -> float:
     """Seconds of a Time or MicroTime. Raises ValueError in the words of Go's time.Parse."""
+    return _since_epoch(text) / timedelta(seconds=1)
+
+
+def exact(text: str) -> tuple[int, int]:
+    """Whole seconds and microseconds of a Time or MicroTime. Raises ValueError."""
+    found = _since_epoch(text)
+    return found.days * 86_400 + found.seconds, found.microseconds
+
+
+def _since_epoch(text: str) -> timedelta:
     if not _RFC3339.fullmatch(text):
         raise ValueError(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"')
     try:
-        return (_moment(text) - _EPOCH) / timedelta(seconds=1)
+        return _moment(text) - _EPOCH
     except ValueError as error:
         raise ValueError(f'parsing time "{text}": {error}') from error
 
@@ -52,7 +62,8 @@ def canonical(text: str, *, micro: bool = False) -> str:
     if not micro and len(text) == 20 and text[-1] == "Z" and _RFC3339.fullmatch(text):
         parse(text)
         return text
-    return micro_stamp(parse(text)) if micro else stamp(parse(text))
+    seconds, micros = exact(text)
+    return f"{stamp(seconds)[:-1]}.{micros:06}Z" if micro else stamp(seconds)
 
 
 def human(seconds: float) -> str:

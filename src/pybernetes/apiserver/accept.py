@@ -1,4 +1,8 @@
-"""Content negotiation: which representation an Accept header asks for (API concepts, "Alternate representations")."""
+"""Content negotiation: which representation an Accept header asks for (API concepts, "Alternate representations").
+
+As Kubernetes, the first of the best that can be written is taken; but where a client takes the same thing in protobuf
+and in JSON, and likes both as well, it gets JSON (docs/decisions/0009-json-where-both-are-taken.md).
+"""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -6,12 +10,13 @@ from typing import NamedTuple
 from pybernetes.api.errors import NotAcceptable
 from pybernetes.wire import Request
 
-JSON, YAML = "application/json", "application/yaml"
+JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 _TYPES = {
     "application/json": JSON,
     "application/*": JSON,
     "*/*": JSON,
     "application/yaml": YAML,
+    PROTOBUF: PROTOBUF,
 }
 META = "meta.k8s.io"
 
@@ -30,7 +35,7 @@ class Media(NamedTuple):
 @lru_cache(maxsize=512)
 def offers(accept: str) -> tuple[Media, ...]:
     """What the header lists that can be written here, in the order of preference."""
-    found: list[tuple[float, Media]] = []
+    found: list[tuple[float, int, Media]] = []
     for clause in (accept or "*/*").split(","):
         kind, *parameters = (part.strip() for part in clause.split(";"))
         known = _TYPES.get(kind.lower())
@@ -41,29 +46,63 @@ def offers(accept: str) -> tuple[Media, ...]:
             quality = float(values.get("q", "1"))
         except ValueError:
             quality = 1.0
-        if quality > 0:
-            found.append((-quality, Media(known, values.get("as", ""), values.get("g", ""), values.get("v", ""))))
-    found.sort(key=lambda pair: pair[0])
-    return tuple(media for _, media in found)
+        if quality > 0 and values.get("stream", "watch") == "watch":
+            media = Media(known, values.get("as", ""), values.get("g", ""), values.get("v", ""))
+            found.append((-quality, len(found), media))
+    found.sort()
+    liked = {(quality, media) for quality, _, media in found}
+    return tuple(
+        json if (quality, json := media._replace(type=JSON)) in liked and media.type == PROTOBUF else media
+        for quality, _, media in found
+    )
 
 
 @lru_cache(maxsize=512)
 def object_media(accept: str) -> Media:
     """For API objects: the first offer that is as-is, a v1 Table or v1 partial metadata. Raises NotAcceptable."""
+    return _first(accept, custom=False)
+
+
+@lru_cache(maxsize=512)
+def custom_media(accept: str) -> Media:
+    """The same for custom resources, which have no protobuf form but that of their metadata. Raises NotAcceptable."""
+    return _first(accept, custom=True)
+
+
+def _first(accept: str, *, custom: bool) -> Media:
+    found = next((media for media in offers(accept) if _writable(media, custom=custom)), None)
+    if found is None:
+        raise not_acceptable()
+    return found
+
+
+def _writable(media: Media, *, custom: bool) -> bool:
+    """Neither a Table nor a custom resource has a protobuf form."""
+    if not media.kind:
+        return media.type != PROTOBUF or not custom
+    if media.group != META or media.version != "v1" or media.kind not in _TRANSFORMS:
+        return False
+    return media.type != PROTOBUF or media.kind != "Table"
+
+
+@lru_cache(maxsize=512)
+def plain_media(accept: str, *, custom: bool = False) -> Media:
+    """For what has no other form than its own. `custom` is of a custom resource. Raises NotAcceptable."""
     for media in offers(accept):
-        if not media.kind:
-            return media
-        if media.group == META and media.version == "v1" and media.kind in _TRANSFORMS:
+        if not media.kind and (media.type != PROTOBUF or not custom):
             return media
     raise not_acceptable()
 
 
-def plain_media(accept: str) -> Media:
-    """For what has no other form than its own. Raises NotAcceptable."""
-    found = next((media for media in offers(accept) if not media.kind), None)
-    if found is None:
-        raise not_acceptable()
-    return found
+def media_of(request: Request, *, custom: bool = False) -> str:
+    """The type in which an object that has no other form is answered. Raises NotAcceptable."""
+    return plain_media(request.headers.get("accept", ""), custom=custom).type
+
+
+@lru_cache(maxsize=512)
+def status_media(accept: str) -> str:
+    """The type in which an error is told: what was wrong is never hidden behind what cannot be accepted."""
+    return next((media.type for media in offers(accept) if not media.kind), JSON)
 
 
 def unchanged(request: Request, tag: str) -> bool:
@@ -85,5 +124,6 @@ def wants_pretty(pretty: str, agent: str) -> bool:
 _TRANSFORMS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
 
 
-def not_acceptable() -> NotAcceptable:
-    return NotAcceptable(f"only the following media types are accepted: {JSON}, {YAML}")
+def not_acceptable(*, watch: bool = False) -> NotAcceptable:
+    types = (f"{JSON};stream=watch", f"{PROTOBUF};stream=watch") if watch else (JSON, YAML, PROTOBUF)
+    return NotAcceptable(f"only the following media types are accepted: {', '.join(types)}")

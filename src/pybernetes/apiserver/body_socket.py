@@ -1,7 +1,8 @@
 """Bodies over a WebSocket, for clients that have no other streams: logs in pieces, a watch event by event.
 
-A watch is one text message an event, whatever subprotocol is offered (apiserver/pkg/endpoints/handlers/watch.go). Logs
-are binary.k8s.io (also when nothing is asked for), or base64.binary.k8s.io in text messages.
+A watch is one message an event, a text or the bytes of protobuf, whatever subprotocol is offered
+(apiserver/pkg/endpoints/handlers/watch.go). Logs are binary.k8s.io (also when nothing is asked for), or
+base64.binary.k8s.io in text messages.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import base64
 import functools
 from collections.abc import AsyncIterable, Callable, Iterable
 
+from pybernetes.api import proto
 from pybernetes.api.errors import BadRequest
 from pybernetes.wire import Channel, Pace, Request, Response, Upgrade, offered
 from pybernetes.wire.answer import close_body
@@ -42,7 +44,9 @@ def watch_socket(request: Request, response: Response) -> Response:
     """The watch that a response is the beginning of, as messages; an error stays as it is."""
     if isinstance(response.body, bytes):
         return response
-    run = functools.partial(_send, body=response.body, messages=bytes.splitlines, text=True)
+    text = response.headers.get("content-type") != proto.WATCH_TYPE
+    messages: Messages = bytes.splitlines if text else proto.frames
+    run = functools.partial(_send, body=response.body, messages=messages, text=text)
     protocol = next(iter(offered(request)), "")
     return Response(upgrade=Upgrade(protocol=protocol, run=run, pace=Pace.LIVE))
 

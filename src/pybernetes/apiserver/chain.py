@@ -17,10 +17,11 @@ from pybernetes.api.errors import (
     Timeout,
     Unauthorized,
 )
-from pybernetes.api.objects import encode
 from pybernetes.store import Unavailable
 from pybernetes.wire import Handler, Request, Response
 
+from .accept import status_media
+from .answers import respond
 from .auth.attributes import attributes
 from .auth.authorize import Authorizer, forbidden
 from .auth.certificates import Authenticator
@@ -52,23 +53,25 @@ def recover(handler: Handler) -> Handler:
         try:
             return _warned(request, await handler(request))
         except ApiError as error:
-            return _warned(request, status_response(error))
+            return _warned(request, status_response(error, request))
         except Unavailable as error:
-            return status_response(ServiceUnavailable(str(error)))
+            return status_response(ServiceUnavailable(str(error)), request)
         except Exception:
             log.exception("request failed method=%s path=%s", request.method, request.path)
-            return status_response(InternalError("Internal error occurred: see the server's log"))
+            return status_response(InternalError("Internal error occurred: see the server's log"), request)
 
     return recovered
 
 
-def status_response(error: ApiError) -> Response:
+def status_response(error: ApiError, request: Request) -> Response:
+    """The Status in a type that the client accepts, in JSON when it accepts none."""
     status = error.status
-    headers = {"content-type": "application/json"}
+    media = status_media(request.headers.get("accept", ""))
+    response = respond(status, status=int(status.get("code") or error.code), media=media)
     seconds = (status.get("details") or {}).get("retryAfterSeconds")
     if seconds:
-        headers["retry-after"] = str(seconds)
-    return Response(status=int(status.get("code") or error.code), headers=headers, body=encode(status))
+        response.headers = {**response.headers, "retry-after": str(seconds)}
+    return response
 
 
 def _warned(request: Request, response: Response) -> Response:

@@ -1,25 +1,22 @@
-"""Representations of objects: as they are, as partial metadata, as Table rows; one, many, or in watch events."""
+"""Representations in JSON: objects as they are, as partial metadata, as Table rows; one, many, or in watch events."""
 
-import contextlib
 import functools
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
-
-import msgspec
-import yaml
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 from pybernetes.api import columns
-from pybernetes.api.errors import BadRequest
-from pybernetes.api.objects import Obj, decode, encode
+from pybernetes.api.objects import Obj, encode
 from pybernetes.store import Record, Revision
-from pybernetes.wire import Request, Response
 
-from .accept import JSON, META, YAML, Media, object_media, wants_pretty
+from .accept import META
 from .served import Served
+from .watch import Form as Watched
+from .watch import encoded
 
-_HEADERS = {"content-type": JSON}
+Body = bytes | AsyncIterator[bytes]
 _CHUNK = 500
 """Objects in one chunk of a long list."""
 
@@ -41,23 +38,59 @@ class Position(NamedTuple):
         return found
 
 
-class Form(Protocol):
-    """One representation of one row's objects."""
-
-    name: str
+class Form(Watched, Protocol):
+    """One representation of one row's objects: alone, in a list, in a watch."""
 
     def one(self, record: Record) -> bytes: ...
 
-    def line(self, record: Record, revision: Revision) -> bytes: ...
-
-    def bookmark(self, metadata: Obj) -> Obj: ...
-
-    def parts(self, records: Iterable[Record], position: Position) -> tuple[bytes, Iterable[bytes], bytes]:
-        """Head, items and tail of a list."""
+    def listed(self, records: Sequence[Record], position: Position, *, whole: bool = False) -> Body:
+        """A list: long ones in pieces, unless `whole`."""
         ...
 
 
-class Plain:
+class JsonForm(ABC):
+    """What all representations in JSON have: a list is its head, its items and brackets."""
+
+    name = ""
+    batch = _CHUNK
+    field = "items"
+    packed = staticmethod(encode)
+    framed = staticmethod(encoded)
+
+    @abstractmethod
+    def one(self, record: Record) -> bytes: ...
+
+    @abstractmethod
+    def line(self, record: Record, revision: Revision) -> bytes: ...
+
+    @abstractmethod
+    def bookmark(self, metadata: Obj) -> Obj: ...
+
+    @abstractmethod
+    def head(self, position: Position) -> Obj:
+        """A list without its items."""
+
+    @abstractmethod
+    def items(self, records: Iterable[Record]) -> Iterable[bytes]: ...
+
+    def listed(self, records: Sequence[Record], position: Position, *, whole: bool = False) -> Body:
+        head = b'%b,"%b":[' % (encode(self.head(position))[:-1], self.field.encode())
+        if whole or len(records) <= 2 * _CHUNK:
+            return head + b",".join(self.items(records)) + b"]}"
+        return _chunks(head, iter(self.items(records)))
+
+
+async def _chunks(head: bytes, items: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """A long list without its whole text in memory."""
+    yield head
+    start = b""
+    while chunk := list(itertools.islice(items, _CHUNK)):
+        yield start + b",".join(chunk)
+        start = b","
+    yield b"]}"
+
+
+class Plain(JsonForm):
     """The objects themselves."""
 
     def __init__(self, served: Served) -> None:
@@ -73,12 +106,14 @@ class Plain:
     def bookmark(self, metadata: Obj) -> Obj:
         return {"kind": self._row.kind, "apiVersion": self._row.api_version, "metadata": metadata}
 
-    def parts(self, records: Iterable[Record], position: Position) -> tuple[bytes, Iterable[bytes], bytes]:
-        head = {"kind": self._row.list_kind, "apiVersion": self._row.api_version, "metadata": position.metadata}
-        return encode(head)[:-1] + b',"items":[', map(self._codec.item, records), b"]}"
+    def head(self, position: Position) -> Obj:
+        return {"kind": self._row.list_kind, "apiVersion": self._row.api_version, "metadata": position.metadata}
+
+    def items(self, records: Iterable[Record]) -> Iterable[bytes]:
+        return map(self._codec.item, records)
 
 
-class Partial:
+class Partial(JsonForm):
     """metadata only (meta/v1 PartialObjectMetadata)."""
 
     def __init__(self, served: Served) -> None:
@@ -94,13 +129,17 @@ class Partial:
     def bookmark(self, metadata: Obj) -> Obj:
         return {"kind": "PartialObjectMetadata", "apiVersion": f"{META}/v1", "metadata": metadata}
 
-    def parts(self, records: Iterable[Record], position: Position) -> tuple[bytes, Iterable[bytes], bytes]:
-        head = {"kind": "PartialObjectMetadataList", "apiVersion": f"{META}/v1", "metadata": position.metadata}
-        return encode(head)[:-1] + b',"items":[', map(self._codec.partial, records), b"]}"
+    def head(self, position: Position) -> Obj:
+        return {"kind": "PartialObjectMetadataList", "apiVersion": f"{META}/v1", "metadata": position.metadata}
+
+    def items(self, records: Iterable[Record]) -> Iterable[bytes]:
+        return map(self._codec.partial, records)
 
 
-class Table:
+class Table(JsonForm):
     """Rows of cells, as `kubectl get` prints them (meta/v1 Table). `include` is None, Metadata or Object."""
+
+    field = "rows"
 
     def __init__(self, served: Served, include: str) -> None:
         self._served = served
@@ -146,73 +185,11 @@ class Table:
             ]
         }
 
-    def parts(self, records: Iterable[Record], position: Position) -> tuple[bytes, Iterable[bytes], bytes]:
+    def head(self, position: Position) -> Obj:
+        return {name: value for name, value in self._table(position.metadata).items() if name != self.field}
+
+    def items(self, records: Iterable[Record]) -> Iterable[bytes]:
+        """Rows; some columns look at the whole list first."""
         objs = functools.partial(map, self._served.codec.obj, records)
         make = columns.rows(self._served.row, objs, now=time.time())
-        return encode(self._table(position.metadata))[:-2], map(functools.partial(self._row, make=make), records), b"]}"
-
-
-def form_of(request: Request, served: Served) -> tuple[Form, Media]:
-    """What the Accept header asks for. Raises NotAcceptable."""
-    media = object_media(request.headers.get("accept", ""))
-    if wants_pretty(request.param("pretty"), request.headers.get("user-agent", "")):
-        media = media._replace(pretty=True)
-    if media.kind == "Table":
-        return Table(served, _included(request.param("includeObject"))), media
-    if media.kind:
-        return Partial(served), media
-    return Plain(served), media
-
-
-def _included(text: str) -> str:
-    if text not in ("", "None", "Metadata", "Object"):
-        raise BadRequest(f"unrecognized includeObject value: {encode(text).decode()}")
-    return text
-
-
-def respond_list(form: Form, media: Media, records: Sequence[Record], position: Position) -> Response:
-    head, items, tail = form.parts(records, position)
-    if media.type == YAML:
-        return as_yaml(head + b",".join(items) + tail)
-    if media.pretty:
-        return Response(headers=_HEADERS, body=indented(head + b",".join(items) + tail))
-    if len(records) <= 2 * _CHUNK:
-        return Response(headers=_HEADERS, body=head + b",".join(items) + tail)
-    return Response(headers=_HEADERS, body=_chunks(head, iter(items), tail))
-
-
-async def _chunks(head: bytes, items: Iterable[bytes], tail: bytes) -> AsyncIterator[bytes]:
-    """A long list without its whole text in memory."""
-    yield head
-    start = b""
-    while chunk := list(itertools.islice(items, _CHUNK)):
-        yield start + b",".join(chunk)
-        start = b","
-    yield tail
-
-
-def respond_one(form: Form, media: Media, record: Record, *, status: int = 200) -> Response:
-    body = form.one(record)
-    if media.type == YAML:
-        return as_yaml(body, status=status)
-    return Response(status=status, headers=_HEADERS, body=indented(body) if media.pretty else body)
-
-
-def respond(value: Any, *, status: int = 200, media: str = JSON, pretty: bool = False) -> Response:
-    """Any value as JSON (or YAML)."""
-    body = encode(value)
-    if media == YAML:
-        return as_yaml(body, status=status)
-    return Response(status=status, headers=_HEADERS, body=indented(body) if pretty else body)
-
-
-def indented(body: bytes) -> bytes:
-    """JSON for people to read, as `?pretty=true` has it."""
-    return msgspec.json.format(body, indent=2) + b"\n"
-
-
-def as_yaml(body: bytes, *, status: int = 200) -> Response:
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    with contextlib.suppress(RecursionError):  # nested deeper than the dumper can: JSON is YAML too
-        body = yaml.dump(decode(body), Dumper=dumper, sort_keys=False, allow_unicode=True).encode()
-    return Response(status=status, headers=_HEADERS | {"content-type": YAML}, body=body)
+        return map(functools.partial(self._row, make=make), records)

@@ -19,12 +19,13 @@ from pybernetes.api.resources import Resource
 from pybernetes.wire import Request, Response
 
 from . import evictions
+from .accept import media_of
 from .admission import Call
+from .answers import form_of, respond, respond_one
 from .auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Bound, Tokens
 from .body import APPLY_PATCH, media_type, parse, read_object
 from .deletion import delete_options
 from .endpoints.objects import Objects, success, write_of
-from .forms import form_of, respond, respond_one
 from .patching import patch_edit, patched
 from .registry import Registry
 from .route import Route
@@ -76,13 +77,14 @@ class Parts:
 
     async def _scale(self, request: Request, route: Route, served: Served) -> Response:
         registry, row, paths = self._registry, served.row, served.strategy.scale
+        media = media_of(request, custom=row.custom)
         record = registry.get(row, route.namespace, route.name)
         if route.verb == "get":
-            return respond(scale_of(served.codec.obj(await served.one(record)), paths))
+            return respond(scale_of(served.codec.obj(await served.one(record)), paths), media=media)
         scale_type = registry.scheme.type(row, "scale")
         body = None if route.verb == "patch" else read_object(request, registry.scheme, row, part="scale")
         if media_type(request) == APPLY_PATCH:
-            return await self._scale_applied(request, route, served)
+            return await self._scale_applied(request, route, served, media=media)
         body = await self._scale_admitted(request, route, served, body)
 
         def edit(old: Obj) -> Obj:
@@ -103,9 +105,9 @@ class Parts:
             part="scale",
             patch=body is None,
         )
-        return respond(scale_of(served.codec.obj(written.record), paths))
+        return respond(scale_of(served.codec.obj(written.record), paths), media=media)
 
-    async def _scale_applied(self, request: Request, route: Route, served: Served) -> Response:
+    async def _scale_applied(self, request: Request, route: Route, served: Served, *, media: str) -> Response:
         """An apply of a Scale is one of the workload's replicas, which the manager owns from then on."""
         paths = served.strategy.scale
         patch = patch_edit(request, self._registry, served, name=route.name, namespace=route.namespace, part="scale")
@@ -115,7 +117,7 @@ class Parts:
             new = await patch.versions.settle(lambda: patch.edit(copied(old)))
             await registry.consult(self._call(request, route, new=scale_of(new, paths), old=scale_of(old, paths)))
         written = await self._objects.patched(request, route, served, part="scale")
-        return respond(scale_of(served.codec.obj(written.record), paths))
+        return respond(scale_of(served.codec.obj(written.record), paths), media=media)
 
     async def _scale_admitted(self, request: Request, route: Route, served: Served, body: Obj | None) -> Obj | None:
         """The scale that the webhooks made of it; unread, when none of them wants it."""
@@ -150,17 +152,19 @@ class Parts:
         )
 
     async def _binding(self, request: Request, route: Route, served: Served) -> Response:
+        media = media_of(request)
         body = read_object(request, self._registry.scheme, served.row, part="binding")
         _named(body, route)
         await self._registry.consult(self._call(request, route, new=body))
         await self.bind(request, body, name=route.name, namespace=route.namespace)
-        return respond(success(code=201), status=201)
+        return respond(success(code=201), status=201, media=media)
 
     async def binding(self, request: Request, route: Route) -> Response:
         """POST of a Binding to the namespace's collection: it names the pod."""
+        media = media_of(request)
         body = read_object(request, self._registry.scheme, resources.BINDINGS)
         await self.bind(request, body, name=name_of(body), namespace=route.namespace)
-        return respond(success(code=201), status=201)
+        return respond(success(code=201), status=201, media=media)
 
     async def bind(self, request: Request, binding: Obj, *, name: str, namespace: str) -> None:
         """Put a pod on a node. Raises Conflict when it is on one already."""
@@ -178,6 +182,7 @@ class Parts:
         )
 
     async def _eviction(self, request: Request, route: Route, served: Served) -> Response:
+        media = media_of(request)
         body = read_object(request, self._registry.scheme, served.row, part="eviction")
         _named(body, route)
         await self._registry.consult(self._call(request, route, new=body))
@@ -191,9 +196,10 @@ class Parts:
             edit = partial(evictions.marked, now=now)
             await registry.write_status(served.row, route.name, edit, namespace=route.namespace)
         await registry.delete(served.row, route.name, options, namespace=route.namespace, write=write)
-        return respond(success(code=201), status=201)
+        return respond(success(code=201), status=201, media=media)
 
     async def _token(self, request: Request, route: Route, served: Served) -> Response:
+        media = media_of(request)
         body = read_object(request, self._registry.scheme, served.row, part="token")
         await self._registry.consult(self._call(request, route, new=body))
         account = served.codec.obj(self._registry.get(served.row, route.namespace, route.name))
@@ -219,7 +225,7 @@ class Parts:
             "spec": spec | {"audiences": audiences, "expirationSeconds": seconds},
             "status": {"token": token, "expirationTimestamp": expires},
         }
-        return respond(answer, status=201)
+        return respond(answer, status=201, media=media)
 
     def _bound_to(self, reference: Obj | None, account: Obj) -> Bound:
         namespace = metadata(account)["namespace"]

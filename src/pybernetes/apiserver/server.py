@@ -24,6 +24,7 @@ from .admission import ADMISSION, VALIDATION
 from .admission.connect import admit_connect
 from .admission.events import OF_NAMESPACE, OF_USER, EventRateLimit, Rate
 from .allocate import Allocator
+from .answers import respond
 from .audit import AuditLog, AuditMetrics, Auditor, Policy
 from .auth.certificates import Authenticator
 from .auth.tokens import Tokens
@@ -37,7 +38,6 @@ from .endpoints.objects import Objects
 from .endpoints.openapi import OpenApi
 from .endpoints.reviews import Reviews
 from .fairness import FlowMetrics, Gate
-from .forms import respond
 from .kubelets import Connect, Kubelets
 from .metrics import Metrics
 from .parts import Parts

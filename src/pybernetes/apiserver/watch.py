@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from pybernetes.aio.fanout import Overflow
 from pybernetes.api.errors import ApiError
-from pybernetes.api.objects import Obj, encode
+from pybernetes.api.objects import Obj
 from pybernetes.api.resources import Resource
 from pybernetes.store import Record, Revision
 
@@ -14,7 +14,6 @@ from .options import Selection
 from .watchcache import Event, Item, Kind, Shelf, WatchCache, Watcher
 
 BOOKMARK_SECONDS = 60.0
-_CHUNK = 500
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -38,6 +37,19 @@ class Form(Protocol):
         """What tells its bytes from another's; "" for one that must not be shared."""
         ...
 
+    @property
+    def batch(self) -> int:
+        """So many objects are encoded before others have their turn."""
+        ...
+
+    def packed(self, obj: Obj, /) -> bytes:
+        """Any object, a Status or a bookmark, in the encoding of this form."""
+        ...
+
+    def framed(self, kind: str, body: bytes, /) -> bytes:
+        """An event of such an object."""
+        ...
+
     def line(self, record: Record, revision: Revision) -> bytes:
         """The object of an event; `revision` is its resourceVersion."""
         ...
@@ -54,6 +66,7 @@ async def views_of(items: Sequence[Item], shown: Shown) -> list[Item]:
 
 
 def encoded(kind: str, body: bytes) -> bytes:
+    """An event in JSON, on a line of its own."""
     return b'{"type":"%s","object":%s}\n' % (kind.encode(), body)
 
 
@@ -134,7 +147,7 @@ class WatchBody:
         except ApiError as error:  # an object that cannot be shown: the peer is told, and lists again
             self._initial, self._first_mark = [], None
             await self.aclose()
-            return encoded("ERROR", encode(error.status))
+            return self._form.framed("ERROR", self._form.packed(error.status))
         await self.aclose()
         raise StopAsyncIteration
 
@@ -142,10 +155,11 @@ class WatchBody:
         return list(items) if self._matches is None else [item for item in items if self._matches(item)]
 
     async def _initial_chunk(self) -> bytes:
-        items = [self._initial.pop() for _ in range(min(_CHUNK, len(self._initial)))]
+        items = [self._initial.pop() for _ in range(min(self._form.batch, len(self._initial)))]
         if self._shown is not None:
             items = self._chosen(await views_of(items, self._shown))
-        lines = [encoded("ADDED", self._form.line(item.record, item.record.revision)) for item in items]
+        framed, line = self._form.framed, self._form.line
+        lines = [framed("ADDED", line(item.record, item.record.revision)) for item in items]
         self._shelf.sent += len(lines)
         return b"".join(lines)
 
@@ -190,14 +204,14 @@ class WatchBody:
         if line is None:
             item = seen.was if kind == "DELETED" else seen.now
             assert item is not None
-            line = encoded(kind, self._form.line(item.record, event.revision))
+            line = self._form.framed(kind, self._form.line(item.record, event.revision))
             if key[1]:
                 event.lines[key] = line
         return line
 
     def _bookmark(self, revision: Revision, **metadata: object) -> bytes:
         obj = self._form.bookmark({"resourceVersion": str(revision), "creationTimestamp": None, **metadata})
-        return encoded("BOOKMARK", encode(obj))
+        return self._form.framed("BOOKMARK", self._form.packed(obj))
 
     async def aclose(self) -> None:
         self._done = True

@@ -64,3 +64,15 @@ def test_durations_as_go_reads_them(text, seconds):
 def test_what_is_no_duration_is_refused_in_gos_words(text):
     with pytest.raises(ValueError, match="time: invalid duration"):
         times.duration(text)
+
+
+def test_years_have_four_digits():
+    """They are written by people too, and what is written must be read again."""
+    for text in ("0001-01-01T00:00:01Z", "0999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"):
+        assert times.stamp(times.parse(text)) == text
+    assert times.micro_stamp(times.parse("0999-12-31T23:59:59.25Z")) == "0999-12-31T23:59:59.250000Z"
+
+
+def test_a_micro_time_of_another_age_is_exact():
+    assert times.canonical("2242-03-16T13:56:32.000001+01:00", micro=True) == "2242-03-16T12:56:32.000001Z"
+    assert times.exact("1969-12-31T23:59:59.999999Z") == (-1, 999_999)

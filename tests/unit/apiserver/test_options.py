@@ -4,7 +4,6 @@ import pytest
 
 from pybernetes.api.errors import ApiError
 from pybernetes.api.resources import EVENTS_V1, PODS
-from pybernetes.apiserver.accept import JSON, YAML, Media, object_media, offers
 from pybernetes.apiserver.options import ListOptions, list_options
 from pybernetes.wire import Request
 
@@ -65,19 +64,6 @@ def test_watch_list() -> None:
     )
     assert found.initial is True
     assert found.bookmarks
-
-
-def test_media_types() -> None:
-    table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,*/*"
-    assert object_media(table) == Media(JSON, "Table", "meta.k8s.io", "v1")
-    assert object_media("") == Media(JSON)
-    assert object_media("application/vnd.kubernetes.protobuf,application/json") == Media(JSON)
-    assert object_media("application/json;as=Other;v=v1;g=x,application/yaml") == Media(YAML)
-    assert [media.type for media in offers("application/yaml;q=0.5, application/json")] == [JSON, YAML]
-    for accept in ("application/vnd.kubernetes.protobuf", "text/html", "application/json;q=0"):
-        with pytest.raises(ApiError) as caught:
-            object_media(accept)
-        assert caught.value.code == 406
 
 
 @pytest.mark.parametrize(

@@ -205,8 +205,10 @@ async def test_long_lists_are_streamed(call: Call) -> None:
 
 
 async def test_not_acceptable(call: Call) -> None:
-    code, status = await call("GET", MAPS, accept="application/vnd.kubernetes.protobuf")
+    code, status = await call("GET", MAPS, accept="application/cbor")
     assert (code, status["reason"]) == (406, "NotAcceptable")
+    wanted = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    assert status["message"] == f"only the following media types are accepted: {wanted}"
 
 
 async def test_reviews_have_no_table(call: Call) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import websocket
 
+from pybernetes.api import proto
 from pybernetes.api.errors import ApiError
 from pybernetes.api.objects import decode
 from pybernetes.apiserver import ApiServer, ApiServerConfig
@@ -158,3 +159,17 @@ async def test_who_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None
         writer.transport.abort()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
+
+
+async def test_in_protobuf_each_event_is_a_binary_message(server: ApiServer, call: Call) -> None:
+    for name in ("a", "b"):
+        await call("POST", MAPS, {"metadata": {"name": name}})
+    transport = server.trusted("a", "system:masters")
+    asked = Request(path=MAPS, query={"watch": ["true"]}, headers={"accept": proto.CONTENT_TYPE})
+    channel = await transport.connect(asked, protocols=[])
+    for name in ("a", "b"):
+        async with asyncio.timeout(5):
+            message = await channel.receive()
+        _, found = await call("GET", f"{MAPS}/{name}")
+        assert message == next(proto.frames(proto.encode_event("ADDED", proto.encode(found))))
+    await channel.close()

@@ -11,6 +11,8 @@ from pybernetes.api.errors import ApiError, Expired
 from pybernetes.api.objects import Key, decode
 from pybernetes.api.resources import CONFIG_MAPS, PODS, SERVICE_ACCOUNTS
 from pybernetes.apiserver import ApiServer, watchcache
+from pybernetes.apiserver.forms import JsonForm
+from pybernetes.apiserver.watch import encoded
 from pybernetes.client import Client
 from pybernetes.store.memory import MemoryStore
 from pybernetes.wire import Request
@@ -207,11 +209,9 @@ async def test_a_closed_watch_leaves_nothing(server: ApiServer, client: Client) 
 
 
 async def test_each_change_is_encoded_once(server: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pybernetes.apiserver import watch as module
-
-    encoded = module.encoded
     made: list[bytes] = []
-    monkeypatch.setattr(module, "encoded", lambda kind, body: made.append(body) or encoded(kind, body))
+    framed = staticmethod(lambda kind, body: made.append(body) or encoded(kind, body))
+    monkeypatch.setattr(JsonForm, "framed", framed)
     async with watching(server, "resourceVersion=0") as one, watching(server, "resourceVersion=0") as two:
         await client.create(CONFIG_MAPS, config("a"))
         assert await one.told(1) == await two.told(1)

@@ -87,9 +87,9 @@ def test_messages(tool: Any, package: Path) -> None:
             "gone": "3 bool ?",
             "args": "4 string []",
             "limits": "5 api.resource.Quantity {}",
-            "at": "6 meta.v1.Time",
+            "at": "6 meta.v1.Time *",
         },
-        "core.v1.VolumeSource": {"path": "1 string"},
+        "core.v1.VolumeSource": {"path": "1 string *"},
         "core.v1.Words": {"*": "1 string []"},
     }
 

@@ -64,28 +64,30 @@ def _int_or_string(value: Value) -> int | str:
     return _int32(number) if isinstance(number, int) else 0
 
 
-def _moment(value: Value) -> float | None:
-    """Seconds; None for the empty message, Go's zero time."""
+def _moment(value: Value) -> tuple[int, int] | None:
+    """Seconds and nanoseconds; None for the empty message, Go's zero time."""
     if not value:
         return None
     parts = _parts(value)
     seconds, nanos = parts.get(1, 0), parts.get(2, 0)
     if not (isinstance(seconds, int) and isinstance(nanos, int)):
         raise Malformed("proto: wrong wireType for a Time")
-    found = signed(seconds) + _int32(nanos) / 1e9
+    whole, rest = divmod(_int32(nanos), 10**9)
+    found = signed(seconds) + whole
     if not -62_135_596_800 <= found < 253_402_300_800:
         raise Malformed("a time outside the years 1 to 9999")
-    return found
+    return found, rest
 
 
 def _time(value: Value) -> str | None:
+    """To the second: what JSON cannot say is dropped, in Go too."""
     found = _moment(value)
-    return None if found is None else times.stamp(found)
+    return None if found is None else times.stamp(found[0])
 
 
 def _micro_time(value: Value) -> str | None:
     found = _moment(value)
-    return None if found is None else times.micro_stamp(found)
+    return None if found is None else f"{times.stamp(found[0])[:-1]}.{found[1] // 1000:06}Z"
 
 
 def _json(value: Value) -> Any:

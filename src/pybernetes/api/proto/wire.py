@@ -55,6 +55,27 @@ def fields(data: bytes) -> Iterator[tuple[int, int, Value]]:
         yield number, wire_type, piece if wire_type == BYTES else int.from_bytes(piece, "little")
 
 
+_SMALL = [bytes((value,)) for value in range(128)]
+
+
+def number(value: int) -> bytes:
+    """A varint; negative numbers as the 64 bits of their two's complement."""
+    if 0 <= value < 128:
+        return _SMALL[value]
+    rest = value & 0xFFFF_FFFF_FFFF_FFFF
+    found = bytearray()
+    while rest > 0x7F:
+        found.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    found.append(rest)
+    return bytes(found)
+
+
+def sized(content: bytes) -> bytes:
+    """A length-delimited content with its length before it."""
+    return number(len(content)) + content
+
+
 def signed(value: int) -> int:
     """A varint as int64 or int32 (both are sign-extended to 64 bits on the wire)."""
     return value - (1 << 64) if value >> 63 else value

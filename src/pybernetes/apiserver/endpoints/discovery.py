@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Callable
 
-from pybernetes.api.objects import Obj, encode
+from pybernetes.api.objects import Obj
 from pybernetes.api.resources import Resource, Subresource
 from pybernetes.api.scheme import Scheme
 from pybernetes.wire import Request, Response
 
-from ..accept import JSON, offers, unchanged
+from ..accept import Media, media_of, offers, unchanged
+from ..answers import respond
 from ..route import missing
 
 _GROUP = "apidiscovery.k8s.io"
@@ -21,7 +22,7 @@ class Discovery:
     def __init__(self, scheme: Scheme, *, address: str) -> None:
         self._scheme = scheme
         self._address = address
-        self._made: dict[str, tuple[bytes, str]] = {}
+        self._made: dict[tuple[str, str], tuple[bytes, str]] = {}
         scheme.changed.append(self._made.clear)
 
     def serve(self, request: Request) -> Response:
@@ -43,21 +44,29 @@ class Discovery:
             if not media.kind:
                 break
             if media.kind == "APIGroupDiscoveryList" and media.group == _GROUP and media.version in _VERSIONS:
-                return self._aggregate(request, media.version, core=core)
+                return self._aggregate(request, media, core=core)
         if core:
             return self._answer(request, "api", self._core)
         return self._answer(request, "apis", self._groups)
 
-    def _aggregate(self, request: Request, version: str, *, core: bool) -> Response:
-        content = f"{JSON};g={_GROUP};v={version};as=APIGroupDiscoveryList"
+    def _aggregate(self, request: Request, media: Media, *, core: bool) -> Response:
+        version = media.version
         name = f"{'api' if core else 'apis'} {version}"
-        return self._answer(request, name, lambda: self._aggregated(version, core=core), content=content)
+        content = f"{media.type};g={_GROUP};v={version};as=APIGroupDiscoveryList"
+        return self._written(request, (name, media.type), lambda: self._aggregated(version, core=core), content)
 
-    def _answer(self, request: Request, name: str, make: Callable[[], Obj], *, content: str = JSON) -> Response:
-        made = self._made.get(name)
+    def _answer(self, request: Request, name: str, make: Callable[[], Obj]) -> Response:
+        """Raises NotAcceptable."""
+        media = media_of(request)
+        return self._written(request, (name, media), make, media)
+
+    def _written(self, request: Request, key: tuple[str, str], make: Callable[[], Obj], content: str) -> Response:
+        """`key` is what is told, and in which type."""
+        made = self._made.get(key)
         if made is None:
-            body = encode(make())
-            made = self._made[name] = body, f'"{hashlib.sha256(body).hexdigest().upper()}"'
+            body = respond(make(), media=key[1]).body
+            assert isinstance(body, bytes)
+            made = self._made[key] = body, f'"{hashlib.sha256(body).hexdigest().upper()}"'
         body, tag = made
         headers = {"content-type": content, "etag": tag, "vary": "Accept", "cache-control": "public"}
         if unchanged(request, tag):

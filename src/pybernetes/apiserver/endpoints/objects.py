@@ -8,21 +8,24 @@ from collections.abc import AsyncIterator, Sequence
 
 from pybernetes.api.errors import ApiError, BadRequest, Expired, Timeout
 from pybernetes.api.objects import Obj, decode, encode, metadata, uid_of
+from pybernetes.api.proto import WATCH_TYPE
 from pybernetes.api.resources import PODS, SERVICE_ACCOUNTS, SERVICES, Resource
 from pybernetes.store import Compacted, Record, Revision
 from pybernetes.wire import Request, Response
 
+from ..accept import JSON, YAML, not_acceptable
+from ..answers import form_of, respond, respond_list, respond_one
 from ..body import check_options, read_object, read_options
 from ..codec import restored
 from ..deletion import DeleteOptions, delete_options
-from ..forms import Position, form_of, respond, respond_list, respond_one
+from ..forms import Form, Position
 from ..options import ListOptions, Selection, list_options, revision
 from ..patching import patch_edit
 from ..registry import Registry
 from ..route import Route
 from ..served import Served
 from ..users import user_of
-from ..watch import WatchBody, encoded, views_of
+from ..watch import WatchBody, views_of
 from ..watchcache import Item
 from ..writes import Write, Written
 
@@ -30,7 +33,7 @@ _WAIT_SECONDS = 3.0
 """So long a read waits for a revision that is not there yet."""
 _WATCH_SECONDS = (1800.0, 3600.0)
 _MOST_TIMEOUT = 86400.0
-_WATCH_HEADERS = {"content-type": "application/json"}
+_WATCH_HEADERS = {"content-type": JSON}
 _ANSWERS_OBJECT = (PODS, SERVICES, SERVICE_ACCOUNTS)
 _STALE_TOKEN = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -135,7 +138,10 @@ class Objects:
 
     async def _watch(self, request: Request, route: Route, served: Served) -> Response:
         options = list_options(request, served.row, namespace=route.namespace, name=route.name, watch=True)
-        form, _ = form_of(request, served)
+        form, media = form_of(request, served)
+        if media.type == YAML:
+            raise not_acceptable(watch=True)
+        headers = _WATCH_HEADERS if media.type == JSON else _WATCH_HEADERS | {"content-type": WATCH_TYPE}
         await self._at_least(options.revision)
         wanted = options.revision
         initial = options.initial if options.initial is not None else not wanted
@@ -158,8 +164,8 @@ class Objects:
         except Compacted as error:
             # past authorization and parsing a watch fails in its stream, as it does in Kubernetes
             expired = Expired(f"too old resource version: {error.asked} ({error.oldest})")
-            return Response(headers=_WATCH_HEADERS, body=_failed(expired))
-        return Response(headers=_WATCH_HEADERS, body=body)
+            return Response(headers=headers, body=_failed(form, expired))
+        return Response(headers=headers, body=body)
 
     async def _create(self, request: Request, route: Route, served: Served) -> Response:
         form, media = form_of(request, served)
@@ -237,9 +243,9 @@ def success(details: Obj | None = None, *, code: int = 0) -> Obj:
     return status
 
 
-async def _failed(error: ApiError) -> AsyncIterator[bytes]:
+async def _failed(form: Form, error: ApiError) -> AsyncIterator[bytes]:
     """A watch that only says why there is none."""
-    yield encoded("ERROR", encode(error.status))
+    yield form.framed("ERROR", form.packed(error.status))
 
 
 def _row(route: Route) -> Resource:

@@ -10,12 +10,12 @@ from pybernetes.api.selectors import FieldTerm
 from pybernetes.wire import Request, Response
 
 from ..accept import plain_media
+from ..answers import respond
 from ..auth.attributes import Attributes, field_terms, label_terms
 from ..auth.certificates import Authenticator
 from ..auth.nodes import node_of
 from ..auth.tokens import BadToken
 from ..body import read_object
-from ..forms import respond
 from ..registry import Registry
 from ..route import Route
 from ..users import User, user_of

@@ -264,3 +264,17 @@ def test_files_are_rotated_and_old_ones_removed(tmp_path: Path) -> None:
     assert [json.loads(one.read_text())["n"] for one in sorted(tmp_path.glob("audit-*.log"))] == [2, 3]
     assert json.loads((tmp_path / "audit.log").read_text())["n"] == 4
     assert (tmp_path / "audit.log").stat().st_mode & 0o777 == 0o600
+
+
+async def test_an_answer_in_protobuf_is_told_in_json(tmp_path: Path) -> None:
+    async def create(server: Any) -> None:
+        call = call_of(server, "alice")
+        accept = "application/vnd.kubernetes.protobuf"
+        assert (await call("POST", MAPS, {"metadata": {"name": "m"}, "data": {"a": "b"}}, accept=accept))[0] == 201
+        assert (await call("GET", f"{MAPS}/none", accept=accept))[0] == 404
+
+    rules = "omitStages: [RequestReceived]\nrules: [{level: RequestResponse, users: [alice]}]\n"
+    made, missing = await told(tmp_path, rules, create)
+    assert made["responseObject"]["kind"] == "ConfigMap"
+    assert made["responseObject"]["data"] == {"a": "b"}
+    assert missing["responseStatus"]["code"] == 404
