@@ -8,6 +8,7 @@ server's CPU time a request, the steadier figure on a shared machine.
 - `get_pod_per_s`: GET of one pod of 2 KB, 32 connections. `create_configmap_per_s`: durable creates, 64 connections.
 - `list_10k_ms`: 10,000 pods of 2 KB read whole over one connection. `mixed_p99_ms`: single-object calls (half get, the
   rest create, update, patch, delete) that arrive at 200/s at random moments, beside those 10,000 pods.
+- `get_pod_protobuf_per_s`, `list_10k_protobuf_ms`: the same for a client that accepts nothing but protobuf.
 - `watch_1000x100_p99_ms`: 1,000 watchers of ConfigMaps that change 100 times a second; write sent to change read, by a
   sample of the watchers.
 - `crd_usable_ms`: a CustomResourceDefinition of 2,000 fields is sent, to its first object is made: the median of 50;
@@ -59,6 +60,7 @@ SERVER_CPU, CLIENT_CPU = CPUS[-1], CPUS[0]
 POD_BYTES = 2000
 PODS_PATH = "/api/v1/namespaces/default/pods"
 MAPS_PATH = "/api/v1/namespaces/default/configmaps"
+JSON, PROTOBUF = "application/json", "application/vnd.kubernetes.protobuf"
 
 
 def figure(name: str, value: float, unit: str, *, n: int, **more: float) -> None:
@@ -214,10 +216,12 @@ setup = function(thread) thread:set("id", threads); threads = threads + 1 end
 """
 
 
-def wrk(made: Server, path: str, *, connections: int, seconds: float, script: str = "") -> tuple[float, float, int]:
+def wrk(
+    made: Server, path: str, *, connections: int, seconds: float, script: str = "", accept: str = JSON
+) -> tuple[float, float, int]:
     """(requests a second, CPU microseconds of the server a request, requests)."""
     argv = ["taskset", "-c", str(CLIENT_CPU), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s"]
-    argv += ["-H", f"Authorization: Bearer {made.token}", "-H", "Content-Type: application/json"]
+    argv += ["-H", f"Authorization: Bearer {made.token}", "-H", f"Content-Type: {JSON}", "-H", f"Accept: {accept}"]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         if script:
             file.write(script)
@@ -235,10 +239,10 @@ def wrk(made: Server, path: str, *, connections: int, seconds: float, script: st
     return rate, used / count * 1e6, count
 
 
-def bench_get(made: Server, seconds: float) -> None:
-    wrk(made, f"{PODS_PATH}/pod-000001", connections=32, seconds=1)
-    rate, cpu, count = wrk(made, f"{PODS_PATH}/pod-000001", connections=32, seconds=seconds)
-    figure("get_pod_per_s", rate, "1/s", n=count, cpu_us=cpu)
+def bench_get(made: Server, seconds: float, *, name: str = "get_pod_per_s", accept: str = JSON) -> None:
+    wrk(made, f"{PODS_PATH}/pod-000001", connections=32, seconds=1, accept=accept)
+    rate, cpu, count = wrk(made, f"{PODS_PATH}/pod-000001", connections=32, seconds=seconds, accept=accept)
+    figure(name, rate, "1/s", n=count, cpu_us=cpu)
 
 
 def bench_create(made: Server, seconds: float) -> None:
@@ -262,8 +266,8 @@ class Line:
         self.reader, self.writer = reader, writer
         self._auth = f"Host: api\r\nAuthorization: Bearer {token}\r\n"
 
-    def send(self, method: str, path: str, body: bytes = b"", *, media: str = "application/json") -> None:
-        head = f"{method} {path} HTTP/1.1\r\n{self._auth}"
+    def send(self, method: str, path: str, body: bytes = b"", *, media: str = JSON, accept: str = JSON) -> None:
+        head = f"{method} {path} HTTP/1.1\r\n{self._auth}Accept: {accept}\r\n"
         if body:
             head += f"Content-Type: {media}\r\nContent-Length: {len(body)}\r\n"
         self.writer.write(head.encode() + b"\r\n" + body)
@@ -278,9 +282,9 @@ class Line:
         size = int((await self.reader.readuntil(b"\r\n"))[:-2], 16)
         return (await self.reader.readexactly(size + 2))[:-2]
 
-    async def call(self, method: str, path: str, body: bytes = b"", *, media: str = "application/json") -> bytes:
+    async def call(self, method: str, path: str, body: bytes = b"", *, media: str = JSON, accept: str = JSON) -> bytes:
         """Raises SystemExit when it fails."""
-        self.send(method, path, body, media=media)
+        self.send(method, path, body, media=media, accept=accept)
         status, length = await self.head()
         if length >= 0:
             data = await self.reader.readexactly(length)
@@ -314,17 +318,17 @@ async def lines(made: Server, count: int) -> AsyncIterator[list[Line]]:
 # -- a long list ---
 
 
-async def bench_list(made: Server, rounds: int) -> None:
+async def bench_list(made: Server, rounds: int, *, name: str = "list_10k_ms", accept: str = JSON) -> None:
     async with lines(made, 1) as (line,):
         taken = []
         size = 0
         before = made.cpu_seconds()
         for _ in range(rounds):
             began = time.perf_counter()
-            size = len(await line.call("GET", PODS_PATH))
+            size = len(await line.call("GET", PODS_PATH, accept=accept))
             taken.append((time.perf_counter() - began) * 1000)
         cpu = (made.cpu_seconds() - before) / rounds * 1000
-    figure("list_10k_ms", statistics.median(taken), "ms", n=rounds, cpu_ms=cpu, mb=size / 1e6)
+    figure(name, statistics.median(taken), "ms", n=rounds, cpu_ms=cpu, mb=size / 1e6)
 
 
 # -- calls of all kinds ---
@@ -550,7 +554,13 @@ def main() -> None:
     print(f"machine: {machine()}", file=sys.stderr)
     rates: dict[str, Callable[[Server], None]] = {
         "get_pod_per_s": lambda made: bench_get(made, options.seconds),
+        "get_pod_protobuf_per_s": lambda made: bench_get(
+            made, options.seconds, name="get_pod_protobuf_per_s", accept=PROTOBUF
+        ),
         "list_10k_ms": lambda made: uvloop.run(bench_list(made, 15)),
+        "list_10k_protobuf_ms": lambda made: uvloop.run(
+            bench_list(made, 7, name="list_10k_protobuf_ms", accept=PROTOBUF)
+        ),
         "mixed_p99_ms": lambda made: uvloop.run(bench_mixed(made, max(10.0, options.seconds), 200.0)),
         "create_configmap_per_s": lambda made: bench_create(made, options.seconds),
         "crd_usable_ms": lambda made: uvloop.run(bench_definitions(made, 50)),
