@@ -6,8 +6,8 @@ Needs `go` and the Go module proxy: tools/oracle/ is built from Kubernetes' own 
 columns/tables.json.gz has objects made at random, with defaults, and their Tables; kinds/defaults.json.gz has such
 objects without and with defaults; proto/full.json.gz has objects in which every field is filled, as JSON and as
 protobuf, proto/some.json.gz such made at random and what golden_others.py has. tests/unit/apiserver/
-default_roles.json.gz has what each of Kubernetes' default roles lets do, and whom they are bound to. All are facts about
-Kubernetes, no text of it.
+default_roles.json.gz has what each of Kubernetes' default roles lets do, and whom they are bound to. All are facts
+about Kubernetes, no text of it.
 """
 
 import base64

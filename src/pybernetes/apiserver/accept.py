@@ -1,7 +1,7 @@
 """Content negotiation: which representation an Accept header asks for (API concepts, "Alternate representations").
 
 As Kubernetes, the first of the best that can be written is taken; but where a client takes the same thing in protobuf
-and in JSON, and likes both as well, it gets JSON (docs/decisions/0009-json-where-both-are-taken.md).
+and in JSON, and likes both as well, it gets JSON (docs/decisions/0010-json-where-both-are-taken.md).
 """
 
 from functools import lru_cache
