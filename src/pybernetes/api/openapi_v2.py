@@ -10,6 +10,7 @@ from typing import Any
 
 from . import openapi, openapi_custom
 from .objects import Obj, decode, encode
+from .proto import wire
 from .scheme import Scheme
 
 _DROPPED = ("oneOf", "anyOf", "not", "nullable")
@@ -195,18 +196,8 @@ def _text(number: int, value: str) -> bytes:
 
 
 def _bytes(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
+    return wire.number(number << 3 | 2) + wire.sized(value)
 
 
 def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    value &= (1 << 64) - 1
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return wire.number(number << 3) + wire.number(value)

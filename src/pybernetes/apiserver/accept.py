@@ -4,6 +4,7 @@ As Kubernetes, the first of the best that can be written is taken; but where a c
 and in JSON, and likes both as well, it gets JSON (docs/decisions/0010-json-where-both-are-taken.md).
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -32,28 +33,42 @@ class Media(NamedTuple):
     """Indented, for people (JSON only)."""
 
 
-@lru_cache(maxsize=512)
-def offers(accept: str) -> tuple[Media, ...]:
-    """What the header lists that can be written here, in the order of preference."""
-    found: list[tuple[float, int, Media]] = []
-    for clause in (accept or "*/*").split(","):
-        kind, *parameters = (part.strip() for part in clause.split(";"))
-        known = _TYPES.get(kind.lower())
-        if known is None:
-            continue
+class Clause(NamedTuple):
+    """One of an Accept header, its type in small letters."""
+
+    quality: float
+    type: str
+    parameters: Mapping[str, str]
+
+
+def clauses(accept: str) -> list[Clause]:
+    """What the header lists, whether it can be written here or not, in the order of preference."""
+    found = []
+    for text in (accept or "*/*").split(","):
+        kind, *parameters = (part.strip() for part in text.split(";"))
         values = dict(part.split("=", 1) for part in parameters if "=" in part)
         try:
             quality = float(values.get("q", "1"))
         except ValueError:
             quality = 1.0
-        if quality > 0 and values.get("stream", "watch") == "watch":
-            media = Media(known, values.get("as", ""), values.get("g", ""), values.get("v", ""))
-            found.append((-quality, len(found), media))
-    found.sort()
-    liked = {(quality, media) for quality, _, media in found}
+        if quality > 0:
+            found.append(Clause(quality, kind.lower(), values))
+    found.sort(key=lambda clause: -clause.quality)
+    return found
+
+
+@lru_cache(maxsize=512)
+def offers(accept: str) -> tuple[Media, ...]:
+    """What the header lists that can be written here, in the order of preference."""
+    found = [
+        (quality, Media(_TYPES[kind], values.get("as", ""), values.get("g", ""), values.get("v", "")))
+        for quality, kind, values in clauses(accept)
+        if kind in _TYPES and values.get("stream", "watch") == "watch"
+    ]
+    liked = set(found)
     return tuple(
-        json if (quality, json := media._replace(type=JSON)) in liked and media.type == PROTOBUF else media
-        for quality, _, media in found
+        json if media.type == PROTOBUF and (quality, json := media._replace(type=JSON)) in liked else media
+        for quality, media in found
     )
 
 

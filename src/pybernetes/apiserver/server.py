@@ -342,7 +342,7 @@ class ApiServer:
         if path in ("/version", "/version/"):
             return respond(version())
         if path == "/openapi/v3" or path.startswith("/openapi/v3/"):
-            return self._openapi.serve(request)
+            return await self._openapi.serve(request)
         if path == "/openapi/v2":
             return await self._openapi.serve_v2(request)
         if path == "/metrics":

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pybernetes.api import openapi_v3_packed
 from pybernetes.api.objects import decode
 from pybernetes.api.resources import RESOURCES
 from pybernetes.apiserver import ApiServer, ApiServerConfig
@@ -69,6 +70,27 @@ async def test_openapi(call: Call, server: ApiServer) -> None:
     assert response.headers["content-encoding"] == "gzip"
     assert isinstance(response.body, bytes)
     assert decode(gzip.decompress(response.body))["info"]["title"] == "Kubernetes"
+
+
+GNOSTIC = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
+
+
+@pytest.mark.parametrize("asked", [GNOSTIC, GNOSTIC.replace("v3.v1.0", "v3@v1.0")])
+async def test_openapi_in_protobuf(call: Call, asked: str) -> None:
+    url = (await call("GET", "/openapi/v3"))[1]["paths"]["apis/apps/v1"]["serverRelativeURL"]
+    _, document = await call("GET", url)
+    tag = call.headers["etag"]  # type: ignore[attr-defined]
+    for accept in (asked, f"{asked},application/json", f"application/json;q=0.5,{asked}"):
+        code, body = await call("GET", url, accept=accept)
+        assert (code, body) == (200, openapi_v3_packed.packed(document))
+        assert (call.headers["content-type"], call.headers["etag"]) == (GNOSTIC, tag)  # type: ignore[attr-defined]
+    assert (await call("GET", url, accept=f"application/json,{asked}"))[1] == document
+    assert (await call("GET", "/openapi/v3/apis/apps/v9", accept=asked))[0] == 404
+
+
+async def test_openapi_in_what_it_cannot_be(call: Call) -> None:
+    code, status = await call("GET", "/openapi/v3/api/v1", accept="text/html")
+    assert (code, status["reason"]) == (406, "NotAcceptable")
 
 
 async def test_metrics(call: Call) -> None:
