@@ -47,4 +47,6 @@ def test_a_client_that_takes_nothing_but_protobuf(cluster, namespace):
         "metadata: failures kube-root-ca.crt m",
         "discovery: autoscaling v1 Scale [get patch update]",
         "everything",
+        "custom 0 true",
+        "described",
     ]

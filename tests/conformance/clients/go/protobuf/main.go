@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
@@ -13,6 +14,9 @@ import (
 	"strings"
 	"time"
 
+	openapi_v3 "github.com/google/gnostic-models/openapiv3"
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/proto"
 	apidiscovery "k8s.io/api/apidiscovery/v2"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -33,6 +37,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/openapi"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
@@ -54,7 +59,7 @@ func (s strict) RoundTrip(request *http.Request) (*http.Response, error) {
 	answer, err := s.RoundTripper.RoundTrip(request)
 	if err == nil {
 		kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
-		if kind != protobuf && answer.StatusCode != http.StatusNotAcceptable { // what has no such form says so in JSON
+		if kind != protobuf && kind != gnostic && answer.StatusCode != http.StatusNotAcceptable { // what has no such form says so in JSON
 			panic(fmt.Sprintf("%s %s: %d %s", request.Method, request.URL, answer.StatusCode, kind))
 		}
 	}
@@ -86,6 +91,8 @@ func main() {
 	metadata()
 	discovered()
 	everything()
+	custom()
+	described()
 }
 
 // objects are made, read, changed, applied and deleted.
@@ -397,9 +404,107 @@ func bothWays(path string) int {
 	return compared
 }
 
+const definition = `{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+"metadata": {"name": "spams.protobuf.example.com"}, "spec": {"group": "protobuf.example.com", "scope": "Namespaced",
+"names": {"plural": "spams", "kind": "Spam"}, "versions": [{"name": "v1", "served": true, "storage": true, "schema":
+{"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "nullable": true, "properties": {
+"many": {"type": "array", "items": {"type": "string", "enum": ["a", "b"]}, "default": ["a"], "maxItems": 3},
+"some": {"type": "number", "default": 1.5, "minimum": -2, "exclusiveMinimum": true},
+"no": {"type": "boolean", "default": false}, "any": {"x-kubernetes-preserve-unknown-fields": true},
+"either": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+"map": {"type": "object", "additionalProperties": {"type": "string", "pattern": "^a"}}}}}}}}]}}`
+
+const definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+// custom resources have no protobuf form, but their definitions and their metadata have.
+func custom() {
+	check(texts.CoreV1().RESTClient().Post().AbsPath(definitions).SetHeader("Content-Type", runtime.ContentTypeJSON).
+		Body([]byte(definition)).Do(ctx).Error())
+	spams := "/apis/protobuf.example.com/v1/namespaces/" + namespace + "/spams"
+	until("spams", func() bool { return texts.RESTClient().Get().AbsPath(spams).Do(ctx).Error() == nil })
+	err := client.RESTClient().Get().AbsPath(spams).Do(ctx).Error()
+	expect(errors.IsNotAcceptable(err), "not acceptable", err)
+	list := &metav1.PartialObjectMetadataList{}
+	check(client.CoreV1().RESTClient().Get().AbsPath(spams).
+		SetHeader("Accept", protobuf+";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").Do(ctx).Into(list))
+	raw, err := client.RESTClient().Get().AbsPath(definitions + "/spams.protobuf.example.com").Do(ctx).Raw()
+	check(err)
+	expect(strings.HasPrefix(string(raw), "k8s\x00"), "protobuf", nil)
+	fmt.Println("custom", len(list.Items), list.ResourceVersion != "")
+}
+
+func until(what string, done func() bool) {
+	for range 200 {
+		if done() {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	panic("never: " + what)
+}
+
+const gnostic = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
+
+// described is all of OpenAPI v3, which gnostic reads from protobuf as it stands in JSON.
+func described() {
+	const spams = "apis/protobuf.example.com/v1"
+	var paths map[string]openapi.GroupVersion
+	until(spams, func() bool {
+		var err error
+		paths, err = openapi.NewClient(texts.RESTClient()).Paths()
+		check(err)
+		return paths[spams] != nil
+	})
+	for path, found := range paths {
+		packed, err := found.Schema(gnostic)
+		check(err)
+		document := &openapi_v3.Document{}
+		check(proto.Unmarshal(packed, document))
+		text, err := yaml.Marshal(document.ToRawInfo())
+		check(err)
+		var read, wanted any
+		check(yaml.Unmarshal(text, &read))
+		asText, err := found.Schema(runtime.ContentTypeJSON)
+		check(err)
+		check(json.Unmarshal(asText, &wanted))
+		lossy(wanted)
+		text, err = json.Marshal(read)
+		check(err)
+		check(json.Unmarshal(text, &read))
+		same(path, read, wanted)
+	}
+	check(texts.RESTClient().Delete().AbsPath(definitions + "/spams.protobuf.example.com").Do(ctx).Error())
+	expect(len(paths) > 20, "paths", nil)
+	fmt.Println("described")
+}
+
+// lossy is what becomes of a document in gnostic: defaults that are no scalars are null.
+func lossy(value any) {
+	switch found := value.(type) {
+	case map[string]any:
+		switch found["default"].(type) {
+		case []any, map[string]any:
+			found["default"] = nil
+		}
+		for name, one := range found {
+			if names, ok := one.(map[string]any); ok && name == "properties" {
+				for _, property := range names { // one may be called default
+					lossy(property)
+				}
+			} else {
+				lossy(one)
+			}
+		}
+	case []any:
+		for _, one := range found {
+			lossy(one)
+		}
+	}
+}
+
 func same(what string, found, wanted any) {
 	if !equality.Semantic.DeepEqual(found, wanted) {
-		panic(fmt.Sprintf("%s: %#v is not %#v", what, found, wanted))
+		panic(fmt.Sprintf("%s: %.2000s\nis not %.2000s", what, fmt.Sprintf("%#v", found), fmt.Sprintf("%#v", wanted)))
 	}
 }
 
