@@ -116,8 +116,8 @@ def _item(
     everywhere: bool = False,
     part: Subresource | None = None,
 ) -> Obj:
-    item: Obj = {_METHODS[verb]: _operation(row, verb, part=part) for verb in verbs}
-    parameters = [_parameter("pretty")]
+    item: Obj = {_METHODS[verb]: _operation(row, verb, part=part, everywhere=everywhere) for verb in verbs}
+    parameters = [] if part and _connects(part) else [_parameter("pretty")]
     if named:
         parameters.append(_parameter("name", place="path"))
     if row.namespaced and not everywhere:
@@ -126,22 +126,22 @@ def _item(
     return item
 
 
-def _operation(row: Resource, verb: str, *, part: Subresource | None = None) -> Obj:
+def _operation(row: Resource, verb: str, *, part: Subresource | None = None, everywhere: bool = False) -> Obj:
     kind = part.kind if part else row.kind
     group, version = ((part.group if part else "") or row.group), ((part.version if part else "") or row.version)
-    action = "connect" if part and kind.endswith("Options") else _ACTIONS.get(verb, verb)
-    scope = "Namespaced" if row.namespaced else ""
-    tail = part.name.capitalize() if part else ""
-    group_name = (row.group.split(".")[0] or "core").capitalize() + row.version.capitalize()
+    connects = part is not None and _connects(part)
     operation: Obj = {
-        "tags": [f"{row.group.split('.')[0] or 'core'}_{row.version}"],
-        "operationId": f"{verb}{group_name}{scope}{row.kind}{tail}",
+        "tags": [f"{_group_name(row)}_{row.version}"],
+        "operationId": _operation_id(row, verb, part, everywhere=everywhere),
         "responses": {"200": {"description": "OK", "content": _content(_answer(row, verb, part))}},
-        "x-kubernetes-action": action,
+        "x-kubernetes-action": "connect" if connects else _ACTIONS.get(verb, verb),
         "x-kubernetes-group-version-kind": _gvk(group, version, kind),
     }
-    if parameters := [_parameter(name) for name in _QUERY.get(verb, ())]:
+    query = _OPTIONS.get(part.kind if connects else part.name, ()) if part else ()
+    if parameters := [_parameter(name) for name in query or (() if connects else _QUERY.get(verb, ()))]:
         operation["parameters"] = parameters
+    if connects:
+        return operation
     if verb in ("create", "update"):
         operation["requestBody"] = {"required": True, "content": _content(_answer(row, "get", part))}
     elif verb == "patch":
@@ -153,6 +153,30 @@ def _operation(row: Resource, verb: str, *, part: Subresource | None = None) -> 
     return operation
 
 
+def _connects(part: Subresource) -> bool:
+    return part.kind.endswith("Options")
+
+
+def _group_name(row: Resource) -> str:
+    """rbac.authorization.k8s.io is rbacAuthorization, example.com exampleCom."""
+    first, *rest = (row.group.removesuffix(".k8s.io") or "core").split(".")
+    return first + "".join(word[:1].upper() + word[1:] for word in rest)
+
+
+def _operation_id(row: Resource, verb: str, part: Subresource | None, *, everywhere: bool) -> str:
+    """As in Kubernetes' own documents, of which clients are generated: readCoreV1NamespacedPodLog."""
+    name = _group_name(row)
+    where = f"{name[:1].upper()}{name[1:]}{row.version.capitalize()}"
+    what = f"{'Namespaced' if row.namespaced and not everywhere else ''}{row.kind}"
+    tail = part.name.capitalize() if part else "ForAllNamespaces" if everywhere else ""
+    if part and _connects(part):
+        return f"connect{where}{_METHODS[verb].capitalize()}{what}{tail}"
+    if verb == "deletecollection":
+        return f"delete{where}Collection{what}"
+    return f"{_WORDS.get(verb, verb)}{where}{what}{tail}"
+
+
+_WORDS = {"get": "read", "update": "replace"}
 _WRITE = ("dryRun", "fieldManager", "fieldValidation")
 _LIST = (
     *("allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion"),
@@ -165,11 +189,28 @@ _QUERY = {
     "patch": (*_WRITE, "force"),
     "list": _LIST,
     "delete": _DELETE,
-    "deletecollection": (*_DELETE, *_LIST),
+    "deletecollection": (*_DELETE, *(one for one in _LIST if one not in ("allowWatchBookmarks", "watch"))),
 }
+_STREAMS = ("container", "stderr", "stdin", "stdout", "tty")
+_OPTIONS: Mapping[str, Sequence[str]] = {
+    "PodExecOptions": ("command", *_STREAMS),
+    "PodAttachOptions": _STREAMS,
+    "PodPortForwardOptions": ("ports",),
+    "PodProxyOptions": ("path",),
+    "ServiceProxyOptions": ("path",),
+    "NodeProxyOptions": ("path",),
+    "log": (
+        *("container", "follow", "insecureSkipTLSVerifyBackend", "limitBytes", "previous", "sinceSeconds", "stream"),
+        *("tailLines", "timestamps"),
+    ),
+}
+"""The query of what connects, by its kind, and of logs."""
 _TYPES = {
     **dict.fromkeys(("allowWatchBookmarks", "sendInitialEvents", "watch", "force", "orphanDependents"), "boolean"),
+    **dict.fromkeys(("stderr", "stdin", "stdout", "tty", "follow", "previous", "timestamps"), "boolean"),
+    "insecureSkipTLSVerifyBackend": "boolean",
     **dict.fromkeys(("limit", "timeoutSeconds", "gracePeriodSeconds"), "integer"),
+    **dict.fromkeys(("limitBytes", "ports", "sinceSeconds", "tailLines"), "integer"),
 }
 
 

@@ -418,7 +418,7 @@ PRIORITY_CLASSES = _Group("scheduling.k8s.io").row("priorityclasses", "PriorityC
 
 _storage = _Group("storage.k8s.io")
 CSI_DRIVERS = _storage.row("csidrivers", "CSIDriver", namespaced=False)
-CSI_NODES = _storage.row("csinodes", "CSINode", namespaced=False)
+CSI_NODES = _storage.row("csinodes", "CSINode", namespaced=False, status=True)
 CSI_STORAGE_CAPACITIES = _storage.row("csistoragecapacities", "CSIStorageCapacity")
 STORAGE_CLASSES = _storage.row("storageclasses", "StorageClass", "sc", namespaced=False)
 VOLUME_ATTACHMENTS = _storage.row("volumeattachments", "VolumeAttachment", namespaced=False, status=True)

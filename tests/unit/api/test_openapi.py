@@ -98,3 +98,33 @@ def test_a_custom_resource_has_a_document_of_its_own():
 
 def test_the_release_is_the_newest():
     assert openapi.release().startswith("1.37")
+
+
+def test_every_operation_has_an_id_of_its_own_as_kubernetes_names_it():
+    found, scheme = {}, Scheme.builtin()
+    for group, version in VERSIONS:
+        for path, item in loaded(scheme, group, version)["paths"].items():
+            for method, operation in item.items():
+                if method != "parameters":
+                    assert operation["operationId"] not in found, (path, method)
+                    found[operation["operationId"]] = (path, method, operation["tags"][0])
+    pods, roles = "/api/v1/namespaces/{namespace}/pods", "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    for name, place in {
+        "listCoreV1PodForAllNamespaces": ("/api/v1/pods", "get", "core_v1"),
+        "listCoreV1NamespacedPod": (pods, "get", "core_v1"),
+        "readCoreV1NamespacedPod": (pods + "/{name}", "get", "core_v1"),
+        "replaceCoreV1NamespacedPodStatus": (pods + "/{name}/status", "put", "core_v1"),
+        "deleteCoreV1CollectionNamespacedPod": (pods, "delete", "core_v1"),
+        "connectCoreV1PostNamespacedPodExec": (pods + "/{name}/exec", "post", "core_v1"),
+        "deleteRbacAuthorizationV1CollectionClusterRole": (roles, "delete", "rbacAuthorization_v1"),
+    }.items():
+        assert found[name] == place
+
+
+def test_what_connects_has_the_query_of_its_options_and_no_body():
+    paths = loaded(Scheme.builtin(), "", "v1")["paths"]
+    pod = "/api/v1/namespaces/{namespace}/pods/{name}"
+    execs = paths[f"{pod}/exec"]["post"]
+    assert [one["name"] for one in execs["parameters"]] == ["command", "container", "stderr", "stdin", "stdout", "tty"]
+    assert "requestBody" not in execs
+    assert {"follow", "tailLines", "sinceSeconds"} <= {one["name"] for one in paths[f"{pod}/log"]["get"]["parameters"]}
