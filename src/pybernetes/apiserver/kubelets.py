@@ -1,10 +1,11 @@
 """Through to the kubelet: logs, exec, attach, port-forward; proxies (proxy.py) use the same road to nodes."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pybernetes.api import ranges, resources
-from pybernetes.api.errors import BadRequest, InternalError, NotFound, ServiceUnavailable, error_of
+from pybernetes.api.errors import BadRequest, FieldError, InternalError, Invalid, NotFound, ServiceUnavailable, error_of
 from pybernetes.api.objects import Obj, name_of
 from pybernetes.wire import Channel, RawTransport, Request, Response, Transport, Upgrade, offered, wants_upgrade
 
@@ -16,6 +17,8 @@ from .route import Route
 KUBELET_PORT = 10250
 _FLAGS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 _LOG_FLAGS = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream")
+_LOG_STREAMS = ("All", "Stderr", "Stdout")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 Connect = Callable[[str], RawTransport]
 """A transport to the base URL of a kubelet."""
 
@@ -65,6 +68,8 @@ class Kubelets:
         return await self._stream(request, route, pod)
 
     async def _log(self, request: Request, route: Route, pod: Obj) -> Response:
+        if problems := list(log_problems(request)):
+            raise Invalid.of("PodLogOptions", route.name, problems)
         container = chosen_container(pod, request.param("container"))
         query = {name: request.query[name] for name in _LOG_FLAGS if request.query.get(name)}
         socket = request.headers.get("upgrade", "").lower() == "websocket"
@@ -119,6 +124,33 @@ class Kubelets:
             body = answer.body if isinstance(answer.body, bytes) else b"".join([part async for part in answer.body])
             raise error_of(answer.status, body)
         return answer
+
+
+def log_problems(request: Request) -> Iterator[FieldError]:
+    """What is wrong with the options of a log (ValidatePodLogOptions). Raises BadRequest for what is no number."""
+    lines, size, seconds = (_whole(request, name) for name in ("tailLines", "limitBytes", "sinceSeconds"))
+    if lines is not None and lines < 0:
+        yield FieldError.invalid("tailLines", lines, "must be greater than or equal to 0")
+    if size is not None and size < 1:
+        yield FieldError.invalid("limitBytes", size, "must be greater than 0")
+    if seconds is not None and request.param("sinceTime"):
+        yield FieldError.forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified")
+    elif seconds is not None and seconds < 1:
+        yield FieldError.invalid("sinceSeconds", seconds, "must be greater than 0")
+    if stream := request.param("stream"):
+        if stream not in _LOG_STREAMS:
+            yield FieldError.not_supported("stream", stream, _LOG_STREAMS)
+        if stream != "All" and lines is not None:
+            yield FieldError.forbidden("", "`tailLines` and specific `stream` are mutually exclusive for now")
+
+
+def _whole(request: Request, name: str) -> int | None:
+    text = request.param(name)
+    if not text:
+        return None
+    if not _INTEGER.fullmatch(text):
+        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return int(text)
 
 
 def kubelet_address(node: Obj) -> tuple[str, int]:

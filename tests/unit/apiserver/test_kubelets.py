@@ -66,6 +66,25 @@ async def with_pod(node: FakeNode) -> AsyncIterator[ApiServer]:
         yield server
 
 
+@pytest.mark.parametrize(
+    ("query", "code", "text"),
+    [
+        ("tailLines=-1", 422, "tailLines: Invalid value: -1: must be greater than or equal to 0"),
+        ("limitBytes=0", 422, "limitBytes: Invalid value: 0: must be greater than 0"),
+        ("sinceSeconds=0", 422, "sinceSeconds: Invalid value: 0: must be greater than 0"),
+        ("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z", 422, "at most one of `sinceTime` or `sinceSeconds`"),
+        ("stream=odd", 422, 'stream: Unsupported value: "odd"'),
+        ("stream=Stdout&tailLines=1", 422, "mutually exclusive"),
+        ("tailLines=many", 400, 'parsing "many": invalid syntax'),
+    ],
+)
+async def test_options_of_logs_are_checked_before_anybody_is_asked(query: str, code: int, text: str) -> None:
+    node = FakeNode()
+    async with with_pod(node) as server:
+        got, status = await call_of(server)("GET", f"{PODS}/p/log?{query}")
+    assert (got, text in status["message"], node.asked) == (code, True, []), status
+
+
 async def test_logs() -> None:
     node = FakeNode()
     async with with_pod(node) as server:
