@@ -32,6 +32,7 @@ from pybernetes.store import Record, Revision, Stale, Store
 from . import deletion
 from .admission import VALIDATION, Admission, Call, node_restriction
 from .admission.quotas import Quotas
+from .admission.timing import AdmissionTimes
 from .allocate import Allocator
 from .auth.authorize import Authorizer
 from .codec import restored, stored
@@ -88,6 +89,7 @@ class Registry:
         self.caller = Caller(self)
         self.webhooks = Webhooks(cache, scheme, self.caller)
         self._quotas = Quotas(self)
+        self.times = AdmissionTimes()
         cache.observe(SERVICES.prefix, self._observe_service)
         scheme.changed.append(self._served.clear)
 
@@ -329,17 +331,19 @@ class Registry:
 
     async def _admit(self, call: Call) -> None:
         """What may change the object: the built-in steps, then the mutating webhooks."""
-        call.run(self._admission)
-        if call.part not in _OTHER_BODY and self.webhooks.mutators(call.row, call.part, call.operation):
-            await self.webhooks.mutate(call, lambda: call.run(self._admission))
+        with self.times.step(call, kind="admit"):
+            self.times.run(self._admission, call, kind="admit")
+            if call.part not in _OTHER_BODY and self.webhooks.mutators(call.row, call.part, call.operation):
+                await self.webhooks.mutate(call, lambda: call.run(self._admission))
 
     async def _approve(self, call: Call) -> None:
         """What may only refuse it, as it will be stored."""
-        call.run(self._validation)
-        if call.part not in _OTHER_BODY and self.webhooks.validators(call.row, call.part, call.operation):
-            await self.webhooks.validate(call)
-        if self._quotas.concern(call):
-            await self._quotas.charge(call)
+        with self.times.step(call, kind="validate"):
+            self.times.run(self._validation, call, kind="validate")
+            if call.part not in _OTHER_BODY and self.webhooks.validators(call.row, call.part, call.operation):
+                await self.webhooks.validate(call)
+            if self._quotas.concern(call):
+                await self._quotas.charge(call)
 
     async def consult(self, call: Call) -> None:
         """Show admission a body that is not the object: a Binding, a Scale, an Eviction, the options of an exec."""

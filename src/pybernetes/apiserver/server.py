@@ -180,6 +180,7 @@ class ApiServer:
         self.metrics.build(version())
         self.metrics.registry.register(FlowMetrics(self.gate))
         self.metrics.registry.register(ShelfMetrics(self.cache, self.scheme))
+        self.metrics.registry.register(self.registry.times)
         if self.auditor is not None and self.audit_log is not None:
             self.metrics.registry.register(AuditMetrics(self.auditor, self.audit_log))
         self.metrics.gauge(

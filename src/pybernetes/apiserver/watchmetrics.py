@@ -22,6 +22,7 @@ class ShelfMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         objects = GaugeMetricFamily("apiserver_storage_objects", "Objects stored.", labels=("resource",))
+        resources = GaugeMetricFamily("apiserver_resource_objects", "Objects stored.", labels=("group", "resource"))
         events = CounterMetricFamily(
             "apiserver_watch_events", "Events that watches were sent.", labels=("group", "version", "kind")
         )
@@ -31,6 +32,7 @@ class ShelfMetrics(Collector):
             if (shelf := shelves.get(prefix)) is None:
                 continue
             objects.add_metric((row.qualified,), len(shelf.items))
+            resources.add_metric((row.group, row.plural), len(shelf.items))
             if shelf.sent:
                 events.add_metric((row.group, row.version, row.kind), shelf.sent)
-        yield from (objects, events)
+        yield from (objects, resources, events)

@@ -57,6 +57,21 @@ async def test_objects_are_counted_by_resource(server: ApiServer, call: Call) ->
     assert found['apiserver_storage_objects{resource="clusterroles.rbac.authorization.k8s.io"}'] > 10
 
 
+async def test_admission_is_timed_by_plug_in_and_as_a_whole(call: Call) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    await call("POST", pods, {"metadata": {"name": "a"}, "spec": spec | {"priorityClassName": "none"}})
+    await call("POST", pods, {"metadata": {"name": "a"}, "spec": spec})
+    _, text = await call("GET", "/metrics")
+    head = b"apiserver_admission_controller_admission_duration_seconds_count{"
+    assert head + b'name="Priority",operation="CREATE",rejected="true",type="admit"} 1.0' in text
+    assert head + b'name="Priority",operation="CREATE",rejected="false",type="admit"}' in text
+    assert head + b'name="NodeRestriction",operation="CREATE",rejected="false",type="validate"}' in text
+    step = b'apiserver_admission_step_admission_duration_seconds_bucket{le="+Inf",operation="CREATE",'
+    assert step + b'rejected="true",type="admit"} 1.0' in text
+    assert step + b'rejected="false",type="validate"}' in text
+
+
 async def test_who_is_known_and_who_may_is_counted(server: ApiServer) -> None:
     before = await figures(server)
     assert (await server.handler(Request(path="/livez"))).status == 200
