@@ -36,6 +36,18 @@ async def test_legacy_discovery_names_every_resource(call: Call) -> None:
     assert (await call("GET", "/apis/apps"))[1]["kind"] == "APIGroup"
 
 
+async def test_discovery_tells_in_which_version_objects_are_stored(call: Call) -> None:
+    """The values are those of kube-apiserver 1.37 (api/discovery in its tree)."""
+    for path, plural, wanted in (
+        ("/api/v1", "pods", "xPOwRZ+Yhw8="),
+        ("/apis/apps/v1", "deployments", "8aSe+NMegvE="),
+        ("/apis/autoscaling/v1", "horizontalpodautoscalers", "qwQve8ut294="),
+        ("/apis/events.k8s.io/v1", "events", "r2yiGXH7wu8="),
+    ):
+        _, found = await call("GET", path)
+        assert next(one for one in found["resources"] if one["name"] == plural)["storageVersionHash"] == wanted
+
+
 @pytest.mark.parametrize("version", ["v2", "v2beta1"])
 async def test_aggregated_discovery(call: Call, version: str) -> None:
     code, core = await call("GET", "/api", accept=AGGREGATED.format(version))

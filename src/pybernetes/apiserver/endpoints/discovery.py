@@ -1,5 +1,6 @@
 """Discovery: what is served, in the aggregated form (KEP-3352), and group by group as older clients ask."""
 
+import base64
 import hashlib
 from collections.abc import Callable
 
@@ -132,8 +133,14 @@ def _legacy(row: Resource) -> Obj:
     if row.categories:
         found["categories"] = list(row.categories)
     if "get" in row.verbs and "create" in row.verbs:
-        found["storageVersionHash"] = hashlib.sha256(row.prefix.encode()).hexdigest()[:11] + "="
+        found["storageVersionHash"] = _storage_hash(row.storage)
     return found
+
+
+def _storage_hash(row: Resource) -> str:
+    """Another when objects come to be stored in another version; Kubernetes' own values for its kinds."""
+    digest = hashlib.sha256(f"{row.group}/{row.version}/{row.kind}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
 
 
 def _legacy_part(row: Resource, part: Subresource) -> Obj:
