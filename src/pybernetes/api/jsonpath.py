@@ -15,7 +15,7 @@ _TOKEN = re.compile(
     r"""
     (?P<deep>\.\.?)(?P<field>(?:\\.|[^\s.,\[\]$@{}\\])+)  # .name, .a\.b, .*, ..name
     | \[\s*(?P<quote>['"])(?P<quoted>.*?)(?P=quote)\s*\]  # ['a.b/c']
-    | \[\s*(?P<index>-?\d+|\*)\s*\]                    # [0], [*]
+    | \[\s*(?P<index>\*|(?:-?\d+(?:\s*,\s*-?\d+)*)?)\s*\]  # [0], [*], [0,2], [] which is the first
     | \[\s*(?P<start>-?\d*)\s*:\s*(?P<end>-?\d*)\s*(?::\s*(?P<step>\d*)\s*)?\]  # [1:3], [::2]
     | \[\?\(\s*@(?P<left>[^=!<>]*?)\s*(?:(?P<operator>==|!=|<=|>=|<|>)\s*(?P<right>[^)]*?))?\s*\)\]
     """,
@@ -64,7 +64,7 @@ def _step(found: re.Match[str]) -> Step:
     if found["quote"]:
         return _field(found["quoted"])
     if (index := found["index"]) is not None:
-        return _all if index == "*" else _item(int(index))
+        return _all if index == "*" else _items(tuple(int(one) for one in (index or "0").split(",")))
     left = parse(found["left"])
     return _filter(left, found["operator"], _literal(found["right"]) if found["operator"] else None)
 
@@ -77,10 +77,11 @@ def _field(name: str) -> Step:
     return step
 
 
-def _item(index: int) -> Step:
+def _items(indexes: tuple[int, ...]) -> Step:
     def step(value: Any) -> Iterator[Any]:
-        if isinstance(value, list) and -len(value) <= index < len(value):
-            yield value[index]
+        for index in indexes if isinstance(value, list) else ():
+            if -len(value) <= index < len(value):
+                yield value[index]
 
     return step
 

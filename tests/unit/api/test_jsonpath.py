@@ -25,6 +25,8 @@ OBJ = {
         (".spec.list[::2].p", [1, 3]),
         (".spec.list[-1].p", [3]),
         (".spec.list[7].p", []),
+        (".spec.list[].p", [1]),  # Apache APISIX' columns
+        (".spec.list[0,2].p", [1, 3]),
         (".spec..name", ["n", "q"]),
         (".spec.list[?(@.p>1)].p", [2, 3]),
         (".spec.list[?(@.p==2)]", [{"p": 2}]),
