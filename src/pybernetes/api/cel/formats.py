@@ -78,7 +78,7 @@ def _value(found: Any) -> Any:
 FORMAT_FUNCTIONS: tuple[Function, ...] = (
     *(Function(f"format.{name}", (), "dyn", _constant(name), member=False) for name in FORMATS),
     Function("format.named", ("string",), "dyn", _named, member=False),
-    Function("validate", ("dyn", "string"), "texts", _validate),
+    Function("validate", ("dyn", "string"), "dyn", _validate),
     Function("hasValue", ("texts",), "bool", bool),
     Function("hasValue", ("map",), "bool", bool),
     Function("value", ("texts",), "texts", _value),

@@ -44,6 +44,7 @@ SELF = cel.Fields(
         "quantity(self.name).isGreaterThan(quantity('1')) && ip(self.name).family() == 4",
         "self.parts.map(p, p.fooBar).sum() > 1 && self.names.isSorted()",
         "!format.dns1123Label().validate(self.name).hasValue()",
+        "format.dns1123Label().validate(self.name) == null",  # never so, but Gateway API 1.6 has it
         "type(self.count) == int",
     ],
 )
