@@ -19,6 +19,7 @@ from pybernetes.api.errors import (
 )
 from pybernetes.store import Unavailable
 from pybernetes.wire import Handler, Request, Response
+from pybernetes.wire.url import shown
 
 from .accept import status_media
 from .answers import respond
@@ -57,7 +58,7 @@ def recover(handler: Handler) -> Handler:
         except Unavailable as error:
             return status_response(ServiceUnavailable(str(error)), request)
         except Exception:
-            log.exception("request failed method=%s path=%s", request.method, request.path)
+            log.exception("request failed method=%s path=%s", request.method, shown(request.path))
             return status_response(InternalError("Internal error occurred: see the server's log"), request)
 
     return recovered
@@ -143,7 +144,7 @@ def measure(metrics: Metrics) -> Filter:
                 access.debug(
                     "request method=%s path=%s status=%d seconds=%.4f user=%s agent=%s",
                     request.method,
-                    request.path,
+                    shown(request.path),
                     response.status,
                     took,
                     user_of(request).name,

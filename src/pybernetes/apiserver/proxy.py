@@ -7,16 +7,18 @@ Source: apimachinery/pkg/util/proxy, and ResourceLocation of pods, services and 
 import asyncio
 import contextlib
 import ipaddress
+import posixpath
 import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import unquote, unquote_to_bytes
 
 from pybernetes.api import resources
 from pybernetes.api.errors import ApiError, BadRequest, NotFound, ServiceUnavailable
 from pybernetes.api.objects import Obj, labels_of, name_of, namespace_of
 from pybernetes.wire import Channel, RawTransport, Request, Response, Upgrade
 from pybernetes.wire.answer import goes_on
+from pybernetes.wire.url import as_came, shown
 
 from .links import Behind, RewrittenHtml, packing
 from .registry import Registry
@@ -73,16 +75,18 @@ class Proxy:
         """Raises BadRequest, NotFound, ServiceUnavailable."""
         place = self._place(route)
         behind = Behind(request.path.removesuffix(route.tail), place.authority, request.headers.get("host", ""))
-        path = request.path[len(behind.prefix) :]
+        path, query = _passed(request, behind.prefix), as_came(request)[1]
+        target = (path or "/") + (f"?{query}" if query else "")
         headers = _sent(request, behind, path or "/")
         if _upgrades(request):
-            return await self._spliced(request, place, path or "/", headers)
+            return await self._spliced(request, place, target, headers)
         if not path and request.method in ("GET", "HEAD"):
             return _slashed(request)
         passed = Request(
             method=request.method,
-            path=path or "/",
+            path=unquote(path or "/"),
             query=request.query,
+            target=target,
             headers=headers,
             body=request.body,
             upload=request.upload,
@@ -95,14 +99,12 @@ class Proxy:
             raise unreachable(error) from error
         return _returned(answer, behind)
 
-    async def _spliced(self, request: Request, place: Place, path: str, headers: dict[str, str]) -> Response:
+    async def _spliced(self, request: Request, place: Place, target: str, headers: dict[str, str]) -> Response:
         """An upgrade: the connection is theirs once the backend has agreed."""
         wanted = {name: request.headers[name] for name in request.headers if name.startswith("sec-websocket-")}
         headers |= wanted | {"connection": "Upgrade", "upgrade": request.headers["upgrade"]}
         try:
-            spliced = await place.transport.splice(
-                Request(method=request.method, path=path, query=request.query, headers=headers)
-            )
+            spliced = await place.transport.splice(Request(method=request.method, target=target, headers=headers))
         except (ConnectionError, TimeoutError) as error:
             raise unreachable(error) from error
         answer, inner = spliced
@@ -218,10 +220,24 @@ def _container_port(pod: Obj, name: str) -> int | None:
     return None
 
 
+def _passed(request: Request, prefix: str) -> str:
+    """The path behind a proxy: decoded, joined as Go's path.Join does, and encoded anew; "" for none.
+
+    So no escape hides a step out of it, to whoever is there: what is passed on is what was decided about.
+    """
+    behind = request.path[len(prefix) :]
+    whole = request.path.encode() if request.raw is None else unquote_to_bytes(request.raw[0])
+    parts = whole.split(b"/")[-behind.count("/") :] if behind else []
+    if not parts:
+        return ""
+    path = posixpath.normpath(b"/" + b"/".join(parts).lstrip(b"/"))
+    return shown(path if path.endswith(b"/") or not whole.endswith(b"/") else path + b"/")
+
+
 def _slashed(request: Request) -> Response:
     """Relative links of a page work only below a path with a slash (https://issue.k8s.io/4958)."""
-    query = f"?{urlencode(request.query, doseq=True)}" if request.query else ""
-    return Response(status=301, headers={"location": f"{quote(request.path, safe='/:')}/{query}"})
+    query = as_came(request)[1]
+    return Response(status=301, headers={"location": f"{shown(request.path)}/{f'?{query}' if query else ''}"})
 
 
 def _upgrades(request: Request) -> bool:
@@ -242,7 +258,7 @@ def _sent(request: Request, behind: Behind, path: str) -> dict[str, str]:
     address = request.peer.address.rpartition(":")[0].strip("[]")
     before = headers.get("x-forwarded-for")
     headers["x-forwarded-for"] = f"{before}, {address}" if before else address
-    headers["x-forwarded-uri"] = behind.prefix + path
+    headers["x-forwarded-uri"] = shown(behind.prefix) + path
     headers.setdefault("x-forwarded-proto", "https")
     if behind.asked:
         headers.setdefault("x-forwarded-host", behind.asked)

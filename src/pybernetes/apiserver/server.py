@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, generate_latest
 
 from pybernetes.aio.supervise import Fatal
-from pybernetes.api import openapi, ranges, resources
+from pybernetes.api import names, openapi, ranges, resources
+from pybernetes.api.errors import BadRequest, quoted
 from pybernetes.api.objects import Obj, encode
 from pybernetes.api.scheme import Scheme
 from pybernetes.store import Store, Unavailable
@@ -310,6 +311,8 @@ class ApiServer:
             return await self._plain(request)
         if warning := self.scheme.warning(found.resource):
             self._deprecated(request, warning)
+        if problems := list(names.path_segment(found.name)):
+            raise BadRequest(f"Name parameter invalid: {quoted(found.name)}: {';'.join(problems)}")
         if not self.cache.loaded.is_set():
             await self.cache.loaded.wait()
         if not found.subresource:

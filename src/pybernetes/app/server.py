@@ -43,7 +43,14 @@ async def serve(config: ServerConfig, *, whole: bool = True) -> None:
             delay_seconds=config.shutdown_delay_seconds,
         )
         server = Server(
-            api.handler, listen=listen, tls=tls, limits=limits, stopping=api.drain, uploads=True, spliced=api.proxied
+            api.handler,
+            listen=listen,
+            tls=tls,
+            limits=limits,
+            stopping=api.drain,
+            uploads=True,
+            spliced=api.proxied,
+            any_target=True,
         )
         api.serving(server)
         try:

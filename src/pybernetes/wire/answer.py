@@ -9,6 +9,7 @@ from pybernetes.api.errors import ApiError, InternalError
 from pybernetes.api.objects import encode
 
 from .message import Channel, Handler, Request, Response, Upgrade
+from .url import shown
 
 log = logging.getLogger("pybernetes.wire")
 
@@ -66,7 +67,7 @@ async def answer(handler: Handler, request: Request) -> Response:
     except ApiError as error:
         return error_response(error)
     except Exception:  # the edge of the process: a peer is always answered
-        log.exception("request failed method=%s path=%s", request.method, request.path)
+        log.exception("request failed method=%s path=%s", request.method, shown(request.path))
         return error_response(InternalError("Internal Server Error"))
 
 

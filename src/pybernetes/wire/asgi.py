@@ -13,7 +13,7 @@ from .limits import Limits
 from .message import SPDY, Channel, Handler, Pace, Peer, Request, Response, Upgrade
 from .packed import Packed
 from .upload import Upload
-from .url import BadTarget, decode_path, decode_query
+from .url import BadTarget, any_path, decode_path, decode_query
 
 library_log = logging.getLogger("pybernetes.wire.library")
 library_log.setLevel(logging.ERROR)  # uvicorn tells of every handshake at INFO and of every bad peer at WARNING
@@ -103,10 +103,11 @@ class Stream:
 class App:
     """An ASGI application that calls a Handler."""
 
-    def __init__(self, handler: Handler, limits: Limits, *, uploads: bool = False) -> None:
+    def __init__(self, handler: Handler, limits: Limits, *, uploads: bool = False, any_target: bool = False) -> None:
         self._handler = handler
         self._limits = limits
         self._uploads = uploads
+        self._any_target = any_target
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
@@ -114,7 +115,7 @@ class App:
             return
         upload: Upload | None = None
         try:
-            request = _request(scope)
+            request = _request(scope, any_target=self._any_target)
             if "content-length" in request.headers or "transfer-encoding" in request.headers:
                 upload = request.upload = self._upload(scope, request, receive)
                 if not self._uploads:
@@ -238,7 +239,7 @@ class App:
     async def _websocket(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()  # websocket.connect
         try:
-            request = _request(scope)
+            request = _request(scope, any_target=self._any_target)
         except BadRequest as error:
             response = error_response(error)
         else:
@@ -300,23 +301,25 @@ class _SocketChannel:
             return  # the peer, or a shutdown, was first
 
 
-def _request(scope: Any) -> Request:
+def _request(scope: Any, *, any_target: bool) -> Request:
     """A Request without its body. Raises BadRequest."""
-    raw = scope["headers"]
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
-    if len(headers) != len(raw):
-        headers = _joined(raw)
+    fields = scope["headers"]
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
+    if len(headers) != len(fields):
+        headers = _joined(fields)
     method = scope.get("method", "GET")
     if scope["type"] == "websocket":  # wsproto has taken these out
         headers |= {"connection": "upgrade", "upgrade": "websocket"}
         if scope["subprotocols"]:
             headers["sec-websocket-protocol"] = ", ".join(scope["subprotocols"])
     try:
-        path, query = decode_path(scope["raw_path"]), decode_query(scope["query_string"])
+        raw: tuple[bytes, bytes] = scope["raw_path"], scope["query_string"]
+        path = any_path(raw[0]) if any_target else decode_path(raw[0])
+        query = decode_query(raw[1], errors="replace" if any_target else "strict")
     except BadTarget as error:
         raise BadRequest(str(error)) from error
     peer: Peer = scope["state"]["peer"]
-    return Request(method=method, path=path, query=query, headers=headers, peer=peer)
+    return Request(method=method, path=path, query=query, headers=headers, raw=raw, peer=peer)
 
 
 def _joined(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:

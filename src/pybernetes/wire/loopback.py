@@ -104,6 +104,7 @@ class LoopbackTransport:
             method=request.method,
             path=request.path,
             query={name: list(values) for name, values in request.query.items() if values},
+            raw=request.raw,
             headers={**self._headers, **headers, **more},
             body=body,
             peer=self._peer,

@@ -47,6 +47,10 @@ class Request:
     path: str = "/"
     query: Mapping[str, Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    raw: tuple[bytes, bytes] | None = None
+    """Path and query as they came, for who passes them on or writes them down; None where they did not come so."""
+    target: str = ""
+    """Sending side only, instead of path and query: both as they stand in the request line."""
     body: bytes = b""
     upload: Upload | None = None
     """Instead of `body`: from a Server with `uploads`, and to who is to be sent a body as it comes."""

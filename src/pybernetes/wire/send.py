@@ -121,7 +121,7 @@ class HttpTransport:
         )
 
     def _url(self, request: Request) -> URL:
-        return URL(self.server + encode_target(request.path, request.query), encoded=True)
+        return URL(self.server + (request.target or encode_target(request.path, request.query)), encoded=True)
 
     def _headers(self, request: Request) -> dict[str, str]:
         headers = {"user-agent": _AGENT, **end_to_end(request.headers)}

@@ -49,6 +49,7 @@ class Server:
         shared: bool = False,
         uploads: bool = False,
         spliced: Callable[[bytes], bool] | None = None,
+        any_target: bool = False,
     ) -> None:
         """`shared`: the next process may listen before this one ends.
 
@@ -56,6 +57,7 @@ class Server:
 
         With `uploads` the handler gets bodies unread, as `Request.upload`, so that it can ask who sends them first.
         `spliced` says of a request's target that what it upgrades to is for the handler as bytes, WebSockets too.
+        With `any_target` escaped separators, dot segments, control characters and what is no UTF-8 are for the handler.
         """
         self.addresses: tuple[tuple[str, int], ...] = ()
         self._limits = limits or Limits()
@@ -70,6 +72,7 @@ class Server:
         self._shared = shared
         self._uploads = uploads
         self._spliced = spliced
+        self._any_target = any_target
         self._state = State()
         self._listeners: list[Listener] = []
         self._greeting: set[asyncio.Task[None]] = set()
@@ -96,7 +99,7 @@ class Server:
 
     def _config(self) -> Config:
         config = Config(
-            app=App(self._handler, self._limits, uploads=self._uploads),
+            app=App(self._handler, self._limits, uploads=self._uploads, any_target=self._any_target),
             http=Connection,
             ws=_websocket,  # type: ignore[arg-type] # it calls what it is given
             loop="none",

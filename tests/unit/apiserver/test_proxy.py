@@ -86,7 +86,7 @@ async def house(serve: Serve | None = None, *, port: int = 0, limits: Limits | N
         seen.append(request)
         return await (serve or echo)(request)
 
-    async with Server(backend, limits=short) as behind, contextlib.AsyncExitStack() as stack:
+    async with Server(backend, limits=short, any_target=True) as behind, contextlib.AsyncExitStack() as stack:
 
         def connect(url: str) -> Transport:
             reached.append(url)
@@ -101,7 +101,7 @@ async def house(serve: Serve | None = None, *, port: int = 0, limits: Limits | N
                 request.context["user"] = User("a", (MASTERS, AUTHENTICATED))
                 return await api.handler(request)
 
-            options = {"uploads": True, "spliced": api.proxied}
+            options = {"uploads": True, "spliced": api.proxied, "any_target": True}
             async with Server(handler, limits=limits or short, **options) as socket:  # type: ignore[arg-type]
                 yield House(api, socket, reached, seen)
 
@@ -516,3 +516,67 @@ async def test_a_backend_that_does_not_upgrade(answer: bytes, code: int, body: b
         assert body in received
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("asked", "passed"),
+    [
+        ("/a%2Fb", "/a/b"),  # Kubernetes' server knows decoded paths only
+        ("/a%252Fb", "/a%252Fb"),
+        ("/a%20b%3Fc", "/a%20b%3Fc"),
+        ("/a%5Cb%0A%00", "/a%5Cb%0A%00"),
+        ("/%ff%C3%BC", "/%FF%C3%BC"),
+        ("/a//b/", "/a/b/"),
+        ("//a", "/a"),
+        ("/a/./b/../c", "/a/c"),
+        ("/a/%2e%2e/%2E%2E/%2e%2e/b", "/b"),
+        ("/..%2f..%2f..%2fapi%2fv1%2fsecrets", "/api/v1/secrets"),
+        ("/a/..", "/"),
+        ("/a/../", "/"),
+        ("/", "/"),
+        ("/a?b=%2F&a;b&%zz&b=1&a=%ff", "/a?b=%2F&a;b&%zz&b=1&a=%ff"),
+        ("/a?", "/a"),
+    ],
+)
+async def test_what_is_escaped_in_a_proxied_path(asked: str, passed: str) -> None:
+    async with house() as found:
+        for place in ("pods/p/proxy", "services/s:w/proxy"):
+            reader, writer = await found.raw(head("GET", place + asked, "connection: close"))
+            answer = await reader.read()
+            writer.close()
+            assert answer.startswith(b"HTTP/1.1 200 "), answer
+            sent = found.seen[-1]
+            path, _, query = passed.partition("?")
+            assert sent.raw == (path.encode(), query.encode())
+            assert sent.headers["x-forwarded-uri"] == f"{NAMESPACE}/{place}{path}"
+
+
+async def test_the_query_stays_as_it_is_where_a_slash_is_added() -> None:
+    async with house() as found:
+        reader, writer = await found.raw(head("GET", "pods/p/proxy?b=1&a=%2F&b", "connection: close"))
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 301 ")
+    assert f"location: {NAMESPACE}/pods/p/proxy/?b=1&a=%2F&b\r\n".encode() in answer
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "said"),
+    [
+        ("pods/%2E%2E", 400, """Name parameter invalid: "..": may not be '..'"""),
+        ("pods/a%25b", 400, """Name parameter invalid: "a%b": may not contain '%'"""),
+        ("pods/a%2Fb", 404, "the server could not find the requested resource"),
+        ("pods%2Fp", 200, "Pod"),
+        ("pods/%ff", 404, 'pods "\ufffd" not found'),
+        ("pods/a%0Ab", 404, 'pods "a\nb" not found'),
+        ("pods/%zz", 400, "the path has a broken escape"),
+        ("../../v1/pods", 404, "the server could not find the requested resource"),
+    ],
+)
+async def test_what_is_escaped_in_a_name(path: str, code: int, said: str) -> None:
+    async with house() as found:
+        reader, writer = await found.raw(head("GET", path, "connection: close"))
+        answer, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    shown = decode(body)
+    assert (int(answer.split()[1]), shown.get("message", shown["kind"])) == (code, said)

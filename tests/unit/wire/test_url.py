@@ -1,7 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pybernetes.wire.url import BadTarget, checked_path, decode_path, decode_query, encode_target
+from pybernetes.wire import Request
+from pybernetes.wire.url import BadTarget, any_path, as_came, checked_path, decode_path, decode_query, encode_target
 
 
 def fine(path: str) -> bool:
@@ -42,3 +43,19 @@ def test_a_decoded_path_is_clean_whatever_comes(raw: bytes) -> None:
     assert "." not in path.split("/")
     assert not any(character < " " or character in "\\\x7f" for character in path)
     assert path.count("/") == raw.count(b"/") + 1
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=30))
+def test_any_path_is_decoded_once_and_is_a_line_where_it_is_shown(raw: bytes) -> None:
+    try:
+        path = any_path(b"/" + raw)
+    except BadTarget:
+        assert b"%" in raw
+        return
+    assert path.startswith("/")
+    assert any_path(encode_target(path, {}).encode()) == path
+    came, query = as_came(Request(path=path, raw=(b"/" + raw, raw)))
+    assert came.isascii()
+    assert f"{came}{query}".isprintable()
+    assert " " not in came + query

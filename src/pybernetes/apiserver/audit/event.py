@@ -3,13 +3,13 @@
 import ipaddress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import msgspec
 
 from pybernetes.api.errors import ApiError
 from pybernetes.api.objects import Obj
 from pybernetes.wire import Request
+from pybernetes.wire.url import as_came
 
 from ..body import JSON, PROTOBUF, media_type, parse, parse_yaml
 from ..route import Route
@@ -24,14 +24,14 @@ _NAMES = {"name": "name", "namespace": "namespace", "uid": "uid", "resource_vers
 def begun(request: Request, decision: Decision, *, user: Obj) -> Obj:
     """The event of a request that has just come; `user` is a UserInfo, {} when nobody is known."""
     route, agent = route_of(request), request.headers.get("user-agent", "")
-    query = f"?{urlencode(request.query, doseq=True)}" if request.query else ""
+    path, query = as_came(request)
     event: Obj = {
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
         "level": decision.level,
         "auditID": request.context.get("id", ""),
         "stage": "",
-        "requestURI": quote(request.path) + query,
+        "requestURI": f"{path}?{query}" if query else path,
         "verb": route.verb,
         "user": user,
         "sourceIPs": _sources(request),
