@@ -237,10 +237,8 @@ class Timeout(ApiError):
 
 
 def _details(kind: str, name: str, group: str) -> dict[str, Any]:
-    details: dict[str, Any] = {"name": name, "kind": kind}
-    if group:
-        details["group"] = group
-    return details
+    """As Go writes them: what is empty is left out."""
+    return {field: value for field, value in (("name", name), ("kind", kind), ("group", group)) if value}
 
 
 _BY_REASON: dict[str, type[ApiError]] = {cls.reason: cls for cls in ApiError.__subclasses__()}

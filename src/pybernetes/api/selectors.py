@@ -97,11 +97,28 @@ def parse(text: str) -> Selector:
         terms.append(term)
         if position < len(text):
             if text[position] != ",":
-                raise ValueError(f"found '{text[position:]}', expected: ',' or 'end of string'")
+                raise ValueError(_misfit(text[position:], terms[-1]))
             position += 1
             if not text[position:].strip():
                 raise ValueError("found '', expected: identifier after ','")
     return Selector(tuple(terms))
+
+
+_WORD = re.compile(r"[^\s,!=()<>]+|==|!=|[,!=()<>]")
+_BINARY = "in, notin, =, ==, !=, gt, lt"
+
+
+def _misfit(rest: str, term: Requirement) -> str:
+    """What is wrong with what follows a term, as the parser of apimachinery says it."""
+    first, *others = *_WORD.findall(rest), ""
+    if term.operator != "Exists":
+        return f"found '{first}', expected: ',' or 'end of string'"
+    if first not in ("in", "notin"):
+        return f"unable to parse requirement: found '{first}', expected: {_BINARY}"
+    if others[0] != "(":
+        return f"unable to parse requirement: found '{others[0]}' expected: '('"
+    end = next((word for word in others[2:] if word != ","), "")
+    return f"unable to parse requirement: found '{end}', expected: ',' or ')'"
 
 
 def _term(text: str, position: int) -> tuple[Requirement, int]:

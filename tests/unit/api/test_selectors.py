@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from pybernetes.api import selectors
@@ -118,3 +120,21 @@ def test_bad_field_selectors(text):
 
 def test_an_events_source_is_its_component():
     assert selectors.field_of({"source": {"component": "kubelet"}}, "source") == "kubelet"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a (b)", "unable to parse requirement: found '(', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a in b", "unable to parse requirement: found 'b' expected: '('"),
+        ("a in", "unable to parse requirement: found '' expected: '('"),
+        ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
+        ("a=b c", "found 'c', expected: ',' or 'end of string'"),
+        ("!a=b", "found '=', expected: ',' or 'end of string'"),
+        ("a,", "found '', expected: identifier after ','"),
+    ],
+)
+def test_what_no_selector_says(text, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        selectors.parse(text)

@@ -480,3 +480,30 @@ async def test_a_service_becomes_an_external_name_and_back(call: Call) -> None:
         change = {"spec": {"type": "ClusterIP", "externalName": None, "clusterIP": made["spec"]["clusterIP"]}}
         code, found = await call("PATCH", f"{SERVICES}/s", change, STRATEGIC)
         assert (code, found["spec"]["clusterIP"]) == (200, made["spec"]["clusterIP"])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{kind: ConfigMap}", "Incorrect version specified in apply patch. Specified patch version: , expected: v1"),
+        (
+            "{apiVersion: v2, kind: ConfigMap}",
+            "Incorrect version specified in apply patch. Specified patch version: v2, expected: v1",
+        ),
+        (
+            "{apiVersion: v1, kind: ConfigMap, metadata: {managedFields: []}}",
+            "metadata.managedFields must be nil",
+        ),
+    ],
+)
+async def test_what_cannot_be_applied(call: Call, body: str, message: str) -> None:
+    path = "/api/v1/namespaces/default/configmaps/m?fieldManager=x"
+    code, answer = await call("PATCH", path, body.encode(), "application/apply-patch+yaml")
+    assert (code, answer["message"]) == (400, message)
+
+
+async def test_what_is_empty_of_an_errors_details_is_left_out(call: Call) -> None:
+    code, answer = await call("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {}})
+    assert (code, set(answer["details"])) == (422, {"kind", "causes"})
+    code, answer = await call("GET", "/api/v1/pods?resourceVersionMatch=Exact")
+    assert (code, set(answer["details"])) == (422, {"kind", "group", "causes"})

@@ -87,7 +87,7 @@ def apply(
 
 
 def _check(config: Obj, api_version: str) -> None:
-    if metadata(config).get("managedFields"):
+    if metadata(config).get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
     if config.get("apiVersion") != api_version:
         raise BadRequest(
