@@ -70,8 +70,10 @@ class _Walk:
                 del value[name]
                 continue
             names.append(name)
-            value[name] = self.value(inner, field, f"{path}.{name}" if path else name)
+            made = value[name] = self.value(inner, field, f"{path}.{name}" if path else name)
             names.pop()
+            if not made and field.kind in _OMITTED and made is not None and name not in type_.required:
+                del value[name]
         self.structs.pop()
         return value
 
@@ -152,6 +154,8 @@ class _Walk:
         return text
 
 
+_OMITTED = ("list", "map")
+"""Optional ones are not there when they are empty: Go leaves them out (omitempty), and so they are never stored."""
 _LEAVES: dict[str, Callable[[_Walk, Any, Type], Any]] = {
     "object": _Walk.object,
     "integer": _Walk.integer,

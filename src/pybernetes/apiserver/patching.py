@@ -129,12 +129,8 @@ def _apply(request: Request, registry: Registry, served: Served, *, name: str, n
         wanted = parse_yaml(request.body)
         if part == "scale":
             wanted = _workload(request, registry, served, wanted)
-        said = (wanted.get("apiVersion") or "") if isinstance(wanted, dict) else row.api_version
-        if said != row.api_version:
-            raise BadRequest(
-                f"Incorrect version specified in apply patch. Specified patch version: {said}, "
-                f"expected: {row.api_version}"
-            )
+        if isinstance(wanted, dict) and isinstance(wanted.get("metadata") or {}, dict):
+            patches.appliable(wanted, row.api_version)
         typed(wanted, row.api_version, row.kind)
         type_ = registry.scheme.type(row)
         patches.declared(wanted, type_, api_version=row.api_version, name=name, namespace=namespace)

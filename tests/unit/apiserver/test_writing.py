@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from pybernetes.api.objects import Obj
+
 from .conftest import Call
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -507,3 +509,28 @@ async def test_what_is_empty_of_an_errors_details_is_left_out(call: Call) -> Non
     assert (code, set(answer["details"])) == (422, {"kind", "causes"})
     code, answer = await call("GET", "/api/v1/pods?resourceVersionMatch=Exact")
     assert (code, set(answer["details"])) == (422, {"kind", "group", "causes"})
+
+
+async def test_optional_lists_and_maps_that_are_empty_are_not_there(call: Call) -> None:
+    path = "/api/v1/namespaces/default/configmaps"
+    meta: Obj = {"name": "none", "labels": {}, "annotations": {}, "finalizers": [], "ownerReferences": []}
+    code, made = await call("POST", path, {"metadata": meta, "data": {}, "binaryData": {}})
+    assert (code, {"data", "binaryData"} & set(made)) == (201, set())
+    assert not set(made["metadata"]) & (set(meta) - {"name"})
+    assert "managedFields" not in made["metadata"]
+    code, same = await call("PATCH", f"{path}/none", {"metadata": {"labels": {}}}, MERGE)
+    assert (code, same) == (200, made)
+    await call("PATCH", f"{path}/none", {"metadata": {"labels": {"a": "b"}}, "data": {"a": "b"}}, MERGE)
+    code, bare = await call("PATCH", f"{path}/none", {"metadata": {"labels": {"a": None}}, "data": {"a": None}}, MERGE)
+    assert (code, "labels" in bare["metadata"], "data" in bare) == (200, False, False)
+
+
+async def test_what_is_empty_and_means_something_stays(call: Call) -> None:
+    """A struct that is there says so, and some lists Kubernetes writes whatever is in them."""
+    path = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
+    spec: Obj = {"podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {}}], "ports": []}]}
+    code, made = await call("POST", path, {"metadata": {"name": "p"}, "spec": spec})
+    assert (code, made["spec"]["podSelector"]) == (201, {})
+    assert made["spec"]["ingress"] == [{"from": [{"namespaceSelector": {}}]}]
+    code, made = await call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", {"metadata": {"name": "r"}})
+    assert (code, made["rules"]) == (201, [])

@@ -4,7 +4,7 @@ Nothing handed in is edited; the result shares unchanged parts with it, so copy 
 Errors are ApiErrors in the API server's words. `type_` is the schema.Type of the object.
 """
 
-from .apply import apply, declared, track
+from .apply import appliable, apply, declared, track
 from .json_patch import json_diff, json_patch
 from .merge import merge_diff, merge_patch
 from .strategic import strategic_merge
@@ -13,6 +13,7 @@ from .versions import View
 
 __all__ = [
     "View",
+    "appliable",
     "apply",
     "declared",
     "json_diff",

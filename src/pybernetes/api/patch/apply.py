@@ -69,7 +69,7 @@ def apply(
     for each field that another manager owns and the configuration would change, unless `force`; BadRequest for a
     configuration that does not fit its type. The result is not defaulted; nothing handed in is edited.
     """
-    _check(config, api_version)
+    appliable(config, api_version)
     paths = _reset(reset, subresource, type_)
     write = Writing(api_version=api_version, time=time, type_=type_, reset=paths, translate=translate)
     who = Manager.applier(manager, subresource)
@@ -86,13 +86,14 @@ def apply(
     return entries.written(merged, after)
 
 
-def _check(config: Obj, api_version: str) -> None:
+def appliable(config: Obj, api_version: str) -> None:
+    """Raises BadRequest for one that brings managed fields, or is of another version."""
     if metadata(config).get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
     if config.get("apiVersion") != api_version:
         raise BadRequest(
             "Incorrect version specified in apply patch. "
-            f"Specified patch version: {config.get('apiVersion', '')}, expected: {api_version}"
+            f"Specified patch version: {config.get('apiVersion') or ''}, expected: {api_version}"
         )
 
 
