@@ -18,6 +18,7 @@ _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _ENV = re.compile(r"[ -<>-~]+")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _PORT_NAME = re.compile(r"[-a-z0-9]+")
+_LEADING_ZEROS = re.compile(r"(?<![\w:.])0+(?=\d)|(?<=\.)0+(?=\d)|(?<=:)0+(?=\d+\.)")
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _MOST_GENERATED = 63 - 5
 
@@ -200,18 +201,69 @@ def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+def sloppy(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address as clients once read it: zeros before a number mean nothing, and an IPv4 one may be in IPv6's form."""
+    found = address(_LEADING_ZEROS.sub("", text) if "." in text else text)
+    if found is None or getattr(found, "scope_id", None):
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
 def ip(text: str) -> Iterator[str]:
-    if address(text) is None:
+    """One that everybody reads alike (KEP-4858)."""
+    if sloppy(text) is None:
         yield "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+    elif address(text) is None:
+        yield "must not have leading 0s"
+    elif _is_mapped(text):
+        yield "must not be an IPv4-mapped IPv6 address"
+
+
+def _is_mapped(text: str) -> bool:
+    return getattr(address(text), "ipv4_mapped", None) is not None
+
+
+def network(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, bool] | None:
+    """The range, and whether the address is its first; None when it is none. Sloppy in the same way."""
+    host, slash, length = text.partition("/")
+    found = sloppy(host)
+    if found is None or not slash or not (length.isascii() and length.isdecimal()):
+        return None
+    bits = int(length) - (96 if ":" in host and found.version == 4 else 0)
+    if not 0 <= bits <= found.max_prefixlen:
+        return None
+    whole = ipaddress.ip_network((found, bits), strict=False)
+    return whole, whole.network_address == found
 
 
 def cidr(text: str) -> Iterator[str]:
-    try:
-        if "/" not in text:
-            raise ValueError
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
+    """A range that everybody reads alike (KEP-4858)."""
+    found = network(text)
+    host, _, length = text.partition("/")
+    if found is None:
         yield "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+    elif address(host) is None or length != str(int(length)):
+        yield "must not have leading 0s in IP or prefix length"
+    elif _is_mapped(host):
+        yield "must not have an IPv4-mapped IPv6 address"
+    elif not found[1]:
+        yield "must not have bits set beyond the prefix length"
+
+
+def canonical_ip(text: str) -> Iterator[str]:
+    """One that is written as RFC 5952 wants it."""
+    problems = list(ip(text))
+    yield from problems
+    if not problems and str(address(text)) != text:
+        yield f'must be in canonical form ("{address(text)}")'
+
+
+def canonical_cidr(text: str) -> Iterator[str]:
+    problems = list(cidr(text))
+    yield from problems
+    found = network(text)
+    if not problems and found is not None and str(found[0]) != text:
+        yield f'must be in canonical form ("{found[0]}")'
 
 
 def generated(base: str, rng: random.Random) -> str:

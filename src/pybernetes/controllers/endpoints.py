@@ -21,7 +21,7 @@ from pybernetes.api.resources import ENDPOINTS, SERVICES
 from pybernetes.control import Again, Controller, enqueue
 from pybernetes.control.pods import addresses_of, is_ready, is_terminal, node_of
 
-from .endpoints_of import Triggers, address_types, family_of, is_headless, ports_of, publishes_all
+from .endpoints_of import Triggers, address_types, canonical, family_of, is_headless, ports_of, publishes_all
 from .pods import is_terminating
 from .service_index import BY_PAIR, by_pair, enqueue_services
 from .shared import Shared
@@ -58,7 +58,7 @@ def subsets_of(service: Obj, pods: Iterable[Obj]) -> list[Obj]:
 
 
 def _address(service: Obj, pod: Obj, ip: str) -> Obj:
-    address: Obj = {"ip": ip}
+    address: Obj = {"ip": canonical(ip)}
     spec = pod.get("spec") or {}
     if spec.get("hostname") and spec.get("subdomain") == name_of(service):
         address["hostname"] = spec["hostname"]

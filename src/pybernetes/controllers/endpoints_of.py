@@ -52,6 +52,11 @@ def family_of(address: str) -> str:
     return _FAMILIES[ipaddress.ip_address(address).version]
 
 
+def canonical(address: str) -> str:
+    """As slices must have it; pods and Endpoints may say it in other ways."""
+    return str(ipaddress.ip_address(address))
+
+
 def ports_of(service: Obj, pod: Obj) -> list[Obj]:
     """The slice ports this pod serves; a target port name that it does not have is left out."""
     ports = []
@@ -71,7 +76,7 @@ def endpoint_of(service: Obj, pod: Obj, address: str, *, zone: str) -> Obj:
     """One endpoint, as the slice says it."""
     serving, terminating = is_ready(pod), is_deleting(pod)
     endpoint: Obj = {
-        "addresses": [address],
+        "addresses": [canonical(address)],
         "conditions": {
             "ready": publishes_all(service) or (serving and not terminating),
             "serving": serving,

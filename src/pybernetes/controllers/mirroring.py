@@ -11,7 +11,7 @@ from pybernetes.api.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES
 from pybernetes.client import Delta
 from pybernetes.control import Again, Controller, Writes, enqueue
 
-from .endpoints_of import family_of
+from .endpoints_of import canonical, family_of
 from .endpointslice import BY_SERVICE, by_service, write_slices
 from .pods import is_terminating
 from .shared import Shared
@@ -46,7 +46,7 @@ def groups_of(endpoints: Obj) -> dict[Group, dict[str, Obj]]:
 
 def _endpoint(address: Mapping[str, object], *, ready: bool) -> Obj:
     endpoint: Obj = {
-        "addresses": [address["ip"]],
+        "addresses": [canonical(str(address["ip"]))],
         "conditions": {"ready": ready, "serving": ready, "terminating": False},
     }
     for field in ("hostname", "nodeName", "targetRef"):

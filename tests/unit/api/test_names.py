@@ -38,7 +38,9 @@ def test_the_sentence_is_kubernetes_own():
         (names.config_key, ["a", ".dot", "A_b-c.d"], ["", ".", "..", "..a", "a/b", "a" * 254]),
         (names.path_segment, ["system:node", "a b"], [".", "..", "a/b", "a%b"]),
         (names.ip, ["10.0.0.1", "fd00::1"], ["", "10.0.0", "10.0.0.01", "x"]),
-        (names.cidr, ["10.0.0.0/8", "10.0.0.1/8", "fd00::/8"], ["10.0.0.0", "x/8", "10.0.0.0/33"]),
+        (names.cidr, ["10.0.0.0/8", "fd00::/8", "FD00::/8"], ["10.0.0.0", "x/8", "10.0.0.0/33", "10.0.0.0/255.0.0.0"]),
+        (names.canonical_ip, ["10.0.0.1", "fd00::1"], ["FD00::1", "fd00:0::1", "::ffff:1.2.3.4", "fe80::1%a"]),
+        (names.canonical_cidr, ["10.0.0.0/8", "fd00::/8"], ["FD00::/8", "fd00:0::/8", "10.0.0.1/8"]),
     ],
 )
 def test_rules(rule, good, bad):
@@ -58,3 +60,22 @@ def test_a_generated_name_fits_a_label_and_ends_in_five_plain_characters():
 def test_generated_names_differ():
     rng = random.Random(1)
     assert len({names.generated("a-", rng) for _ in range(500)}) == 500
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "problem"),
+    [
+        (names.ip, "10.0.0.01", "must not have leading 0s"),
+        (names.ip, "::ffff:10.0.0.1", "must not be an IPv4-mapped IPv6 address"),
+        (names.ip, "fe80::1%eth0", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        (names.cidr, "10.0.0.0/08", "must not have leading 0s in IP or prefix length"),
+        (names.cidr, "010.0.0.0/8", "must not have leading 0s in IP or prefix length"),
+        (names.cidr, "::ffff:10.0.0.0/104", "must not have an IPv4-mapped IPv6 address"),
+        (names.cidr, "10.0.0.1/8", "must not have bits set beyond the prefix length"),
+        (names.cidr, "10.0.0.0/-1", "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),
+        (names.canonical_ip, "FD00::1", 'must be in canonical form ("fd00::1")'),
+        (names.canonical_cidr, "FD00::/8", 'must be in canonical form ("fd00::/8")'),
+    ],
+)
+def test_addresses_that_are_read_in_two_ways(rule, text, problem):
+    assert list(rule(text)) == [problem]

@@ -91,7 +91,7 @@ def test_hostname_only_under_its_own_subdomain() -> None:
 def test_dual_stack_is_a_group_for_each_family() -> None:
     svc = service("web", ipFamilies=["IPv4", "IPv6"])
     one = pod("a", ip="10.0.0.1", ready=True)
-    one["status"]["podIPs"].append({"ip": "fd00::1"})
+    one["status"]["podIPs"].append({"ip": "FD00:0::1"})  # as slices may not have it
     found = {group.address_type: e[0]["addresses"] for group, e in groups(svc, one).items()}
     assert found == {"IPv4": ["10.0.0.1"], "IPv6": ["fd00::1"]}
 

@@ -208,5 +208,7 @@ async def test_handwritten_endpoints_are_mirrored(stage: Stage) -> None:
     assert one["metadata"]["ownerReferences"][0]["kind"] == "Endpoints"
     api.edit(ENDPOINTS, "ext", "default", subsets=[subset | {"addresses": [{"ip": "192.0.2.2"}]}])
     await api.until(lambda: ready(stage, "ext") == ["192.0.2.2"])
+    api.edit(ENDPOINTS, "ext", "default", subsets=[subset | {"addresses": [{"ip": "2001:DB8::1"}]}])
+    await api.until(lambda: ready(stage, "ext") == ["2001:db8::1"])
     api.edit(ENDPOINTS, "ext", "default", metadata={"labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}})
     await api.until(lambda: not api.of(ENDPOINT_SLICES))

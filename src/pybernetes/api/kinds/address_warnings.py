@@ -3,36 +3,18 @@
 Source: apimachinery/pkg/util/validation/ip.go, GetWarningsForIP and GetWarningsForCIDR.
 """
 
-import ipaddress
-import re
 from collections.abc import Iterable, Iterator
 
+from .. import names
 from ..errors import quoted
-
-_LEADING_ZEROS = re.compile(r"(?<![\w:.])0+(?=\d)|(?<=\.)0+(?=\d)|(?<=[:/])0+(?=\d+(?:\.|$))")
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-def _address(text: str) -> _Address:
-    """As clients once read it: zeros before a number mean nothing. Raises ValueError."""
-    found = ipaddress.ip_address(_LEADING_ZEROS.sub("", text) if "." in text else text)
-    return getattr(found, "ipv4_mapped", None) or found
-
-
-def _is_standard(text: str) -> bool:
-    try:
-        return getattr(ipaddress.ip_address(text), "ipv4_mapped", None) is None
-    except ValueError:
-        return False
 
 
 def ip_warnings(text: str, path: str) -> Iterator[str]:
     """Nothing for what is no address at all."""
-    try:
-        found = _address(text)
-    except ValueError:
+    found = names.sloppy(text)
+    if found is None:
         return
-    if not _is_standard(text):
+    if any(names.ip(text)):
         yield f"{path}: non-standard IP address {quoted(text)} is invalid: use {quoted(str(found))}"
     elif found.version == 6 and str(found) != text:
         yield f"{path}: IPv6 address {quoted(text)} should be in RFC 5952 canonical format ({quoted(str(found))})"
@@ -45,24 +27,21 @@ def each_ip(texts: Iterable[str] | None, path: str) -> Iterator[str]:
 
 def cidr_warnings(text: str, path: str) -> Iterator[str]:
     """Nothing for what is no range at all."""
-    host, _, length = text.partition("/")
-    try:
-        found = _address(host)
-        bits = int(length) - (96 if ":" in host and found.version == 4 else 0)
-        network = ipaddress.ip_network((found, bits), strict=False)
-    except ValueError:
+    read = names.network(text)
+    if read is None:
         return
-    standard = _is_standard(host) and length == str(int(length))
-    if network.network_address != found:
-        single = f"{found}/{found.max_prefixlen}"
-        should = f"should be {quoted(str(network))} or {quoted(single)}?"
-        yield f"{path}: CIDR value {quoted(text)} is ambiguous in this context ({should})"
-        if standard:
-            return
+    found, first = read
+    host, _, length = text.partition("/")
+    standard = not any(names.ip(host)) and length == str(int(length))
+    shown = quoted(str(found))
+    if not first:
+        address = names.sloppy(host)
+        single = quoted(f"{address}/{found.max_prefixlen}")
+        yield f"{path}: CIDR value {quoted(text)} is ambiguous in this context (should be {shown} or {single}?)"
     if not standard:
-        yield f"{path}: non-standard CIDR value {quoted(text)} is invalid: use {quoted(str(network))}"
-    elif found.version == 6 and str(network) != text:
-        yield f"{path}: IPv6 CIDR value {quoted(text)} should be in RFC 5952 canonical format ({quoted(str(network))})"
+        yield f"{path}: non-standard CIDR value {quoted(text)} is invalid: use {shown}"
+    elif first and found.version == 6 and str(found) != text:
+        yield f"{path}: IPv6 CIDR value {quoted(text)} should be in RFC 5952 canonical format ({shown})"
 
 
 def each_cidr(texts: Iterable[str] | None, path: str) -> Iterator[str]:

@@ -161,11 +161,13 @@ def _slice_address(address: str, path: str, *, family: str) -> Problems:
         return
     if family not in _FAMILIES:
         return
-    want = 4 if family == "IPv4" else 6
+    rule, version = (names.ip, 4) if family == "IPv4" else (names.canonical_ip, 6)
+    problems = list(checks.named(address, path, rule))
+    yield from problems
     found = names.address(address)
-    if found is None or found.version != want:
-        yield FieldError.invalid(path, address, f"must be a valid {family} address")
-    else:
+    if not problems and found is not None:
+        if found.version != version:
+            yield FieldError.invalid(path.rpartition("[")[0], address, f"must be an {family} address")
         yield from unusual(address, path)
 
 

@@ -305,7 +305,9 @@ def _ranges(ranges: list[str], path: str) -> Problems:
     elif len(ranges) > 2:
         yield FieldError.invalid(path, {"cidrs": ranges}, "may only hold up to 2 values")
     else:
-        wrong = [list(checks.named(found, f"{path}[{index}]", names.cidr)) for index, found in enumerate(ranges)]
+        wrong = [
+            list(checks.named(found, f"{path}[{index}]", names.canonical_cidr)) for index, found in enumerate(ranges)
+        ]
         for problems in wrong:
             yield from problems
         families = set() if any(wrong) else {ipaddress.ip_network(found, strict=False).version for found in ranges}

@@ -35,7 +35,7 @@ def test_lists_are_there_even_when_nothing_was_sent():
         ({"addressType": ""}, ["addressType"]),
         ({"addressType": "IPX"}, ["addressType"]),
         ({"endpoints": [{"addresses": []}]}, ["endpoints[0].addresses"]),
-        ({"endpoints": [{"addresses": ["fd00::1"]}]}, ["endpoints[0].addresses[0]"]),
+        ({"endpoints": [{"addresses": ["fd00::1"]}]}, ["endpoints[0].addresses"]),
         ({"endpoints": [{"addresses": ["127.0.0.1"]}]}, ["endpoints[0].addresses[0]"]),
         ({"endpoints": [{"addresses": ["169.254.1.1"]}]}, ["endpoints[0].addresses[0]"]),
         ({"endpoints": [{"addresses": ["10.0.0.1"], "hostname": "A"}]}, ["endpoints[0].hostname"]),
