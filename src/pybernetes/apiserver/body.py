@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from pybernetes.api import decoding
+from pybernetes.api import decoding, schema
 from pybernetes.api.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType
 from pybernetes.api.objects import Obj, decode
 from pybernetes.api.resources import Resource
@@ -25,6 +25,7 @@ _YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 ACCEPTED = f"{JSON}, application/yaml, {PROTOBUF}"
 APPLY_PATCH = "application/apply-patch+yaml"
 _VALIDATION = ("Strict", "Warn", "Ignore")
+_DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 _LONGEST_MANAGER = 128
 _MOST_NODES = 1_000_000
 _DEEPEST = 200
@@ -241,7 +242,7 @@ def _protobuf(data: bytes) -> Obj:
 
 
 def read_options(request: Request) -> Obj:
-    """DeleteOptions of a body; {} for an empty one. Raises BadRequest."""
+    """DeleteOptions of a body, of the right types; {} for an empty one. Raises BadRequest, UnsupportedMediaType."""
     if not request.body:
         return {}
     media = media_type(request)
@@ -256,4 +257,5 @@ def read_options(request: Request) -> Obj:
         raise BadRequest("couldn't get version/kind; the body must be a DeleteOptions object")
     if found.get("kind") not in (None, "", "DeleteOptions"):
         raise BadRequest(f"{found['kind']} cannot be handled as a DeleteOptions")
+    decoding.conform(found, schema.type_of(_DELETE_OPTIONS), version="v1", kind="DeleteOptions")
     return found

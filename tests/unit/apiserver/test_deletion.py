@@ -8,6 +8,8 @@ from pybernetes.api.errors import Conflict, Invalid
 from pybernetes.api.resources import PODS
 from pybernetes.apiserver.deletion import DeleteOptions, check, delete_options, finished, plan
 
+from .conftest import Call
+
 NOW = 1_000_000.0
 
 
@@ -88,3 +90,28 @@ def test_options_from_body_or_query() -> None:
     ):
         with pytest.raises(Invalid):
             delete_options(bad, {})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"dryRun": 894}, "json: cannot unmarshal number into Go struct field DeleteOptions.dryRun of type []string"),
+        ({"dryRun": [1]}, "json: cannot unmarshal number into Go struct field DeleteOptions.dryRun of type string"),
+        ({"preconditions": "x"}, "json: cannot unmarshal string into Go struct field DeleteOptions.preconditions"),
+        (
+            {"propagationPolicy": []},
+            "json: cannot unmarshal array into Go struct field DeleteOptions.propagationPolicy",
+        ),
+        ({"gracePeriodSeconds": "1"}, "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodS"),
+    ],
+)
+async def test_options_of_the_wrong_type_are_refused(call: Call, options: dict[str, Any], told: str) -> None:
+    maps = "/api/v1/namespaces/default/configmaps"
+    assert (await call("POST", maps, {"metadata": {"name": "a"}}))[0] == 201
+    for path in (f"{maps}/a", maps):
+        code, status = await call("DELETE", path, options)
+        assert (code, status["reason"]) == (400, "BadRequest")
+        assert status["message"].startswith(
+            f'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: {told}'
+        )
+    assert (await call("GET", f"{maps}/a"))[0] == 200
