@@ -32,13 +32,13 @@ def namespace(cluster: Local, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace for the module, in which pods can be made."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
     cluster.kubectl("create", "namespace", name)
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=30s")
-    cluster.kubectl("wait", "--for=create", "configmap/kube-root-ca.crt", "-n", name, "--timeout=30s")
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=100s")
+    cluster.kubectl("wait", "--for=create", "configmap/kube-root-ca.crt", "-n", name, "--timeout=100s")
     try:
         yield name
     finally:
         cluster.kubectl("delete", "pods", "--all", "-n", name, "--grace-period=1", "--wait=false")
-        cluster.kubectl("delete", "namespace", name, "--timeout=60s")
+        cluster.kubectl("delete", "namespace", name, "--timeout=100s")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 from pybernetes.pki import Authority
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 # Answers AdmissionReviews: /mutate adds a key to ConfigMaps, /validate refuses those that say so.
 WEBHOOK = r"""
@@ -80,11 +80,11 @@ def hooked(cluster, namespace, tmp_path):
     spec = {"selector": {"app": "webhook"}, "ports": [{"port": 443, "targetPort": 8443}]}
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "webhook"}, "spec": spec}
     applied(cluster, namespace, secret, service, webhook_pod())
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/webhook", "-n", namespace, "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/webhook", "-n", namespace, "--timeout=100s")
     bundle = encoded(authority.certificate)
     kinds = {"mutate": "MutatingWebhookConfiguration", "validate": "ValidatingWebhookConfiguration"}
     cluster.kubectl("wait", "--for=jsonpath={.endpoints[0].conditions.ready}=true", "endpointslice", "-n", namespace,
-                    "-l", "kubernetes.io/service-name=webhook", "--timeout=30s")  # fmt: skip
+                    "-l", "kubernetes.io/service-name=webhook", "--timeout=100s")  # fmt: skip
     for path, kind in kinds.items():
         hook = {
             "name": f"{path}.example.com",
@@ -120,7 +120,7 @@ def test_a_quota_and_a_limit_range_hold(cluster, namespace):
     limits = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "usual"}, "spec": spec}
     hard = {"pods": "1", "requests.cpu": "1"}
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": hard}}
-    cluster.kubectl("wait", "--for=delete", "pod", "--all", "-n", namespace, "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", "pod", "--all", "-n", namespace, "--timeout=100s")
     applied(cluster, namespace, limits, quota)
     try:
         cluster.kubectl("wait", "--for=jsonpath={.status.used.pods}=0", "resourcequota/few", "-n", namespace)
@@ -130,7 +130,14 @@ def test_a_quota_and_a_limit_range_hold(cluster, namespace):
         said = cluster.refused("create", "-n", namespace, "-f", "-", text=json.dumps(pod("two")))
         assert "exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1" in said
         cluster.kubectl("delete", "pod", "one", "-n", namespace, "--now")
-        waited = ("wait", "--for=jsonpath={.status.used.pods}=0", "resourcequota/few", "-n", namespace, "--timeout=30s")
+        waited = (
+            "wait",
+            "--for=jsonpath={.status.used.pods}=0",
+            "resourcequota/few",
+            "-n",
+            namespace,
+            "--timeout=100s",
+        )
         cluster.kubectl(*waited)
     finally:
         cluster.kubectl("delete", "resourcequota/few", "limitrange/usual", "-n", namespace)
@@ -140,7 +147,7 @@ def test_a_cron_job_runs_jobs_and_keeps_few(cluster, namespace):
     cluster.kubectl("create", "cronjob", "tick", "-n", namespace, "--image=host", "--schedule=@every 1s", "--", "true")
     try:
         succeeded = "--for=jsonpath={.status.lastSuccessfulTime}"
-        cluster.kubectl("wait", succeeded, "cronjob/tick", "-n", namespace, "--timeout=60s")
+        cluster.kubectl("wait", succeeded, "cronjob/tick", "-n", namespace, "--timeout=100s")
         jobs = got(cluster, namespace, "jobs")["items"]
         assert all(job["metadata"]["ownerReferences"][0]["kind"] == "CronJob" for job in jobs)
     finally:
@@ -149,10 +156,10 @@ def test_a_cron_job_runs_jobs_and_keeps_few(cluster, namespace):
 
 def test_an_eviction_waits_for_its_budget(cluster, namespace):
     applied(cluster, namespace, pod("kept"))
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/kept", "-n", namespace, "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/kept", "-n", namespace, "--timeout=100s")
     cluster.kubectl("create", "poddisruptionbudget", "all", "-n", namespace, "--selector=app=kept", "--min-available=1")
     counted = "--for=jsonpath={.status.currentHealthy}=1"
-    cluster.kubectl("wait", counted, "poddisruptionbudget/all", "-n", namespace, "--timeout=30s")
+    cluster.kubectl("wait", counted, "poddisruptionbudget/all", "-n", namespace, "--timeout=100s")
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "kept", "namespace": namespace}}
     path = f"/api/v1/namespaces/{namespace}/pods/kept/eviction"
     said = cluster.refused("create", "--raw", path, "-f", "-", text=json.dumps(body))
@@ -160,6 +167,6 @@ def test_an_eviction_waits_for_its_budget(cluster, namespace):
     patch = json.dumps({"spec": {"minAvailable": 0}})
     cluster.kubectl("patch", "poddisruptionbudget/all", "-n", namespace, "--type=merge", "-p", patch)
     freed = "--for=jsonpath={.status.disruptionsAllowed}=1"
-    cluster.kubectl("wait", freed, "poddisruptionbudget/all", "-n", namespace, "--timeout=30s")
+    cluster.kubectl("wait", freed, "poddisruptionbudget/all", "-n", namespace, "--timeout=100s")
     cluster.kubectl("create", "--raw", path, "-f", "-", text=json.dumps(body))
-    cluster.kubectl("wait", "--for=delete", "pod/kept", "-n", namespace, "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", "pod/kept", "-n", namespace, "--timeout=100s")

@@ -12,7 +12,7 @@ import pytest
 
 from .test_pod_semantics import House
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 DEADLINE = 60.0
 
@@ -152,7 +152,7 @@ def running(house):
 
 def validate(house, count):
     """`count` pods run, and each says through the API server's proxy what it shows."""
-    house.kubectl("wait", "--for", f"jsonpath={{.status.readyReplicas}}={count}", "rc/update-demo", "--timeout=60s")
+    house.kubectl("wait", "--for", f"jsonpath={{.status.readyReplicas}}={count}", "rc/update-demo", "--timeout=100s")
     names = eventually(lambda: found if len(found := running(house)) == count else [])
     for name in names:
         path = f"/api/v1/namespaces/{house.namespace}/pods/{name}:8080/proxy/data.json"
@@ -163,9 +163,9 @@ def validate(house, count):
 def test_should_create_scale_and_stop_a_replication_controller(house):
     house.kubectl("create", "-f", "-", text=json.dumps(demo(2)))
     validate(house, 2)
-    house.kubectl("scale", "rc", "update-demo", "--replicas=1", "--timeout=60s")
+    house.kubectl("scale", "rc", "update-demo", "--replicas=1", "--timeout=100s")
     validate(house, 1)
-    house.kubectl("scale", "rc", "update-demo", "--replicas=2", "--timeout=60s")
+    house.kubectl("scale", "rc", "update-demo", "--replicas=2", "--timeout=100s")
     validate(house, 2)
     described(house)
     exposed(house)
@@ -202,7 +202,7 @@ def test_should_create_and_stop_a_working_application(house):
         {"apiVersion": "v1", "kind": "List", "items": [*part("replica", 2), *part("frontend", 3), *part("primary", 1)]}
     )
     house.kubectl("create", "-f", "-", text=manifest)
-    house.kubectl("wait", "--for=condition=Available", "deployment", "--all", "--timeout=60s")
+    house.kubectl("wait", "--for=condition=Available", "deployment", "--all", "--timeout=100s")
 
     def ask(command, value=""):
         query = urllib.parse.urlencode({"cmd": command, "key": "messages", "value": value})

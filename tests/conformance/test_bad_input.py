@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
@@ -238,7 +238,7 @@ def test_a_target_port_that_no_pod_has_gives_no_endpoints(cluster, namespace, ap
     apply(pod("unnamed", labels={"app": "unnamed"}, ports=[{"name": "http", "containerPort": 80}]))
     apply(service("misnamed", selector={"app": "unnamed"}, ports=[{"port": 80, "targetPort": "web"}]))
     apply(service("named", selector={"app": "unnamed"}, ports=[{"port": 80, "targetPort": "http"}]))
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/unnamed", "-n", namespace, "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/unnamed", "-n", namespace, "--timeout=100s")
     cluster.until(lambda: endpoints(cluster, namespace, "named"), what="endpoints of the name that is there")
     assert endpoints(cluster, namespace, "misnamed") == []
     assert re.search(r"^misnamed +<none> ", cluster.kubectl("get", "endpoints", "misnamed", "-n", namespace), re.M)
@@ -318,7 +318,7 @@ def test_missing_configuration_is_named_and_once_there_the_pod_runs(cluster, nam
     assert status["state"]["waiting"]["message"] == f"{what} not found"
     kind = "configmap" if name == "no-map" else "secret generic"
     cluster.kubectl("create", *kind.split(), what.split('"')[1], "--from-literal=a=b", "-n", namespace)
-    cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=100s")
 
 
 # bodies, content types and paths

@@ -8,7 +8,7 @@ from pybernetes.pki import Authority
 
 from .test_admission import applied, encoded, pod
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 # v1 has hostPort, v2 host and port.
 WEBHOOK = r"""
@@ -87,15 +87,15 @@ def links(cluster, namespace, tmp_path_factory):
     }
     hook["spec"]["volumes"] = [{"name": "certs", "secret": {"secretName": "certs"}}]
     applied(cluster, namespace, secret, service, hook)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/converter", "-n", namespace, "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/converter", "-n", namespace, "--timeout=100s")
     cluster.kubectl("wait", "--for=jsonpath={.endpoints[0].conditions.ready}=true", "endpointslice", "-n", namespace,
-                    "-l", "kubernetes.io/service-name=converter", "--timeout=30s")  # fmt: skip
+                    "-l", "kubernetes.io/service-name=converter", "--timeout=100s")  # fmt: skip
     applied(cluster, namespace, definition(namespace, encoded(authority.certificate)))
-    cluster.kubectl("wait", "--for=condition=Established", f"crd/{NAME}", "--timeout=10s")
+    cluster.kubectl("wait", "--for=condition=Established", f"crd/{NAME}", "--timeout=100s")
     try:
         yield
     finally:
-        cluster.kubectl("delete", "crd", NAME, "--ignore-not-found", "--timeout=60s")
+        cluster.kubectl("delete", "crd", NAME, "--ignore-not-found", "--timeout=100s")
         cluster.kubectl("delete", "pod", "converter", "-n", namespace, "--now")
 
 
@@ -138,4 +138,4 @@ def test_without_the_webhook_the_stored_version_still_works(cluster, namespace, 
     assert failed + post in told
     assert cluster.get(f"{KIND['v2']}/one", "-n", namespace)["spec"]["host"] == "localhost"
     cluster.kubectl("delete", KIND["v2"], "one", "-n", namespace)
-    cluster.kubectl("delete", "crd", NAME, "--timeout=30s")
+    cluster.kubectl("delete", "crd", NAME, "--timeout=100s")

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 CRD = """
 apiVersion: apiextensions.k8s.io/v1
@@ -69,11 +69,11 @@ def gone(name, logger, **_):
 def databases(cluster):
     """The definition, established."""
     cluster.kubectl("apply", "-f", "-", text=CRD)
-    cluster.kubectl("wait", "--for=condition=Established", "crd/databases.shop.example.com", "--timeout=10s")
+    cluster.kubectl("wait", "--for=condition=Established", "crd/databases.shop.example.com", "--timeout=100s")
     try:
         yield
     finally:
-        cluster.kubectl("delete", "crd", "databases.shop.example.com", "--ignore-not-found", "--timeout=60s")
+        cluster.kubectl("delete", "crd", "databases.shop.example.com", "--ignore-not-found", "--timeout=100s")
 
 
 def test_kubectl_makes_shows_scales_explains_and_deletes(cluster, namespace, databases):
@@ -125,24 +125,24 @@ def test_kopf_runs_an_operator_of_a_custom_kind(cluster, namespace, databases, t
         process = subprocess.Popen(command, env=cluster.environment, stdout=out, stderr=subprocess.STDOUT)
     try:
         cluster.kubectl("apply", "-n", namespace, "-f", "-", text=DATABASE)
-        cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Ready", "db/main", "-n", namespace, "--timeout=60s")
+        cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Ready", "db/main", "-n", namespace, "--timeout=100s")
         cluster.kubectl("scale", "db/main", "--replicas=2", "-n", namespace)
-        cluster.kubectl("wait", "--for=jsonpath={.status.replicas}=2", "db/main", "-n", namespace, "--timeout=60s")
-        cluster.kubectl("delete", "db", "main", "-n", namespace, "--timeout=60s")
+        cluster.kubectl("wait", "--for=jsonpath={.status.replicas}=2", "db/main", "-n", namespace, "--timeout=100s")
+        cluster.kubectl("delete", "db", "main", "-n", namespace, "--timeout=100s")
         assert "gone name=main" in log.read_text()
     except AssertionError as error:
         raise AssertionError(f"{error}\n{log.read_text()[-3000:]}") from error
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
 
 def test_deleting_the_definition_deletes_the_objects(cluster, namespace):
     crd = CRD.replace("databases", "caches").replace("Database", "Cache").replace("[db]", "[cc]")
     cluster.kubectl("apply", "-f", "-", text=crd)
-    cluster.kubectl("wait", "--for=condition=Established", "crd/caches.shop.example.com", "--timeout=10s")
+    cluster.kubectl("wait", "--for=condition=Established", "crd/caches.shop.example.com", "--timeout=100s")
     cluster.kubectl("apply", "-n", namespace, "-f", "-", text=DATABASE.replace("Database", "Cache"))
-    cluster.kubectl("delete", "crd", "caches.shop.example.com", "--timeout=30s")
+    cluster.kubectl("delete", "crd", "caches.shop.example.com", "--timeout=100s")
     told = cluster.refused("get", "caches", "-n", namespace)
     assert "the server could not find the requested resource" in told  # kubectl knows the kind from its own cache
     assert "caches" not in cluster.kubectl("get", "crd", "-o", "name")

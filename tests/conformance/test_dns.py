@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 # A name server of one name: ADDRESS for NAME's A, "no such name" for the rest, over UDP.
 NAMESERVER = r"""
@@ -71,7 +71,7 @@ class Place:
         self.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
         for obj in objects:
             if obj["kind"] == "Pod":
-                self.kubectl("wait", "--for=condition=Ready", f"pod/{obj['metadata']['name']}", "--timeout=60s")
+                self.kubectl("wait", "--for=condition=Ready", f"pod/{obj['metadata']['name']}", "--timeout=100s")
         return self.address(objects[0]["metadata"]["name"]) if objects[0]["kind"] == "Pod" else ""
 
     def address(self, name):
@@ -209,7 +209,7 @@ def test_should_support_configurable_pod_dns_nameservers(place, nameserver):
     }
     place.run(pod("own-dns", spec={"dnsPolicy": "None", "dnsConfig": config}))
     assert place.resolv("own-dns") == {"nameserver": [nameserver], "search": ["resolv.example"], "options": ["ndots:2"]}
-    assert place.ask("notexistname", pod="own-dns") == {"notexistname": ["192.0.2.123"]}
+    place.find("notexistname", "192.0.2.123", pod="own-dns")
     assert place.ask("kubernetes.default", pod="own-dns") == {"kubernetes.default": []}
 
 
@@ -287,7 +287,7 @@ def test_how_far_the_names_have_come_is_told_beside_the_proxys(place):
 FETCH = r"""
 import sys, urllib.request
 for url in sys.argv[1:]:
-    with urllib.request.urlopen(url, timeout=10) as reply:
+    with urllib.request.urlopen(url, timeout=30) as reply:
         print(reply.status, reply.read().decode())
 """
 

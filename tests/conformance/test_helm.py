@@ -14,7 +14,7 @@ BIN = Path(sys.executable).parent
 CHART = str(Path(__file__).parent / "chart")
 HELMS = [str(BIN / "helm"), *([os.environ["HELM4"]] if "HELM4" in os.environ else [])]
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 
 class Helm:
@@ -47,7 +47,7 @@ def helm(cluster, request):
     try:
         yield made
     finally:
-        cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=60s")
+        cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=100s")
 
 
 def test_the_life_of_a_release(helm):

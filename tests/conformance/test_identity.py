@@ -82,7 +82,7 @@ async def test_joining_by_cluster_info_and_a_token(kubectl: Kubectl, controllers
     }
     await kubectl("create -n kube-system -f -", stdin=json.dumps(secret))
     signed = "--for=jsonpath={.data.jws-kubeconfig-abcdef}"
-    await kubectl(f"wait configmap/cluster-info -n kube-public {signed} --timeout=30s")
+    await kubectl(f"wait configmap/cluster-info -n kube-public {signed} --timeout=100s")
     found = await kubectl.json("get configmap cluster-info -n kube-public")
     info = tmp_path / "cluster-info"
     info.write_text(found["data"]["kubeconfig"])
@@ -100,7 +100,7 @@ async def test_the_secret_of_an_account(kubectl: Kubectl, controllers: None, tmp
     }
     await kubectl("create serviceaccount robot")
     await kubectl("create -f -", stdin=json.dumps(secret))
-    await kubectl("wait secret/robot --for=jsonpath={.data.token} --timeout=30s")
+    await kubectl("wait secret/robot --for=jsonpath={.data.token} --timeout=100s")
     data = {key: base64.b64decode(text) for key, text in (await kubectl.json("get secret robot"))["data"].items()}
     (tmp_path / "none").touch()
     (tmp_path / "ca").write_bytes(data["ca.crt"])
@@ -108,7 +108,7 @@ async def test_the_secret_of_an_account(kubectl: Kubectl, controllers: None, tmp
     who = await kubectl(f"auth whoami {as_robot} --token {data['token'].decode()}")
     assert f"system:serviceaccount:{data['namespace'].decode()}:robot" in who
     await kubectl("delete serviceaccount robot")
-    await kubectl("wait secret/robot --for=delete --timeout=30s")
+    await kubectl("wait secret/robot --for=delete --timeout=100s")
 
 
 async def test_escalation_is_refused_with_what_is_missing(kubectl: Kubectl) -> None:

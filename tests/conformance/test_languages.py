@@ -16,7 +16,7 @@ COMMANDS = {
     "javascript": ["node", f"{BUILT}/javascript/main.mjs"],
 }
 
-pytestmark = [pytest.mark.kernel, pytest.mark.clients, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kernel, pytest.mark.clients, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("language", COMMANDS)

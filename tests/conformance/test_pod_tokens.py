@@ -8,7 +8,7 @@ from support.local import BIN
 
 from .test_pod_semantics import House, pod
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 KUBECTL = str(BIN / "kubectl")

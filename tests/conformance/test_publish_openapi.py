@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 GROUP = "publish.example.com"
 BAR = {
@@ -47,13 +47,13 @@ def publish(cluster):
         crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": spec}
         made.append(f"{plural}.{GROUP}")
         cluster.kubectl("create", "-f", "-", text=json.dumps(crd | {"metadata": {"name": made[-1]}}))
-        cluster.kubectl("wait", "--for=condition=Established", f"crd/{made[-1]}", "--timeout=10s")
+        cluster.kubectl("wait", "--for=condition=Established", f"crd/{made[-1]}", "--timeout=100s")
 
     try:
         yield make
     finally:
         if made:
-            cluster.kubectl("delete", "crd", *made, "--timeout=30s")
+            cluster.kubectl("delete", "crd", *made, "--timeout=100s")
 
 
 def body(kind, **fields):

@@ -6,7 +6,7 @@ import pytest
 
 from support.town import Town, on, pod, server, service
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 # Answers HTTP with the host's name.
 HTTP = r"""
@@ -20,11 +20,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 """
-GET = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
+GET = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())"
 
 WEB = {"app": "web"}
-SERVERS = [server(f"web-{n}", "tcp:8001", "tcp:8002", "udp:8003", labels=WEB, spec=on(f"node-{n}")) for n in (1, 2)]
-PAGES = [pod(f"page-{n}", spec=on(f"node-{n}"), command=["python3", "-u", "-c", HTTP]) for n in (1, 2)]
+LISTENS = {port: {"tcpSocket": {"port": port}, "periodSeconds": 1} for port in (8001, 8080)}
+SERVERS = [
+    server(
+        *(f"web-{n}", "tcp:8001", "tcp:8002", "udp:8003"),
+        labels=WEB,
+        spec=on(f"node-{n}"),
+        readinessProbe=LISTENS[8001],
+    )
+    for n in (1, 2)
+]
+PAGES = [
+    pod(f"page-{n}", spec=on(f"node-{n}"), command=["python3", "-u", "-c", HTTP], readinessProbe=LISTENS[8080])
+    for n in (1, 2)
+]
 CALLERS = [pod(f"caller-{n}", spec=on(f"node-{n}")) for n in (1, 2)]
 HOST_CALLERS = [pod(f"host-{n}", spec=on(f"node-{n}") | {"hostNetwork": True}) for n in (1, 2)]
 SLICE_OF = "kubernetes.io/service-name"
@@ -275,7 +287,7 @@ def test_a_canary_is_two_deployments_behind_one_service(town):
     town.apply(service("shop", {"port": 80, "targetPort": 8001}, selector={"app": "shop"}))
     town.apply(deployment("stable", 3), deployment("canary", 1, **{weight: "10"}))
     for name in ("stable", "canary"):
-        town.kubectl("rollout", "status", f"deployment/{name}", "--timeout=60s")
+        town.kubectl("rollout", "status", f"deployment/{name}", "--timeout=100s")
 
     def shares(times=400):
         """Calls that each Deployment's pods answered, of so many."""
@@ -294,5 +306,5 @@ def test_a_canary_is_two_deployments_behind_one_service(town):
     town.cluster.until(lambda: shares()["canary"] > 60, what="a fourth without a weight")
     town.kubectl("annotate", "pod", name, f"{weight}=heavy")
     town.cluster.until(lambda: "InvalidWeight" in town.kubectl("describe", "service", "shop"), what="the event")
-    assert shares()["canary"] > 60  # it counts as 100
+    town.cluster.until(lambda: shares()["canary"] > 60, what="it counts as 100")
     town.kubectl("delete", "deployment", "stable", "canary")

@@ -216,7 +216,7 @@ async def test_port_forward(visitor: Visitor, target: str) -> None:
     async with shouting() as port:
         visitor.names["$PORT"] = str(port)
         await visitor.step({"run": "create -f -", "stdin": FORWARDED})
-        await visitor.step({"run": "wait --for=condition=Ready pod/p --timeout=30s"})
+        await visitor.step({"run": "wait --for=condition=Ready pod/p --timeout=100s"})
         async with visitor.started(f"port-forward {target}") as forwarding:
             assert forwarding.stdout
             local = int((await forwarding.stdout.readline()).decode().split("127.0.0.1:")[1].split()[0])
@@ -226,7 +226,7 @@ async def test_port_forward(visitor: Visitor, target: str) -> None:
 
 async def test_exec_and_cp_of_megabytes(visitor: Visitor, tmp_path: Path) -> None:
     await visitor("run p --image=host")
-    await visitor("wait --for=condition=Ready pod/p --timeout=30s")
+    await visitor("wait --for=condition=Ready pod/p --timeout=100s")
     found = await visitor.run("exec p -- sh -c 'echo out; echo err >&2; exit 3'")
     assert (found.code, found.out) == (3, "out\n")
     assert found.err.startswith("err\n")
@@ -241,7 +241,7 @@ async def test_exec_and_cp_of_megabytes(visitor: Visitor, tmp_path: Path) -> Non
 async def test_replace_the_image_of_a_pod(visitor: Visitor) -> None:
     """As people do it: what `get` shows, changed and put back, without --force."""
     await visitor("run p --image=host")
-    await visitor("wait --for=condition=Ready pod/p --timeout=30s")
+    await visitor("wait --for=condition=Ready pod/p --timeout=100s")
     shown = await visitor("get pod p -o json")
     assert '"image": "host"' in shown
     said = await visitor("replace -f -", shown.replace('"image": "host"', '"image": "other"').encode())

@@ -11,10 +11,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.mark.kernel
 @pytest.mark.kubectl
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_the_story_of_the_demo():
     done = subprocess.run(
         [sys.executable, EXAMPLES / "demo.py", "--name", "test-demo"],
-        capture_output=True, text=True, timeout=380, check=False,
+        capture_output=True, text=True, timeout=780, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

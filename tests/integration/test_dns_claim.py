@@ -28,7 +28,7 @@ def held(nft: KernelNftables) -> dict[int, frozenset[bytes]]:
     return {family: frozenset(nft.elements(family, TABLE, "claimed")) for family in (IP, IP6)}
 
 
-async def until(holds, seconds: float = 10.0) -> None:
+async def until(holds, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.02)

@@ -74,7 +74,7 @@ class Instances:
 
     def stop(self, process: subprocess.Popen[bytes]) -> int:
         process.send_signal(signal.SIGTERM)
-        status = process.wait(30)
+        status = process.wait(60)
         self.running.remove(process)
         return status
 
@@ -84,7 +84,7 @@ class Instances:
 
     def get(self, path: str) -> str:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.page}{path}", timeout=5) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.page}{path}", timeout=30) as reply:
                 return str(reply.read().decode())
         except OSError:
             return ""
@@ -95,7 +95,7 @@ class Instances:
 
     def ask(self, times: int = 1) -> None:
         for _ in range(times):
-            assert dns.query.udp(QUESTION, "127.0.0.1", port=self.port, timeout=5).answer
+            assert dns.query.udp(QUESTION, "127.0.0.1", port=self.port, timeout=30).answer
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ class Client(threading.Thread):
         while not self.done:
             self.asked += 1
             try:
-                reply = self.ask(QUESTION, "127.0.0.1", port=self.port, timeout=5)
+                reply = self.ask(QUESTION, "127.0.0.1", port=self.port, timeout=30)
             except (OSError, EOFError, dns.exception.DNSException) as error:
                 self.lost.append(repr(error))
             else:
@@ -190,17 +190,17 @@ def test_no_question_is_lost_when_one_process_follows_another(instances: Instanc
         for client in clients:
             client.done = True
         for client in clients:
-            client.join(30)
+            client.join(60)
     assert sum(client.asked for client in clients) > 200
     assert [lost for client in clients for lost in client.lost] == []
 
 
 def test_it_says_that_it_goes_before_it_does(instances: Instances) -> None:
-    process = instances.start("--lameduck-seconds", "2")
+    process = instances.start("--lameduck-seconds", "5")
     until(lambda: instances.get("/ready") == "OK")
     process.send_signal(signal.SIGTERM)
-    until(lambda: instances.get("/ready") == "", seconds=10, what="not ready any more")
+    until(lambda: instances.get("/ready") == "", what="not ready any more")
     assert instances.get("/health") == "OK"
     instances.ask()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     instances.running.remove(process)

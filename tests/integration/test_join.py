@@ -13,7 +13,7 @@ from pybernetes.netlink import namespaces, sysctl
 from pybernetes.netlink.links import Links
 from support.local import BIN, Local
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 NODE = "joiner"
 WEB = """
@@ -36,7 +36,7 @@ spec:
   ports: [{port: 80, targetPort: 8080}]
 ---
 """
-FETCH = "import urllib.request as u; print(u.urlopen('http://{}', timeout=5).status)"
+FETCH = "import urllib.request as u; print(u.urlopen('http://{}', timeout=30).status)"
 
 
 class Machine:
@@ -77,7 +77,7 @@ class Machine:
     def stop(self) -> None:
         if self.agent is not None:
             self.agent.terminate()
-            self.agent.wait(20)
+            self.agent.wait(60)
             self.agent = None
 
     def unplug(self) -> None:
@@ -132,7 +132,7 @@ def test_a_machine_joins_by_the_printed_command(cluster, machine):
     program, command, *flags = shlex.split(line)
     assert (program, command) == ("pybernetes", "agent")
     machine.start(*flags)
-    cluster.until(lambda: ready(cluster), what=f"{NODE} is Ready", seconds=60)
+    cluster.until(lambda: ready(cluster), what=f"{NODE} is Ready")
     keys = [path for path in Path(machine.state, "pki").iterdir() if path.suffix in (".kubeconfig", ".pem")]
     assert len(keys) >= 3
     assert [path for path in keys if path.stat().st_mode & 0o077] == []
@@ -146,7 +146,7 @@ def test_a_machine_joins_by_the_printed_command(cluster, machine):
 def test_pods_there_are_reached_by_service_from_the_other_node_and_back(cluster, machine):
     there, here = WEB.replace("NAME", "there").replace("ON", NODE), WEB.replace("NAME", "here").replace("ON", "node-1")
     cluster.kubectl("apply", "-f", "-", text=there + here)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/there", "pod/here", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/there", "pod/here", "--timeout=100s")
 
     def fetched(pod, service):
         done = cluster.run(str(BIN / "kubectl"), "exec", pod, "--", "python3", "-c", FETCH.format(service), check=False)

@@ -13,7 +13,7 @@ import pytest
 from pybernetes import local
 from support.local import BIN, Local, alive, container_processes, leftovers
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 PR_CAPBSET_DROP = 24
 CAP_NET_ADMIN, CAP_SYS_ADMIN = 12, 21
@@ -69,7 +69,7 @@ def test_private_keys_are_private(cluster):
 
 def test_a_crash_of_server_and_agent_loses_nothing_and_up_mends_it(cluster):
     cluster.kubectl("apply", "-f", "-", text=POD)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=100s")
     before = started(cluster, "sleeper")
     node = cluster.get("pod", "sleeper")["spec"]["nodeName"]
     cluster.kubectl("create", "configmap", "kept", "--from-literal=a=b")
@@ -86,7 +86,7 @@ def test_a_crash_of_server_and_agent_loses_nothing_and_up_mends_it(cluster):
 
 def test_a_pod_deleted_while_its_agent_was_away_is_ended(cluster):
     cluster.kubectl("apply", "-f", "-", text=POD.replace("sleeper", "orphan"))
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/orphan", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/orphan", "--timeout=100s")
     node = cluster.get("pod", "orphan")["spec"]["nodeName"]
     os.kill(cluster.processes()[node], signal.SIGKILL)
     cluster.kubectl("delete", "pod", "orphan", "--force", "--grace-period=0")
@@ -171,7 +171,7 @@ def test_a_missing_capability_is_named_and_nothing_is_built(tmp_path, capability
 
 def test_down_leaves_nothing(cluster, root):
     cluster.kubectl("apply", "-f", "-", text=POD.replace("sleeper", "left-running"))
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/left-running", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/left-running", "--timeout=100s")
     layout = local.find("test-local", state_root=str(root / "state"))
     processes = container_processes(cluster.get("service", "kubernetes")["spec"]["clusterIP"])
     groups = cgroups()

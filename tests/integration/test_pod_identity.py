@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from pybernetes.api import times
 from support.local import BIN, Local
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 CALL = """
 import json, ssl, sys, urllib.request
@@ -25,7 +25,7 @@ request = urllib.request.Request(
     data=json.dumps(review).encode(),
     headers={"authorization": "Bearer " + token, "content-type": "application/json"},
 )
-print(json.dumps(json.load(urllib.request.urlopen(request, timeout=5, context=context))["status"]["userInfo"]))
+print(json.dumps(json.load(urllib.request.urlopen(request, timeout=30, context=context))["status"]["userInfo"]))
 """
 MOUNTED = "/var/run/secrets/kubernetes.io/serviceaccount"
 POD = {
@@ -72,7 +72,7 @@ def cluster(tmp_path_factory):
         made.pybernetes("up", "--nodes", "1")
         made.kubectl("create", "serviceaccount", "robot")
         made.kubectl("apply", "-f", "-", text=json.dumps(POD))
-        made.kubectl("wait", "--for=condition=Ready", "pod/caller", "--timeout=60s")
+        made.kubectl("wait", "--for=condition=Ready", "pod/caller", "--timeout=100s")
         yield made
     finally:
         made.pybernetes("down", check=False)
@@ -180,7 +180,7 @@ def test_a_pod_is_certified_by_who_signs_for_it(cluster):
     patch = json.dumps({"status": signed(request)})
     name = request["metadata"]["name"]
     cluster.kubectl("patch", "podcertificaterequest", name, "--subresource=status", "--type=merge", "-p", patch)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/certified", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/certified", "--timeout=100s")
     bundle = cluster.kubectl("exec", "certified", "--", "cat", "/own/bundle.pem")
     key = load_pem_private_key(bundle.encode(), None)
     found = x509.load_pem_x509_certificate(bundle.encode())

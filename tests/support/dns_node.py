@@ -37,7 +37,7 @@ class Node:
     def run_as_pod(self, argv: Sequence[str], scratch: Path, *, server: str, text: str = "") -> str:
         """The same with the resolv.conf of a pod, which asks the server at an address (musl waits out a REFUSED)."""
         conf = scratch / "resolv.conf"
-        conf.write_text(f"nameserver {server}\nsearch {SEARCH}\noptions ndots:5 timeout:1\n")
+        conf.write_text(f"nameserver {server}\nsearch {SEARCH}\noptions ndots:5 timeout:3\n")
         script = f'mount --bind "{conf}" /etc/resolv.conf && exec "$@"'
         own = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
         return self.run([*own, *argv], text=text)

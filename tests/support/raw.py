@@ -47,7 +47,7 @@ class RawApi:
         self, method: str, path: str, *, body: bytes = b"", headers: dict[str, str] | None = None, known: bool = True
     ) -> Answer:
         connection = http.client.HTTPSConnection(
-            self.address.hostname or "", self.address.port, timeout=20, context=self.admin if known else self.stranger
+            self.address.hostname or "", self.address.port, timeout=60, context=self.admin if known else self.stranger
         )
         try:
             connection.request(method, path, body=body or None, headers=headers or {})

@@ -59,7 +59,7 @@ class Visitor:
         words = shlex.split(self.filled(line))
         process = await asyncio.create_subprocess_exec(*self.argv, *words, stdout=asyncio.subprocess.PIPE)
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(200):
                 yield process
         finally:
             if process.returncode is None:
@@ -72,7 +72,7 @@ class Visitor:
         process = await asyncio.create_subprocess_exec(
             *self.argv, *words, stdin=pipe, stdout=pipe, stderr=pipe, env=os.environ | (environment or {})
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             out, err = await process.communicate(stdin)
         return Output(process.returncode or 0, out.decode(), err.decode())
 

@@ -32,7 +32,7 @@ import socket, sys
 kind, host, port, times = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 for _ in range(times):
     one = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
-    one.settimeout(10)
+    one.settimeout(30)
     try:
         one.connect((host, port))
         if kind == "udp":
@@ -99,11 +99,11 @@ class Town:
         """The answers, one a line: `name kind port peer`, or the name of the error."""
         return self.python(caller, CALLER, kind, host, str(port), str(times)).splitlines()
 
-    def spread(self, *target, times=20, **options):
+    def spread(self, *target, times=40, **options):
         return {answer.split()[0] for answer in self.call(*target, times=times, **options)}
 
     def ready(self, *pods):
-        self.kubectl("wait", "--for=condition=Ready", *[f"pod/{name}" for name in pods], "--timeout=60s")
+        self.kubectl("wait", "--for=condition=Ready", *[f"pod/{name}" for name in pods], "--timeout=100s")
 
     def service(self, name):
         return self.get("service", name)["spec"]
@@ -153,7 +153,7 @@ query = struct.pack("!6H", random.randrange(65536), 0x0100, 1, 0, 0, 0)
 query += b"".join(bytes([len(part)]) + part.encode() for part in asked.split(".")) + b"\0"
 query += struct.pack("!2H", TYPES[kind], 1)
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-    udp.settimeout(5)
+    udp.settimeout(30)
     udp.connect((server, 53))
     udp.send(query)
     data = udp.recv(4096)
