@@ -10,7 +10,7 @@ import pytest
 
 from support.local import BIN
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 SLEEP = ["sleep", "3600"]
 
@@ -96,9 +96,10 @@ ONCE = pod(
     ),
     volumeMounts=[{"name": "scratch", "mountPath": "/scratch"}],
 )
-SICK = pod("sick", livenessProbe={"exec": {"command": ["test", "!", "-e", "/tmp/sick"]}, "periodSeconds": 1,
-                                  "failureThreshold": 1})  # fmt: skip
+SICK = pod("sick", livenessProbe={"exec": {"command": ["test", "!", "-e", "/tmp/of-the-test-sick"]}, "periodSeconds": 1,
+                                  "timeoutSeconds": 60, "failureThreshold": 1})  # fmt: skip
 WEB = pod("web", command=["python3", "-u", "-m", "http.server", "8080", "--directory", "/etc/settings"],
+          readinessProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 1},
           volumeMounts=[{"name": "settings", "mountPath": "/etc/settings"}],
           spec={"volumes": [{"name": "settings", "configMap": {"name": "settings"}}]})  # fmt: skip
 INIT_FAILS = pod("init-fails", init=[{"name": "one", "image": "host", "command": shell("echo no; exit 1")}],
@@ -117,7 +118,7 @@ class House:
         self.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
     def ready(self, *pods):
-        self.kubectl("wait", "--for=condition=Ready", *[f"pod/{name}" for name in pods], "--timeout=60s")
+        self.kubectl("wait", "--for=condition=Ready", *[f"pod/{name}" for name in pods], "--timeout=100s")
 
     def pod(self, name):
         return self.cluster.get("pod", name, "-n", self.namespace)
@@ -237,7 +238,7 @@ def test_an_empty_dir_outlives_its_container_but_not_its_pod(house):
 
 def test_a_failed_liveness_probe_restarts_the_container(house):
     assert house.container("sick")["restartCount"] == 0
-    house.run("sick", "touch", "/tmp/sick")
+    house.run("sick", "touch", "/tmp/of-the-test-sick")
     house.cluster.until(lambda: house.container("sick")["restartCount"] >= 1, what="the container is restarted")
     told = house.kubectl("describe", "pod", "sick")
     assert re.search(r"Warning +Unhealthy .*Liveness probe failed", told)
@@ -256,14 +257,14 @@ def test_pre_stop_runs_before_the_signal_and_grace_is_kept(house):
         assert follower.stdout.readline() == "up\n"
         house.kubectl("delete", "pod", "polite")
         assert follower.stdout.read() == "hook\nsignal\n"
-        assert follower.wait(30) == 0
+        assert follower.wait(60) == 0
 
 
 def test_who_ignores_the_signal_is_ended_after_the_grace(house):
     house.apply(pod("deaf", command=shell("trap '' TERM; echo deaf; while :; do sleep 0.1; done")))
     house.ready("deaf")
     house.cluster.until(lambda: house.kubectl("logs", "deaf") == "deaf\n", what="it has set its trap")
-    house.kubectl("delete", "pod", "deaf", "--grace-period=1", "--timeout=30s")
+    house.kubectl("delete", "pod", "deaf", "--grace-period=1", "--timeout=100s")
     assert "deaf" not in house.kubectl("get", "pods", "-o", "name")
 
 
@@ -285,14 +286,14 @@ def test_logs_whole_tail_and_since(house):
 
 
 def test_logs_are_followed(house):
-    script = "echo one; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo two; echo three"
+    script = "echo one; while [ ! -e /tmp/of-the-test-go ]; do sleep 0.1; done; echo two; echo three"
     house.apply(pod("speaker", command=shell(script), spec={"restartPolicy": "Never"}))
     house.ready("speaker")
     with house.running("logs", "-f", "speaker") as follower:
         assert follower.stdout.readline() == "one\n"
-        house.run("speaker", "touch", "/tmp/go")
+        house.run("speaker", "touch", "/tmp/of-the-test-go")
         assert follower.stdout.read() == "two\nthree\n"
-        assert follower.wait(30) == 0
+        assert follower.wait(60) == 0
     house.cluster.until(lambda: house.pod("speaker")["status"]["phase"] == "Succeeded", what="the pod is done")
 
 
@@ -315,36 +316,36 @@ def test_an_exec_sees_the_pod_and_not_the_host(house):
     assert house.run("talker", "hostname").strip() == "talker"
     pids = house.run("talker", "sh", "-c", "echo /proc/[0-9]*").split()
     assert len(pids) < 10
-    house.run("talker", "sh", "-c", "echo mine > /tmp/only-here")
-    assert house.ended("exec", "given", "--", "test", "-e", "/tmp/only-here").returncode == 1
+    house.run("talker", "sh", "-c", "echo mine > /tmp/of-the-test-only-here")
+    assert house.ended("exec", "given", "--", "test", "-e", "/tmp/of-the-test-only-here").returncode == 1
 
 
 def test_copies_in_and_out(house, tmp_path):
     tree = tmp_path / "in"
     (tree / "deep").mkdir(parents=True)
     (tree / "deep" / "a.bin").write_bytes(bytes(range(256)) * 400)
-    house.kubectl("cp", str(tree), "talker:/tmp/copied")
-    assert house.run("talker", "wc", "-c", "/tmp/copied/deep/a.bin").split()[0] == "102400"
-    house.kubectl("cp", "talker:tmp/copied", str(tmp_path / "out"))
+    house.kubectl("cp", str(tree), "talker:/tmp/of-the-test-copied")
+    assert house.run("talker", "wc", "-c", "/tmp/of-the-test-copied/deep/a.bin").split()[0] == "102400"
+    house.kubectl("cp", "talker:tmp/of-the-test-copied", str(tmp_path / "out"))
     assert (tmp_path / "out" / "deep" / "a.bin").read_bytes() == bytes(range(256)) * 400
 
 
 def test_attach_shows_what_a_container_says(house):
-    script = "while [ ! -e /tmp/go ]; do echo tick; sleep 0.1; done"
+    script = "while [ ! -e /tmp/of-the-test-go ]; do echo tick; sleep 0.1; done"
     house.apply(pod("ticker", command=shell(script), spec={"restartPolicy": "Never"}))
     house.ready("ticker")
     with house.running("attach", "ticker") as watcher:
         assert watcher.stdout.readline() == "tick\n"
-        house.run("ticker", "touch", "/tmp/go")
+        house.run("ticker", "touch", "/tmp/of-the-test-go")
         watcher.stdout.read()
-        assert watcher.wait(30) == 0
+        assert watcher.wait(60) == 0
 
 
 def test_a_port_of_a_pod_is_forwarded(house):
     with house.running("port-forward", "pod/web", ":8080") as tunnel:
         port = int(re.search(r"127\.0\.0\.1:(\d+) -> 8080", tunnel.stdout.readline())[1])
         for _ in range(3):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as one:
                 one.sendall(b"GET /COLOUR HTTP/1.0\r\n\r\n")
                 answer = b"".join(iter(lambda one=one: one.recv(65536), b""))
             assert answer.endswith(b"\r\n\r\nred")

@@ -18,7 +18,7 @@ RULES = [
     {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses/status"], "verbs": ["update"]},
 ]
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 
 def named(version: str, kind: str, name: str, **rest):
@@ -68,10 +68,10 @@ def router(cluster, namespace):
     ]
     cluster.kubectl("apply", "-n", namespace, "-f", "-", text=yaml.safe_dump_all(objects))
     try:
-        cluster.kubectl("wait", "--for=condition=Ready", "-n", namespace, "pod/router", "pod/caller", "--timeout=60s")
+        cluster.kubectl("wait", "--for=condition=Ready", "-n", namespace, "pod/router", "pod/caller", "--timeout=100s")
 
         def call(host: str) -> str:
-            curl = f"curl -s -m 5 -H 'Host: {host}' http://router/hostname || echo failed"
+            curl = f"curl -s -m 30 -H 'Host: {host}' http://router/hostname || echo failed"
             return cluster.kubectl("exec", "-n", namespace, "caller", "--", "sh", "-c", curl).strip()
 
         yield call
@@ -80,11 +80,12 @@ def router(cluster, namespace):
         cluster.kubectl("delete", "ingressclass", "traefik")
 
 
-WHO = "mkdir /tmp/www && hostname > /tmp/www/hostname && cd /tmp/www && exec python3 -m http.server 8080"
+WWW = "/tmp/of-the-test-www"
+WHO = f"mkdir -p {WWW} && hostname > {WWW}/hostname && cd {WWW} && exec python3 -m http.server 8080"
 
 
 def test_an_ingress_routes_by_host_and_goes_with_its_object(cluster, namespace, router):
-    assert "404 page not found" in router("who.example.com")
+    cluster.until(lambda: "404 page not found" in router("who.example.com"), what="traefik answers")
     objects = [
         ingress("who.example.com", "who"),  # before its Service: traefik heals when that comes
         service("who", port=80, target=8080),

@@ -230,7 +230,9 @@ async def test_a_bug_is_an_answer(serve: Serve, monkeypatch: pytest.MonkeyPatch)
         assert server.resolver.panics == 1
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_fuzz(data: st.DataObject, responder: "Fuzzed") -> None:
     """No packet makes the server fail, and no reply is longer than the client takes."""
