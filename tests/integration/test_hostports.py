@@ -104,7 +104,7 @@ class TestTable:
     def test_connection(self, table: World, case: Case, protocol: str, at: Addresses) -> None:
         address, expected = at.hosts[case.to], case.by(at)
         if expected == "refused" and protocol == "SCTP":  # a node without SCTP sockets says nothing
-            assert table.net.call(case.caller, address, case.port, protocol, wait_seconds=0.3)[0] in (
+            assert table.net.call(case.caller, address, case.port, protocol, seconds=0.3)[0] in (
                 "refused",
                 "dropped",
             )

@@ -104,10 +104,8 @@ class HostPorts:
 
     async def close(self, uid: str) -> None:
         """They do not any more. Raises OSError; it is not wanted then all the same."""
-        gone = self.pods.pop(uid, None)
+        self.pods.pop(uid, None)
         try:
-            if gone is not None and gone.is_on_loopback:
-                await self._worker.call(self._kernel.protect, gone.link)
             await self._sync()
         finally:
             (self.records / uid).unlink(missing_ok=True)
@@ -183,6 +181,10 @@ class _Kernel:
         self.connections = connections
         self.localnet = localnet
         self._held: dict[int, Elements] = {}
+        self._routed: set[str] = set()
+        """Links to which loopback is routed."""
+        self._owed: list[Match] = []
+        """Connections to delete; they survive a failure, after which nothing would tell of them."""
         self._generation = _UNKNOWN
 
     @property
@@ -190,17 +192,20 @@ class _Kernel:
         return len(self._held) == len(self.layouts)
 
     def sync(self, pods: Sequence[PodPorts]) -> None:
-        """The whole truth: each table is compared and changed in one transaction. Loopback is routed to a pod after the
-        rules that protect it are there.
+        """The whole truth: each table is compared and changed in one transaction. Loopback is routed to links only
+        while the rules that protect it are there.
         """
-        left: list[Match] = []
+        links = {pod.link for pod in pods if pod.is_on_loopback}
+        for link in self._routed - links:
+            self._route(link, False)
+        self._routed &= links
         with closing(self.nft()) as nft:
             for layout in self.layouts:
-                left += self._bring(nft, layout, elements(pods, layout.version))
-        for pod in pods:
-            if pod.is_on_loopback:
-                self.localnet(pod.link, True)
-        self._forget(left)
+                self._owed += self._bring(nft, layout, elements(pods, layout.version))
+        self._forget()
+        for link in links:
+            self._routed.add(link)
+            self._route(link, True)
 
     def check(self, pods: Sequence[PodPorts]) -> int:
         """Read what there is unless nobody has changed anything since; how many tables were not as they were left."""
@@ -218,10 +223,10 @@ class _Kernel:
         self._generation = generation
         return drifted
 
-    def protect(self, link: str) -> None:
-        """The kernel guards loopback at that link again."""
+    def _route(self, link: str, on: bool) -> None:
+        """A link that is not there is no other pod's trouble: when its pod is set up again, so is it."""
         with contextlib.suppress(FileNotFoundError):
-            self.localnet(link, False)
+            self.localnet(link, on)
 
     def _bring(self, nft: Nftables, layout: Layout, wanted: Elements) -> Iterable[Match]:
         before = self._held.pop(layout.version, None)
@@ -249,14 +254,14 @@ class _Kernel:
             nft.commit(Transaction(layout.family, TABLE, replacement(layout, wanted)))
         return before or NONE
 
-    def _forget(self, left: Iterable[Match]) -> None:
+    def _forget(self) -> None:
         """After the rules, the connections: one that is made anew must meet the new rules."""
-        wanted = dict.fromkeys(left)
-        if not wanted:
+        owed, self._owed = dict.fromkeys(self._owed), []
+        if not owed:
             return
         try:
             with closing(self.connections()) as connections:
-                for match in wanted:
+                for match in owed:
                     connections.delete(match)
         except OSError as error:
             log.warning("stale connections to host ports kept error=%s", error)

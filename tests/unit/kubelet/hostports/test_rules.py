@@ -30,6 +30,9 @@ class World:
         self.log = []
         self.doors = 0
         self.fail = None
+        self.gone = set()
+        self.broken = False
+        self.refuse = 0
         self.keeper = self.agent()
 
     def agent(self, owner="me", versions=(4, 6)):
@@ -46,10 +49,22 @@ class World:
         self.doors += 1
         if self.fail:
             raise self.fail
-        return self.nft
+        return self
+
+    def __getattr__(self, name):
+        return getattr(self.nft, name)
+
+    def commit(self, transaction):
+        if transaction.family == self.refuse:
+            raise OSError(errno.EIO, "refused")
+        self.nft.commit(transaction)
 
     def localnet(self, link, on):
         """With whether loopback is protected by our rules at that moment."""
+        if link in self.gone:
+            raise FileNotFoundError(errno.ENOENT, link)
+        if self.broken:
+            raise OSError(errno.EROFS, "read-only")
         self.log.append((link, on, "martians" in self.nft.chains(IP, TABLE)))
 
     def delete(self, match: Match):
@@ -120,14 +135,44 @@ async def test_loopback_is_not_routed_to_a_pod_whose_ports_are_elsewhere(world):
     assert world.log == []
 
 
-async def test_a_link_that_is_gone_needs_no_protection(world):
+async def test_a_link_that_is_gone_is_no_other_pod_s_trouble(world):
     await world.keeper.open("a", ports(2))
+    world.gone.add("veth2")
+    await world.keeper.open("b", ports(3, port=81))
+    assert world.log[-1] == ("veth3", True, True)
+    for uid in ("a", "b"):
+        await world.keeper.close(uid)
+    assert world.nft.tables == {}
 
-    def gone(link, on):
-        raise FileNotFoundError(errno.ENOENT, link)
 
-    world.keeper._kernel.localnet = gone
+async def test_a_link_that_is_made_anew_is_routed_again(world):
+    await world.keeper.open("a", ports(2))
+    await world.keeper.open("a", ports(2))
+    assert world.log == [("veth2", True, True)] * 2
+
+
+async def test_connections_are_deleted_after_a_failure_too(world):
+    await world.keeper.open("a", ports(2, protocol="UDP", addresses=("10.244.1.{}",)))
+    world.deleted.clear()
+    world.refuse = IP6
+    with pytest.raises(OSError, match="refused"):
+        await world.keeper.open("b", ports(3, port=81))
+    world.refuse = 0
+    await world.keeper.close("b")
+    world.refuse = IP6
     await world.keeper.close("a")
+    assert world.deleted == [Match(protocol=UDP, family=4, port=80, backend="10.244.1.2", backend_port=8080)]
+
+
+async def test_what_could_not_be_protected_is_gone_all_the_same(world):
+    await world.keeper.open("a", ports(2))
+    world.broken = True
+    with pytest.raises(OSError, match="read-only"):
+        await world.keeper.close("a")
+    assert set(world.nft.tables) == {(IP, TABLE), (IP6, TABLE)}  # with what protects loopback
+    world.broken = False
+    await world.keeper.check()
+    assert world.log[-1] == ("veth2", False, True)
     assert world.nft.tables == {}
 
 
