@@ -63,6 +63,8 @@ class ServiceStrategy(Strategy):
         if before is not None:
             _carry_over(spec, before)
             _drop_dependent(spec, before)
+            if spec.get("type") != "LoadBalancer":
+                new["status"] = {**(new.get("status") or {}), "loadBalancer": {}}  # no more than it says of itself
         for field in ("clusterIP", "externalName", "loadBalancerIP"):
             if spec.get(field) == "":
                 del spec[field]

@@ -130,6 +130,17 @@ def test_becoming_a_cluster_ip_gives_the_node_ports_back():
     assert "externalTrafficPolicy" not in new["spec"]
 
 
+@pytest.mark.parametrize(
+    ("type", "left"), [("LoadBalancer", [{"ip": "192.0.2.1", "ipMode": "VIP"}]), ("ClusterIP", None)]
+)
+def test_who_is_no_load_balancer_any_more_has_none_of_its_addresses(type, left):
+    old = allocated(accepted(service(type="LoadBalancer")), node_port=30001)
+    old["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1", "ipMode": "VIP"}]}, "conditions": []}
+    new = accepted(changed(old, type=type), old)
+    assert new["status"]["loadBalancer"].get("ingress") == left
+    assert new["status"]["conditions"] == []
+
+
 def test_an_address_may_be_chosen_when_coming_from_an_external_name():
     old = accepted(service(type="ExternalName", externalName="a.b"))
     new = accepted(changed(old, type="ClusterIP", externalName=None, clusterIP="10.96.0.7"), old)
