@@ -18,6 +18,8 @@ from .model import HealthCheck
 log = logging.getLogger(__name__)
 
 HEADERS = {"content-type": "application/json", "x-content-type-options": "nosniff"}
+LOCAL_ENDPOINTS = "x-load-balancing-endpoint-weight"
+"""Says to load balancers that weigh nodes how many endpoints are here."""
 TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler"
 """The taint of a node that the autoscaler is about to remove."""
 
@@ -44,7 +46,8 @@ def service_answer(key: Key, check: HealthCheck, *, healthy: bool) -> Response:
         f'{{\n\t"service": {{\n\t\t"namespace": {name[0]},\n\t\t"name": {name[1]}\n\t}},\n'
         f'\t"localEndpoints": {check.local},\n\t"serviceProxyHealthy": {_go(healthy)}\n}}'
     )
-    return Response(status=200 if check.local and healthy else 503, headers=HEADERS, body=body.encode())
+    headers = HEADERS | {LOCAL_ENDPOINTS: str(check.local)}
+    return Response(status=200 if check.local and healthy else 503, headers=headers, body=body.encode())
 
 
 def _go(value: bool) -> str:

@@ -39,6 +39,7 @@ def test_endpoints_here_that_are_ready_count() -> None:
 def test_the_answer_of_a_service(local: int, healthy: bool, status: int) -> None:
     found = service_answer(WEB, HealthCheck(32000, local), healthy=healthy)
     assert found.status == status
+    assert found.headers["x-load-balancing-endpoint-weight"] == str(local)
     assert isinstance(found.body, bytes)
     assert json.loads(found.body) == {
         "service": {"namespace": "default", "name": "web"},
