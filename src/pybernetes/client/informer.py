@@ -4,6 +4,9 @@ It never dies: a lost connection is resumed from the last revision seen (after a
 revision that is too old, or an answer that makes no sense, costs a new list; what vanished meanwhile is then reported
 as deleted. Handlers are called synchronously, in order, in the same breath as the cache changes, so a handler always
 finds the cache as the delta says. They must be quick: put a key on a queue.
+
+An object that cannot be slimmed is left out, as if it were not there, and said so: one that somebody wrote in bad faith
+must not hold up all others.
 """
 
 import asyncio
@@ -137,25 +140,26 @@ class Informer:
                     elif is_initial_end(event):
                         self._replace(fresh.values(), revision_of(event.object))
                         fresh = None
-                    elif event.type == "ADDED":
-                        fresh[key_of(event.object)] = self._slimmed(event.object)
+                    elif event.type == "ADDED" and (obj := self._slimmed(event.object)) is not None:
+                        fresh[key_of(obj)] = obj
 
     async def _list(self) -> None:
         found = await self.client.list(
             self.resource, namespace=self.namespace, labels=self.labels, fields=self.fields, limit=0
         )
-        self._replace([self._slimmed(item) for item in found.items], found.revision)
+        slimmed = (self._slimmed(item) for item in found.items)
+        self._replace([obj for obj in slimmed if obj is not None], found.revision)
 
     def _apply(self, event: WatchEvent) -> None:
         """The cache and all handlers, in one breath."""
         obj = event.object
-        if event.type in ("ADDED", "MODIFIED"):
-            self._put(self._slimmed(obj))
-        elif event.type == "DELETED":
-            was = self.cache.remove(key_of(obj))
-            if was is not None:
+        if event.type in ("ADDED", "MODIFIED", "DELETED"):
+            slimmed = self._slimmed(obj)
+            if slimmed is not None and event.type != "DELETED":
+                self._put(slimmed)
+            elif (was := self.cache.remove(key_of(obj))) is not None:
                 # the last state is the event's own: the cached one may be older
-                self._tell(Delta(self._slimmed(obj), None))
+                self._tell(Delta(slimmed if slimmed is not None else was, None))
         self.revision = revision_of(obj) or self.revision
 
     def _put(self, obj: Obj) -> None:
@@ -182,9 +186,14 @@ class Informer:
         self.lists += 1
         self.synced.set()
 
-    def _slimmed(self, obj: Obj) -> Obj:
+    def _slimmed(self, obj: Obj) -> Obj | None:
+        """What is kept of an object; None for one that makes no sense to whoever slims it."""
         (obj.get("metadata") or {}).pop("managedFields", None)
-        return self._slim(obj) if self._slim else obj
+        try:
+            return self._slim(obj) if self._slim else obj
+        except Exception:
+            log.exception("object left out resource=%s key=%s", self.resource.qualified, key_of(obj))
+            return None
 
     def _tell(self, delta: Delta) -> None:
         for handler in self._handlers:

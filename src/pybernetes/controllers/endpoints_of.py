@@ -113,11 +113,18 @@ def weights_of(pods: Iterable[Obj]) -> tuple[dict[str, int], dict[str, str]]:
         text = annotations_of(pod).get(WEIGHT)
         if text is None:
             continue
-        if not (text.isascii() and text.isdecimal() and int(text) <= FULL_WEIGHT):
+        weight = _weight(text)
+        if weight is None:
             wrong[name_of(pod)] = text
-        elif int(text) != FULL_WEIGHT:
-            weights[uid_of(pod)] = int(text)
+        elif weight != FULL_WEIGHT:
+            weights[uid_of(pod)] = weight
     return weights, wrong
+
+
+def _weight(text: str) -> int | None:
+    """None for what is no weight; leading zeros do no harm, but Python reads no number of thousands of digits."""
+    digits = text.lstrip("0") or "0" if text.isascii() and text.isdecimal() else ""
+    return int(digits) if 0 < len(digits) < 4 and int(digits) <= FULL_WEIGHT else None
 
 
 def groups_of(service: Obj, pods: Sequence[Obj], *, zone_of: Callable[[str], str]) -> dict[Group, dict[str, Obj]]:

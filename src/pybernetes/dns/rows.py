@@ -1,8 +1,8 @@
 """API objects slimmed to what DNS needs: a Service, an EndpointSlice with its ready endpoints, a Pod's address."""
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
+from pybernetes.api import times
 from pybernetes.api.objects import Key, Obj, key_of, labels_of
 
 from .names import packed
@@ -102,7 +102,7 @@ def triggered_at(obj: Obj) -> float:
     """When what caused the latest change of a slice was done, in unix time; 0 when it does not say."""
     text = ((obj.get("metadata") or {}).get("annotations") or {}).get(TRIGGERED) or ""
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return times.parse(text)
     except ValueError:
         return 0.0
 

@@ -65,6 +65,8 @@ def merged(started: DnsConfig, obj: Obj) -> DnsConfig:
         settings = msgspec.convert(yaml.safe_load(data.get(ENTRY) or "") or {}, Settings)
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise ValueError(f"{ENTRY}: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{ENTRY}: nested too deeply") from error
     given = {name: value for name in settings.__struct_fields__ if (value := getattr(settings, name)) is not None}
     config = replace(started, **given)
     check(config)

@@ -243,7 +243,7 @@ class Proxy:
                 time.monotonic() - started,
             )
 
-    def _report(self, applied: Applied, seconds: float, triggers: Sequence[datetime]) -> None:
+    def _report(self, applied: Applied, seconds: float, triggers: Sequence[float]) -> None:
         self.applied = applied
         self.healthy = True
         self.updated = datetime.now(UTC)
@@ -253,9 +253,9 @@ class Proxy:
         metrics.SYNC.observe(seconds)
         metrics.LAST_SYNC.set_to_current_time()
         metrics.SERVICE_PORTS.set(len(self.tracker.desired))
-        now = datetime.now(UTC)
+        now = time.time()
         for trigger in triggers:
-            metrics.PROGRAMMING.observe(max(0.0, (now - trigger).total_seconds()))
+            metrics.PROGRAMMING.observe(max(0.0, now - trigger))
         for resource, revision in applied._asdict().items():
             if revision.isdecimal():
                 metrics.APPLIED.labels(resource).set(int(revision))

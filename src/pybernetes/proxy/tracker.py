@@ -9,10 +9,10 @@ import json
 import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from ipaddress import ip_network
 from typing import Any
 
+from pybernetes.api import times
 from pybernetes.api.objects import Key, Obj, annotations_of, key_of, labels_of, namespace_of
 from pybernetes.client import Cache, Delta
 
@@ -34,6 +34,8 @@ ZONE = "topology.kubernetes.io/zone"
 
 DEFAULT_AFFINITY_SECONDS = 10800
 
+_LONGEST_NUMBER = 7
+"""A number in an annotation with so many digits or more is none."""
 
 _SERVICE_FIELDS = (
     "type",
@@ -119,12 +121,13 @@ def _names(hints: Sequence[Mapping[str, str]] | None) -> tuple[str, ...]:
 def _weights(annotations: Mapping[str, str]) -> tuple[dict[str, int], int]:
     """The weights of single addresses and of all others; what is no weight is as if it were not there."""
     text = annotations.get(WEIGHT, "")
-    everyone = int(text) if text.isascii() and text.isdecimal() and _is_weight(int(text)) else FULL_WEIGHT
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < _LONGEST_NUMBER else None
+    everyone = number if number is not None and _is_weight(number) else FULL_WEIGHT
     if WEIGHTS not in annotations:
         return {}, everyone
     try:
         told = json.loads(annotations[WEIGHTS])
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}, everyone
     pairs = told.items() if isinstance(told, dict) else ()
     return {_normal(address): weight for address, weight in pairs if _is_weight(weight)}, everyone
@@ -226,7 +229,7 @@ def _drain(text: str) -> int | None:
     """Seconds until connections to an endpoint that went are reset; None for "keep", and for what is no setting."""
     if text == "reset":
         return 0
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _LONGEST_NUMBER else None
 
 
 def _candidates(slices: Sequence[Obj], name: str, protocol: str) -> Iterable[Candidate]:
@@ -261,7 +264,7 @@ class Tracker:
         self.touched = asyncio.Event()
         self._touched: set[Key] = set()
         self._ports: dict[Key, tuple[ServicePort, ...]] = {}
-        self._triggers: list[datetime] = []
+        self._triggers: list[float] = []
         self._draining = Draining(self._touch)
 
     def service_changed(self, delta: Delta) -> None:
@@ -295,8 +298,8 @@ class Tracker:
             changed.update(self._recompute(key))
         return frozenset(changed)
 
-    def take_triggers(self) -> list[datetime]:
-        """When the changes taken since the last call were caused, as far as the slices say."""
+    def take_triggers(self) -> list[float]:
+        """When (unix time) the changes taken since the last call were caused, as far as the slices say."""
         taken, self._triggers = self._triggers, []
         return taken
 
@@ -326,8 +329,9 @@ class Tracker:
         return changed + gone
 
 
-def _time(text: str) -> datetime | None:
+def _time(text: str) -> float:
+    """Unix time of an API time; 0 for what is none."""
     try:
-        return datetime.fromisoformat(text) if text else None
+        return times.parse(text)
     except ValueError:
-        return None
+        return 0.0

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from pybernetes.api.errors import InternalError
-from pybernetes.api.objects import Key, labels_of, name_of
+from pybernetes.api.objects import Key, Obj, labels_of, name_of
 from pybernetes.api.resources import PODS
 from pybernetes.client import Client, Delta, Informer, Informers
 from pybernetes.wire import Request
@@ -123,6 +125,32 @@ async def test_a_bad_handler_harms_nobody() -> None:
         await informer.synced.wait()
         api.put(PODS, pod("a"))
         await api.until(lambda: told == ["+a"])
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_an_object_that_cannot_be_slimmed_holds_up_no_other(streams: bool, caplog) -> None:
+    api = FakeApi()
+    api.streams_lists = streams
+
+    def slim(obj: Obj) -> Obj:
+        if "poison" in labels_of(obj):
+            raise RecursionError("too deep")
+        return obj
+
+    api.put(PODS, pod("first", poison="yes"))
+    api.put(PODS, pod("a"))
+    informer = Informer(Client(api), PODS, slim=slim)
+    async with running(informer) as told:
+        await informer.synced.wait()
+        api.put(PODS, pod("b"))
+        api.put(PODS, pod("b", poison="yes"))
+        api.put(PODS, pod("c"))
+        await api.until(lambda: told == ["+a", "+b", "-b", "+c"])
+        api.put(PODS, pod("b"))
+        api.put(PODS, pod("first"))
+        await api.until(lambda: told[4:] == ["+b", "+first"])
+        assert informer.lists == 1
+    assert "object left out resource=pods key=default/first" in caplog.text
 
 
 async def test_an_object_made_again_is_a_delete_and_an_add() -> None:

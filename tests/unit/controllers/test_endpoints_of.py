@@ -3,7 +3,15 @@
 import pytest
 
 from pybernetes.api.objects import Key, Obj
-from pybernetes.controllers.endpoints_of import Triggers, address_types, changed_for_endpoints, groups_of, ports_of
+from pybernetes.controllers.endpoints_of import (
+    WEIGHT,
+    Triggers,
+    address_types,
+    changed_for_endpoints,
+    groups_of,
+    ports_of,
+    weights_of,
+)
 from pybernetes.controllers.slices import Group, group_of
 from support.objects import pod, service
 
@@ -11,6 +19,19 @@ from support.objects import pod, service
 def groups(svc: Obj, *pods: Obj, zone: str = "") -> dict[Group, list[Obj]]:
     found = groups_of(svc, pods, zone_of=lambda node: zone)
     return {group: list(endpoints.values()) for group, endpoints in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "weight"),
+    [("0", 0), ("007", 7), ("99", 99), ("100", None)]
+    + [(text, "wrong") for text in ("101", "", "-1", "\u00b2", "9" * 5000)],
+)
+def test_weights(text: str, weight: int | str | None) -> None:
+    one = pod("a")
+    one["metadata"]["annotations"] = {WEIGHT: text}
+    weights, wrong = weights_of([one])
+    assert weights == ({one["metadata"]["uid"]: weight} if isinstance(weight, int) else {})
+    assert wrong == ({"a": text} if weight == "wrong" else {})
 
 
 def deleting(one: Obj) -> Obj:

@@ -101,7 +101,7 @@ async def test_policies(serve: Serve, policy: str) -> None:
     ["ttl: -1", "ttl: 3601", "ttl: x", "policy: best", "upstreams: [nowhere]", "upstreams: ['192.0.2.1:99999']", "- 1",
      "hosts: {no.address: [a]}", "hosts: {192.0.2.1: [a..b.%s]}" % ("x" * 64), "stubDomains: {corp: []}", "a: [",
      "stubDomains: {'': [192.0.2.1]}", "tlsCa: nobody", "mixedCase: 1", "maxFails: -1", "forwardTrySeconds: 0",
-     "listen: [192.0.2.1]", "staleSeconds: 1.5"],
+     "listen: [192.0.2.1]", "staleSeconds: 1.5", "hosts: " + "[" * 20_000, "ttl: 2026-99-99"],
 )  # fmt: skip
 def test_bad_documents(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):

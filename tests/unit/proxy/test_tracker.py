@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pybernetes.api import times
 from pybernetes.api.objects import Key, Obj
 from pybernetes.client import Delta, IndexedCache
 from pybernetes.proxy.model import Backend, Front, ServicePort
@@ -214,9 +215,17 @@ def test_a_slice_that_changes_hands_touches_both_services() -> None:
 def test_triggers_are_handed_over_once() -> None:
     at = Tracked()
     made = slice_of("pod-1a")
-    made["metadata"]["annotations"] = {"endpoints.kubernetes.io/last-change-trigger-time": "2026-11-22T10:00:00Z"}
-    at.put_slice(made)
-    made["metadata"]["annotations"] = {"endpoints.kubernetes.io/last-change-trigger-time": "yesterday"}
-    at.put_slice(made)
-    assert [each.isoformat() for each in at.tracker.take_triggers()] == ["2026-11-22T10:00:00+00:00"]
+    for text in ("2026-11-22T10:00:00Z", "yesterday", "2026-11-22", "2026-11-22T10:00:00", "0001-01-01"):
+        made["metadata"]["annotations"] = {"endpoints.kubernetes.io/last-change-trigger-time": text}
+        at.put_slice(made)
+    assert [times.stamp(each) for each in at.tracker.take_triggers()] == ["2026-11-22T10:00:00Z"]
     assert at.tracker.take_triggers() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("weights", "[" * 100_000), ("weights", '{"a": %s}' % ("9" * 5000)), ("weight", "9" * 5000)]
+)
+def test_annotations_in_bad_faith_are_as_if_they_were_not_there(name: str, text: str) -> None:
+    made = slice_of("pod-1a")
+    made["metadata"]["annotations"] = {f"pybernetes.io/{name}": text}
+    assert front(web(), made) == front(web(), slice_of("pod-1a"))
