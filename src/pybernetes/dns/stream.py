@@ -7,6 +7,7 @@ One that the upstream has closed meanwhile costs a second try, not an answer; on
 import asyncio
 import secrets
 import ssl
+from typing import cast
 
 from .address import Address
 from .foreign import BadReply, Reply, read_reply
@@ -46,7 +47,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.closed = False
-        self.received_at = 0.0
+        self.received = 0
+        """How often anything came."""
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._waiting: dict[bytes, tuple[Query, asyncio.Future[Reply]]] = {}
@@ -60,7 +62,7 @@ class Connection(asyncio.Protocol):
         if len(self._waiting) >= _MOST:
             raise BadReply("too many questions on one connection")
         id = self._free_id()
-        asked_at = self._loop.time()
+        before = self.received
         future: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting[id] = query, future
         self._rest()
@@ -69,7 +71,7 @@ class Connection(asyncio.Protocol):
         try:
             return await future
         except asyncio.CancelledError:
-            if self.received_at < asked_at:
+            if self.received == before:
                 self.close()  # a dead connection would swallow the next question too
             raise
         finally:
@@ -97,11 +99,10 @@ class Connection(asyncio.Protocol):
             self._idle = self._loop.call_later(IDLE_SECONDS, self.close)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by their class
 
     def data_received(self, data: bytes) -> None:
-        self.received_at = self._loop.time()
+        self.received += 1
         buffer = self._buffer
         buffer += data
         while len(buffer) > 2 and len(buffer) >= (end := 2 + int.from_bytes(buffer[:2])):

@@ -1,11 +1,12 @@
-"""A live DNS server on loopback over a fake API with the golden cluster."""
+"""A live DNS server on loopback over a fake API with the golden cluster, on asyncio's loop and on uvloop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 
 from pybernetes.client import Client
 from pybernetes.dns import Dns, DnsConfig
@@ -13,6 +14,17 @@ from support.dns_cluster import REVERSE, fill
 from support.fake_api import FakeApi
 
 Serve = Callable[..., AbstractAsyncContextManager[Dns]]
+
+
+_SOCKETS = ("test_forward.py", "test_server.py", "test_transfer.py", "test_upstreams.py")
+"""What these are about looks different on each loop."""
+
+
+def pytest_asyncio_loop_factories(
+    config: object, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    return factories | ({"uvloop": uvloop.new_event_loop} if item.path.name in _SOCKETS else {})
 
 
 @pytest.fixture
