@@ -180,6 +180,31 @@ def test_addresses(pair: tuple[Links, Links]) -> None:
     left.delete_address("left", "10.9.1.7/32", missing_ok=True)
 
 
+@pytest.mark.parametrize("six", [False, True])
+def test_the_kernel_chooses_no_quiet_address(paths: tuple[str, str], six: bool) -> None:
+    quiet, own, other, everywhere = (
+        ("fd00:9::7/128", "fd00:8::1/64", "fd00:9::8", "::/0")
+        if six
+        else ("10.9.0.7/32", "10.8.0.1/24", "10.9.0.8", "0.0.0.0/0")
+    )
+
+    def source() -> str:
+        family = socket.AF_INET6 if six else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as asker:
+            asker.connect((other, 9))
+            return str(asker.getsockname()[0])
+
+    with Links(paths[0]) as left, Links(paths[1]) as right:
+        left.add_veth("left", "right", peer_namespace=paths[1])
+        left.up("lo"), left.up("left"), right.up("right")
+        left.add_address("left", quiet, quiet=True)
+        left.add_address("lo", own)
+        left.add_route(everywhere, link="left")
+        assert {each.address for each in left.addresses("left") if each.quiet} >= {quiet}
+        assert [each.quiet for each in left.addresses("lo") if each.address == own] == [False]
+        assert namespaces.run_in(paths[0], source) == own.partition("/")[0]
+
+
 def found(links: Links, destination: str) -> Route:
     (route,) = [each for each in links.routes() if each.destination == destination]
     return route

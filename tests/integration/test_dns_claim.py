@@ -49,7 +49,8 @@ async def test_held_from_ready_on_and_released_at_the_end(node):
     nft = KernelNftables(node)
     running = await claimed_by(node, nft)
     with Links(node) as links:
-        assert {a.address for a in links.addresses("lo")} >= {"10.96.0.10/32", "fd00:10:96::a/128"}
+        quiet = {a.address for a in links.addresses("lo") if a.quiet}
+        assert quiet >= {"10.96.0.10/32", "fd00:10:96::a/128"}, "nothing of the node's own begins from these"
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -135,7 +135,8 @@ class Claim:
     def _prepare(self) -> None:
         with Links(self.namespace) as node:
             for address in self.addresses:
-                node.add_address("lo", str(ip_network(address)))
+                # (quiet, else pods see it as the caller of what the node masquerades, or sends itself)
+                node.add_address("lo", str(ip_network(address)), quiet=True)
         for shape, _ in self._families():
             try:
                 self.nft.commit(Transaction(shape.family, TABLE, skeleton(shape)))

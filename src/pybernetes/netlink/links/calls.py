@@ -27,6 +27,7 @@ _NEWNEIGH, _DELNEIGH, _GETNEIGH = 28, 29, 30
 _REACHABLE = 0x02
 _NODAD = 0x02
 _AF_BRIDGE = 7
+_FOREVER = 0xFFFFFFFF
 _POLL_SECONDS = 0.002
 
 
@@ -164,9 +165,12 @@ class Links:
         addresses = (codec.address(entry, names) for entry in found)
         return [address for address in addresses if name in ("", address.link)]
 
-    def add_address(self, name: str, address: str) -> None:
-        """Give a link an address with its prefix ("10.244.0.1/24"); IPv6 is usable at once (no duplicate detection)."""
-        body = self._address_body(name, address)
+    def add_address(self, name: str, address: str, *, quiet: bool = False) -> None:
+        """Give a link an address with its prefix ("10.244.0.1/24"); IPv6 is usable at once (no duplicate detection).
+
+        The kernel never chooses a quiet one for what is sent; who binds it answers from it all the same.
+        """
+        body = self._address_body(name, address, quiet=quiet)
         with _tolerating(errno.EEXIST):
             attempt = f"add address {address} to {name}"
             self.netlink.request(_NEWADDR, body, flags=CREATE | EXCLUSIVE, attempt=attempt)
@@ -176,13 +180,18 @@ class Links:
         with _tolerating(errno.EADDRNOTAVAIL if missing_ok else 0):
             self.netlink.request(_DELADDR, body, attempt=f"delete address {address} of {name}")
 
-    def _address_body(self, name: str, address: str) -> bytes:
+    def _address_body(self, name: str, address: str, *, quiet: bool = False) -> bytes:
+        """Of IPv4 it is the scope that keeps an address quiet, of IPv6, which derives the scope, a preference that is
+        over.
+        """
         interface = ip_interface(address)
-        packed, family = interface.ip.packed, codec.FAMILY[interface.version]
-        scope = codec.SCOPES["host"] if interface.ip.is_loopback else 0
-        flags = _NODAD if interface.version == 6 else 0
-        head = codec.IFADDR.pack(family, interface.network.prefixlen, flags, scope, self.get(name).index)
-        return head + attribute(2, packed) + attribute(1, packed)
+        six, packed = interface.version == 6, interface.ip.packed
+        scope = codec.SCOPES["host"] if interface.ip.is_loopback or (quiet and not six) else 0
+        head = codec.IFADDR.pack(
+            codec.FAMILY[interface.version], interface.network.prefixlen, _NODAD * six, scope, self.get(name).index
+        )
+        lifetimes = attribute(6, codec.CACHEINFO.pack(0, _FOREVER, 0, 0)) if quiet and six else b""
+        return head + attribute(2, packed) + attribute(1, packed) + lifetimes
 
     # Routes
 

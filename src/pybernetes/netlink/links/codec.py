@@ -14,12 +14,15 @@ IFADDR = struct.Struct("=BBBBI")
 RTMSG = struct.Struct("=BBBBBBBBI")
 NDMSG = struct.Struct("=BxxxiHBB")
 U32 = struct.Struct("=I")
+CACHEINFO = struct.Struct("=IIII")
+"""Of an address: seconds preferred, seconds valid, and two times that the kernel fills in."""
 _NEXTHOP = struct.Struct("=HBBi")
 
 IFF_UP = 1
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 SCOPES = {"global": 0, "link": 253, "host": 254}
 PERMANENT = 0x80
+_DEPRECATED = 0x20
 _KINDS = {"unicast": 1, "local": 2, "blackhole": 6, "unreachable": 7, "prohibit": 8}
 _KIND_NAMES = {number: name for name, number in _KINDS.items()}
 _ANY_SCOPE = 255
@@ -68,9 +71,11 @@ def link(entry: Message) -> Link:
 
 def address(entry: Message, names: dict[int, str]) -> Address:
     """What a NEWADDR message says; `names` are the links' by index."""
-    _, prefix, _, _, index = IFADDR.unpack_from(entry.body)
+    _, prefix, flags, scope, index = IFADDR.unpack_from(entry.body)
     values = attributes(entry.body, IFADDR.size)
-    return Address(address=f"{ip_address(values.get(2) or values[1])}/{prefix}", link=names.get(index, ""))
+    text = f"{ip_address(values.get(2) or values[1])}/{prefix}"
+    quiet = scope == SCOPES["host"] or bool(flags & _DEPRECATED)
+    return Address(address=text, link=names.get(index, ""), quiet=quiet)
 
 
 def route_words(route: Route) -> str:

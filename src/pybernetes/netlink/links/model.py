@@ -31,6 +31,8 @@ class Address:
 
     address: str
     link: str
+    quiet: bool = False
+    """Never chosen by the kernel for what is sent, unless there is no other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
