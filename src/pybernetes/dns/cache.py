@@ -4,7 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from .foreign import Reply, aged, lasting
-from .message import CD, Query
+from .message import CD, Query, uncased
 from .question import Rcode
 
 _FAILURE_SECONDS = 5
@@ -14,7 +14,7 @@ CacheKey = tuple[bytes, bool, bool]
 
 def key_of(query: Query) -> CacheKey:
     """Replies differ by question, by the wish for DNSSEC records, and by checking disabled."""
-    return query.wire.lower(), bool(query.edns and query.edns.dnssec), bool(query.flags & CD)
+    return uncased(query.wire), bool(query.edns and query.edns.dnssec), bool(query.flags & CD)
 
 
 STALE_TTL = 30

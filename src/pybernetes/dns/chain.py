@@ -8,8 +8,8 @@ from typing import NamedTuple
 from .foreign import BadReply, addresses
 from .forward import Forwarder
 from .message import Body, Query, body_of
-from .names import Name, wire_of
-from .question import AXFR, IN, IXFR, Answer, Question, Rcode, Record
+from .names import Name
+from .question import AXFR, IN, IXFR, Answer, Rcode, Record
 from .search import Search, alias, onward
 from .settings import Hosts
 from .table import Entry, Table
@@ -106,16 +106,17 @@ def cluster(resolver: Resolver, query: Query) -> Result:
 
 
 async def _chased(resolver: Resolver, query: Query, found: Answer) -> Body:
-    """An ExternalName whose target is outside: the CNAME with what the world says, or NODATA when it says nothing."""
+    """An ExternalName whose target is outside: the CNAME with what all others here say to that name, hosts and
+    upstreams, or NODATA when they say nothing.
+    """
     assert found.chase is not None
-    _, kind, cls = query.question
-    wire = wire_of(found.chase) + kind.to_bytes(2) + cls.to_bytes(2)
-    onward = query._replace(wire=wire, question=Question(found.chase, kind, cls))
-    reply = resolver.forwarder.cached(onward) or await resolver.forwarder.ask(onward)
+    asked = onward(query, found.chase)
+    result = resolve(resolver, asked).result
+    body = result if isinstance(result, Body) else await result
     records: tuple[Record, ...] = ()
-    if reply.body.rcode in (Rcode.NOERROR, Rcode.NXDOMAIN):
+    if body.rcode in (Rcode.NOERROR, Rcode.NXDOMAIN):
         with suppress(BadReply):
-            records = (*found.records, *addresses(reply, onward))
+            records = (*found.records, *addresses(body, asked))
     table = resolver.table
     return body_of(
         query.question,

@@ -7,7 +7,7 @@ they were, whatever case the next asker writes the question in.
 from struct import Struct
 from typing import NamedTuple
 
-from .message import AD, HEADER, QR, TC, Body, Query
+from .message import AD, HEADER, QR, TC, Body, Query, uncased
 from .names import BadName, Name, wire_of
 from .question import AAAA, CNAME, IN, OPT, SOA, A, Rcode, Record
 
@@ -89,7 +89,7 @@ def read_reply(data: bytes, query: Query, *, id: bytes) -> Reply:
         raise BadReply("another id")
     _, flags, questions, *sections = HEADER.unpack_from(data)
     wire = query.wire
-    if not flags & QR or flags & 0x7800 or questions != 1 or data[12 : 12 + len(wire)].lower() != wire.lower():
+    if not flags & QR or flags & 0x7800 or questions != 1 or uncased(data[12 : 12 + len(wire)]) != uncased(wire):
         raise BadReply("not a reply to the question")
     try:
         records = _walk(data, 12 + len(wire), sum(sections))
@@ -155,23 +155,23 @@ def _lasting(data: bytes, records: list[Walked], counts: tuple[int, int, int]) -
     return min((ttl for ttl in said if ttl < 1 << 31), default=0)
 
 
-def addresses(reply: Reply, query: Query) -> list[Record]:
+def addresses(body: Body, query: Query) -> list[Record]:
     """The CNAME and address records of the answer, with their names written out, to be put in another answer.
 
     Raises BadReply when their names make no sense.
     """
-    data = bytes(12) + query.wire + reply.body.tail
+    data = bytes(12) + query.wire + body.tail
     try:
-        walked = _walk(data, 12 + len(query.wire), reply.body.counts[0])
+        walked = _walk(data, 12 + len(query.wire), body.counts[0])
         return [_written_out(data, record) for record in walked if _wanted(record)]
     except (IndexError, BadName) as error:
         raise BadReply(f"malformed: {error}") from None
 
 
-def start_of_authority(reply: Reply, query: Query) -> Record | None:
+def start_of_authority(body: Body, query: Query) -> Record | None:
     """The SOA of a denial, its names written out; None without one. Raises BadReply when its names make no sense."""
-    data = bytes(12) + query.wire + reply.body.tail
-    answers, authority, _ = reply.body.counts
+    data = bytes(12) + query.wire + body.tail
+    answers, authority, _ = body.counts
     try:
         walked = _walk(data, 12 + len(query.wire), answers + authority)[answers:]
         for one in walked:

@@ -146,6 +146,11 @@ def cut(
     return tail[: ends[kept - 1] if kept else 0], (answers, authority, kept - answers - authority)
 
 
+def uncased(question: bytes) -> bytes:
+    """A question section without regard to case, which its name has: type 65 (HTTPS) is no capital of type 97."""
+    return question[:-4].lower() + question[-4:]
+
+
 def error(data: bytes, rcode: int) -> bytes:
     """A bare header with an error, for packets (of twelve bytes or more) whose question is not repeated."""
     flags = QR | int.from_bytes(data[2:4]) & (0x7800 | RD | CD) | rcode & 15

@@ -9,7 +9,7 @@ address) the plain "no such name" lets the pod walk on, so a stale address costs
 
 from collections.abc import Callable, Sequence
 
-from .foreign import BadReply, Reply, addresses, start_of_authority
+from .foreign import BadReply, addresses, start_of_authority
 from .message import AA, Body, Encoder, Query
 from .names import Name, name_of, wire_of
 from .question import AAAA, CNAME, IN, A, Question, Rcode, Record
@@ -62,10 +62,9 @@ def alias(query: Query, asked: Query, body: Body, *, ttl: int) -> Body | None:
 
     The CNAME holds only while the first name does not exist, so it lives no longer than a denial of ours (`ttl`).
     """
-    reply = Reply(body, (), truncated=False, lasting=0)
     try:
-        records = addresses(reply, asked)
-        authority = None if any(one.type in TYPES for one in records) else start_of_authority(reply, asked)
+        records = addresses(body, asked)
+        authority = None if any(one.type in TYPES for one in records) else start_of_authority(body, asked)
     except BadReply:
         return None
     target = asked.question.name

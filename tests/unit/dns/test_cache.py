@@ -3,7 +3,7 @@ import dns.rrset
 import pytest
 
 from pybernetes.dns.cache import AnswerCache
-from pybernetes.dns.foreign import Reply, read_reply
+from pybernetes.dns.foreign import BadReply, Reply, read_reply
 from pybernetes.dns.message import Query, read, reply
 
 
@@ -13,7 +13,7 @@ def make(name: str = "www.example.com", **fields: object) -> Query:
 
 def given(query: Query, *, ttl: int = 60, rcode: int = 0, denial: bool = False) -> Reply:
     """What an upstream would have said."""
-    asked = dns.message.from_wire(query.id + query.flags.to_bytes(2) + b"\0\1\0\0\0\0\0\0" + query.wire)
+    asked = dns.message.from_wire(packet(query))
     message = dns.message.make_response(asked)
     message.set_rcode(rcode)
     if denial:
@@ -48,6 +48,21 @@ def test_another_case_is_the_same_name() -> None:
     assert found is not None
     assert dns.message.from_wire(reply(other, found.body, size=1232)).answer[0].name.to_text() == "WWW.example.COM."
     assert kept.get(make("www.example.com", use_edns=0, want_dnssec=True), now=1.0) is None
+
+
+def test_types_have_no_case() -> None:
+    """65 is HTTPS, and 97 nobody's: who asks for the one must not put words into the mouth of the other."""
+    kept = cache()
+    nobody = read(dns.message.make_query("www.example.com", "TYPE97").to_wire())
+    https = read(dns.message.make_query("www.example.com", "HTTPS").to_wire())
+    kept.put(nobody, given(nobody, denial=True), now=0.0)
+    assert kept.get(https, now=1.0) is None
+    with pytest.raises(BadReply):
+        read_reply(dns.message.make_response(dns.message.from_wire(packet(nobody))).to_wire(), https, id=nobody.id)
+
+
+def packet(query: Query) -> bytes:
+    return query.id + query.flags.to_bytes(2) + b"\0\1\0\0\0\0\0\0" + query.wire
 
 
 @pytest.mark.parametrize(
