@@ -53,6 +53,9 @@ class Timed:
     async def open_at(self, node_addresses: Sequence[str]) -> None:
         await self.inner.open_at(node_addresses)
 
+    async def house(self, pods: Sequence[str]) -> None:
+        await self.inner.house(pods)
+
     async def check(self, desired: Desired) -> int:
         return await self.inner.check(desired)
 

@@ -32,6 +32,10 @@ class Addresses:
     balancers: str
     balancer_prefix: str
 
+    def pods_of(self, node: str) -> str:
+        """The range of a node's pods."""
+        return f"fd00:244:{node[-1]}::/64" if self.version == 6 else f"10.244.{node[-1]}.0/24"
+
     def service(self, number: int) -> str:
         return f"{self.service_prefix}{number}"
 
@@ -100,6 +104,7 @@ def config(addresses: Addresses, node: str, *more: Addresses, **settings: Any) -
         node_name=node,
         node_addresses=tuple(each.hosts[node] for each in families),
         cluster_cidr=",".join(each.pods for each in families),
+        node_cidr=",".join(each.pods_of(node) for each in families),
         service_range=",".join(each.services for each in families),
         local_addresses=tuple(each.service(DNS) for each in families),
         **settings,

@@ -99,6 +99,10 @@ def _policies(at: Addresses) -> Services:
             [behind(at, "ending-edge", "pod-1a", **ENDING), behind(at, "ending-edge", "pod-2a")],
         ),
         (
+            service(at, "wide-edge", 54, *ports(node_port=30054), **external),
+            [behind(at, "wide-edge", "pod-1a", "pod-2a")],
+        ),
+        (
             service(at, "broad-edge", 51, *ports(), externalIPs=[at.balancer(6)], **external),
             [behind(at, "broad-edge", "pod-1a")],
         ),
@@ -246,6 +250,8 @@ ROWS = (
     Case("external policy Local, an endpoint here", "outside", "node-1", 30026, ("pod-1a",)),
     Case("external policy Local, none here", "outside", "node-2", 30026, "dropped"),
     Case("external policy Local from a pod", "pod-2a", "node-2", 30026, ("pod-1a",)),
+    Case("external policy Local from a pod of another node", "pod-2a", "node-1", 30054, ("pod-1a",)),
+    Case("external policy Local from a pod of another node, none here", "pod-1b", "node-2", 30026, "dropped"),
     Case("external policy Local from the node", "node-2", "node-2", 30026, ("pod-1a",), kept=False),
     Case("external policy Local by its cluster IP", "pod-2a", 26, 80, ("pod-1a",)),
     Case("external policy Local, the one here ends", "outside", "node-1", 30045, ("pod-1a",)),

@@ -21,6 +21,10 @@ class ProxyConfig:
     """Node ports are open to the node itself at 127.0.0.1 too (IPv4 only). It sets net.ipv4.conf.all.route_localnet."""
     cluster_cidr: str = "10.244.0.0/16"
     """Pods: they keep their address when they call a cluster IP; everybody else is masqueraded."""
+    node_cidr: str = ""
+    """This node's own pods, who go to any endpoint whatever the external policy; empty: those of its Node's podCIDRs,
+    and all pods as long as it has none.
+    """
     service_range: str = "10.96.0.0/16"
     """Cluster IPs: one that no Service has is refused."""
     local_addresses: tuple[str, ...] = ()

@@ -70,6 +70,9 @@ class NftDataplane:
     async def open_at(self, node_addresses: Sequence[str]) -> None:
         await self._worker.call(self._move, tuple(node_addresses))
 
+    async def house(self, pods: Sequence[str]) -> None:
+        await self._worker.call(self._house, tuple(pods))
+
     async def check(self, desired: Desired) -> int:
         """In small steps, between which changes have their turn."""
         steps = self._check()
@@ -110,8 +113,16 @@ class NftDataplane:
         moved = [planner.open_at(node_addresses) for planner in self.planners]
         if not any(moved) or not self._known:
             return
-        fronts = {key: each.front for book in self._books for key, each in book.placements.items()}
-        self._update({key: front for key, front in fronts.items() if front.node_port or front.sources})
+        self._update({key: front for key, front in self._fronts().items() if front.node_port or front.sources})
+
+    def _house(self, pods: Sequence[str]) -> None:
+        """A fixed set of the table: it is replaced as a whole, which happens when a node is given its range."""
+        housed = [planner.house(pods) for planner in self.planners]
+        if any(housed) and self._known:
+            self._replace(self._fronts())
+
+    def _fronts(self) -> Desired:
+        return {key: each.front for book in self._books for key, each in book.placements.items()}
 
     def _replace(self, desired: Desired) -> None:
         """The whole truth, whatever the kernel holds: an older run's table is brought up to date in place if it has

@@ -66,14 +66,17 @@ class Ranges:
     """What the table has to know of the cluster's addresses, in one family.
 
     `services`: unknown ones are refused. `pods`: they keep their address towards a cluster IP; all others are
-    masqueraded. `ours`: addresses of the service range that this node answers itself while it can (cluster DNS): their
-    packets come here only when it cannot, so they are led to other nodes.
+    masqueraded. `here`: the pods of this node, () for all; they go to any endpoint whatever the external policy. A
+    pod of another node does not, for an endpoint elsewhere would answer it past this node. `ours`: addresses of the
+    service range that this node answers itself while it can (cluster DNS): their packets come here only when it
+    cannot, so they are led to other nodes.
     `loopback`: where node ports are open to the node itself; the packets then leave with an address of loopback, which
     takes the sysctl route_localnet.
     """
 
     services: tuple[str, ...] = ()
     pods: tuple[str, ...] = ()
+    here: tuple[str, ...] = ()
     ours: tuple[str, ...] = ()
     loopback: tuple[str, ...] = ()
 
@@ -132,6 +135,7 @@ class Layout:
         return (
             Set(name="cluster-ips", key=(address,), interval=True),
             Set(name="pod-cidrs", key=(address,), interval=True),
+            Set(name="node-pod-cidrs", key=(address,), interval=True),
             Set(name="hairpin", key=(address, address)),
             Set(name="services", key=front, data=VERDICT),
             Set(name="firewall", key=front, data=VERDICT),
@@ -169,7 +173,9 @@ class Layout:
         return {each.set: frozenset(each.elements) for each in self._fixed_elements()}
 
     def _fixed_elements(self) -> list[AddElements]:
-        return [*self._range("cluster-ips", self.ranges.services), *self._range("pod-cidrs", self.ranges.pods)]
+        ranges = self.ranges
+        named = {"cluster-ips": ranges.services, "pod-cidrs": ranges.pods, "node-pod-cidrs": ranges.here or ranges.pods}
+        return [each for name, networks in named.items() for each in self._range(name, networks)]
 
     def fixed_chains(self) -> dict[str, int]:
         """The chains of the skeleton and how many rules each has."""
@@ -202,8 +208,8 @@ class Layout:
         return (*self.header.target(0), VerdictLookup("firewall", 0))
 
     def _arrival_rules(self) -> tuple[Rule, ...]:
-        """externalTrafficPolicy Local holds for callers outside; pods and the node itself go to any endpoint."""
-        callers = (self.header.source(0), Lookup("pod-cidrs", 0, inverted=True))
+        """externalTrafficPolicy Local holds for callers outside; the node's pods and itself go to any endpoint."""
+        callers = (self.header.source(0), Lookup("node-pod-cidrs", 0, inverted=True))
         local: Rule = (*callers, *self.header.target(0), VerdictLookup("external-local", 0))
         return (self._firewall(), local, (Decide(jump("dispatch")),))
 

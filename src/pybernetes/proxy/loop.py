@@ -190,10 +190,12 @@ class Proxy:
                 continue
 
     async def _address(self, dataplane: Dataplane) -> None:
-        """Node ports and health checks follow the node's addresses."""
+        """Node ports and health checks follow the node's addresses, and policy Local its pods'."""
         self._moved = False
         found = await self._open_addresses()
         await dataplane.open_at(found)
+        node = self.node.cache.get(Key("", self.config.node_name))
+        await dataplane.house(ranges.split(self.config.node_cidr) or (node["podCIDRs"] if node is not None else ()))
         if found == self.node_addresses and self.synced.is_set():
             return
         self.node_addresses = found
@@ -289,6 +291,7 @@ def _ranges(config: ProxyConfig, version: int) -> Ranges:
     return Ranges(
         services=ranges.of_version(config.service_range, version),
         pods=ranges.of_version(config.cluster_cidr, version),
+        here=ranges.of_version(config.node_cidr, version),
         ours=tuple(each for each in config.local_addresses if ranges.version(each) == version),
         loopback=(LOOPBACK,) if config.localhost_node_ports and version == 4 else (),
     )

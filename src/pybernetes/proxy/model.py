@@ -87,6 +87,10 @@ class Dataplane(Protocol):
         """Node ports are open at these addresses from now on; what was synced is moved at once. Raises as `sync`."""
         ...
 
+    async def house(self, pods: Sequence[str]) -> None:
+        """The node's own pods are in these ranges from now on, () for any of the cluster's. Raises as `sync`."""
+        ...
+
     async def check(self, desired: "Desired") -> int:
         """Compare what really is with what should be, and repair; returns how many entries differed."""
         ...

@@ -144,6 +144,14 @@ class Planner:
         was, self.node_addresses = self.node_addresses, ours
         return was != ours
 
+    def house(self, pods: Sequence[str]) -> bool:
+        """The node's own pods are in those ranges of this family; () for any. True: the layout is another now."""
+        ranges = replace(self.layout.ranges, here=tuple(each for each in pods if self._ours(each)))
+        if ranges == self.layout.ranges:
+            return False
+        self.layout = type(self.layout)(self.layout.family, ranges)
+        return True
+
     def _ours(self, address: str) -> bool:
         return (":" in address) == (self.version == 6)
 

@@ -72,15 +72,16 @@ def slim_slice(obj: Obj) -> Obj:
 
 
 def slim_node(obj: Obj) -> Obj:
-    """What the proxy uses of its own Node: where it is, its addresses, and whether it is about to go."""
+    """What the proxy uses of its own Node: where it is, its addresses and its pods', and whether it is about to go."""
     metadata = obj.get("metadata") or {}
     slim: Obj = {"metadata": _slim_metadata(obj, (ZONE,), ())}
     if "deletionTimestamp" in metadata:
         slim["metadata"]["deletionTimestamp"] = metadata["deletionTimestamp"]
-    taints = (obj.get("spec") or {}).get("taints") or ()
+    spec = obj.get("spec") or {}
     addresses = (obj.get("status") or {}).get("addresses") or ()
     return slim | {
-        "taints": tuple(taint.get("key", "") for taint in taints),
+        "taints": tuple(taint.get("key", "") for taint in spec.get("taints") or ()),
+        "podCIDRs": tuple(spec.get("podCIDRs") or filter(None, [spec.get("podCIDR")])),
         "status": {"addresses": tuple(addresses)},
     }
 

@@ -523,3 +523,25 @@ async def test_addresses_that_cannot_be_read_are_tried_again() -> None:
 class Broken(list[str]):
     def __iter__(self) -> Iterator[str]:
         raise OSError("no buffer space")
+
+
+async def test_whose_pods_are_the_nodes_own_is_said_by_its_node() -> None:
+    """They alone go to any endpoint by a node port of policy Local."""
+    api = FakeApi()
+    api.put(SERVICES, service(FOUR, "edge", 26, port(80, name="http", node_port=30026), externalTrafficPolicy="Local"))
+    api.put(ENDPOINT_SLICES, endpoints(FOUR, "edge", ("pod-2a",), ("http", 8080)))
+    async with running(api, node_cidr="") as node:
+
+        def outcomes() -> list[str]:
+            packets = [Packet(FOUR.hosts[name], FOUR.hosts["node-1"], 30026) for name in ("pod-1b", "pod-2a")]
+            return [node.tracer.receive(packet).kind for packet in packets]
+
+        await api.until(lambda: outcomes() == ["forward", "forward"])  # nobody has said so yet
+        api.put(NODES, {"metadata": {"name": "node-1"}, "spec": {"podCIDRs": ["10.244.1.0/24", "fd00:244:1::/64"]}})
+        await api.until(lambda: outcomes() == ["forward", "dropped"])
+        operations = node.dataplane.operations
+        api.edit(NODES, "node-1", "", metadata={"labels": {"a": "b"}})
+        api.put(SERVICES, service(FOUR, "web", 20, port(80, name="http")))
+        await api.until(lambda: node.dataplane.operations > operations)
+        assert node.dataplane.operations < operations + 5, "nothing is made anew without need"
+        assert outcomes() == ["forward", "dropped"]
