@@ -177,7 +177,10 @@ def proxy(config: Path | None, cleanup: bool, **options: Any) -> None:
 
 @click.command()
 @CONFIG
-@click.option("--kubeconfig", help="Whose user may list and watch Services, EndpointSlices, Namespaces, Pods.")
+@click.option(
+    "--kubeconfig",
+    help="Whose user may list and watch Services, EndpointSlices, Namespaces, Pods, the ConfigMap, and write Events.",
+)
 @click.option("--listen", multiple=True, help="Address, repeatable.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="UDP and TCP.  [default: 53]")
 @click.option("--node-name", help="Whose pods' search lists are walked.  [default: those of all nodes]")
@@ -186,7 +189,7 @@ def proxy(config: Path | None, cleanup: bool, **options: Any) -> None:
 @click.option("--pods", type=click.Choice(["disabled", "insecure", "verified"]), help="Names of pods by address.")
 @click.option("--autopath/--no-autopath", default=None, help="Walk the search lists of pods for them.")
 @click.option("--ttl", type=int, help="Seconds.  [default: 5]")
-@click.option("--upstream", "upstreams", multiple=True, help="[tls://]ADDRESS[:PORT][#NAME], repeatable.")
+@click.option("--upstream", "upstreams", multiple=True, help="[tcp:// or tls://]ADDRESS[:PORT][#NAME], repeatable.")
 @click.option("--tls-ca", help="File with who vouches for tls:// upstreams.  [default: the system's authorities]")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes at the same addresses.  [default: 1]")
 @click.option("--rate-limit", type=int, help="UDP answers a second for one client address.  [default: no limit]")

@@ -188,7 +188,9 @@ class TcpListener:
                 writer.transport.abort()  # closing would wait for a peer that does not read
                 raise
 
-        client = writer.get_extra_info("peername")[0]
+        if (peer := writer.get_extra_info("peername")) is None:
+            return False  # reset meanwhile
+        client = peer[0]
         if self.responder.allowed and await self.responder.transfer(data, client=client, send=send):
             return True
         result = self.responder.respond(data, udp=False, client=client)

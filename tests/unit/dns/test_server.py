@@ -273,3 +273,23 @@ def responder() -> Fuzzed:
     server = Dns(Client(FakeApi()), DnsConfig(upstreams=()))
     server.resolver.ready = True
     return Fuzzed(server)
+
+
+async def test_who_asks_and_hangs_up_is_no_trouble(serve: Serve) -> None:
+    troubles: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+    packet = query().to_wire()
+    async with serve(transfer_to=("127.0.0.1",)) as server:
+
+        def knock() -> None:
+            with socket.create_connection(("127.0.0.1", server.server.port)) as caller:
+                caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close is a reset
+                caller.sendall(len(packet).to_bytes(2) + packet)
+
+        for _ in range(20):
+            await asyncio.to_thread(knock)
+        async with asyncio.timeout(10):
+            while server.server.open_connections:
+                await asyncio.sleep(0.005)
+        assert (await dns.asyncquery.tcp(query(), "127.0.0.1", port=server.server.port, timeout=5)).answer
+    assert not troubles
