@@ -182,6 +182,7 @@ class Forwarder:
         if (
             reply is not None
             and self.upstreams_of(query.question.name)
+            and key_of(query) not in self._under_way
             and self.cache.due(query, now=now)
             and self._start(query) is not None
         ):
