@@ -1,19 +1,21 @@
 """Answers: objects, lists and anything else in the representation that the client accepts."""
 
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import yaml
 
-from pybernetes.api import proto
+from pybernetes.api import columns, proto
 from pybernetes.api.errors import BadRequest
-from pybernetes.api.objects import decode, encode
+from pybernetes.api.objects import Obj, decode, encode
+from pybernetes.api.resources import Resource
 from pybernetes.store import Record
 from pybernetes.wire import Request, Response
 
-from .accept import JSON, PROTOBUF, YAML, Media, custom_media, object_media, wants_pretty
+from .accept import JSON, META, PROTOBUF, YAML, Media, custom_media, object_media, wants_pretty
 from .forms import Form, Partial, Plain, Position, Table
 from .protobuf import Packed
 from .served import Served
@@ -68,6 +70,30 @@ def respond(value: Any, *, status: int = 200, media: str = JSON, pretty: bool = 
     if media == YAML:
         return as_yaml(body, status=status)
     return Response(status=status, headers=_HEADERS, body=indented(body) if pretty else body)
+
+
+_SCALES = Resource(group="autoscaling", plural="scales", kind="Scale", definition="")
+
+
+def respond_scale(request: Request, scale: Obj, *, custom: bool) -> Response:
+    """A Scale in the representation that is asked for; it is stored nowhere. Raises NotAcceptable, BadRequest."""
+    media = object_media(request.headers.get("accept", ""))
+    if media.type == PROTOBUF and custom:
+        media = custom_media(request.headers["accept"])
+    if not media.kind:
+        pretty = wants_pretty(request.param("pretty"), request.headers.get("user-agent", ""))
+        return respond(scale, media=media.type, pretty=pretty)
+    found: Obj = {"kind": "PartialObjectMetadata", "apiVersion": f"{META}/v1", "metadata": scale["metadata"]}
+    if media.kind == "Table":
+        shown = {"None": None, "Object": scale}.get(_included(request.param("includeObject")), found)
+        found = {
+            "kind": "Table",
+            "apiVersion": f"{META}/v1",
+            "metadata": {"resourceVersion": scale["metadata"]["resourceVersion"]},
+            "columnDefinitions": [column.definition for column in columns.columns_of(_SCALES)],
+            "rows": [columns.row(_SCALES, scale, now=time.time()) | {"object": shown}],
+        }
+    return respond(found, media=media.type)
 
 
 def indented(body: bytes) -> bytes:

@@ -21,7 +21,7 @@ from pybernetes.wire import Request, Response
 from . import evictions
 from .accept import media_of
 from .admission import Call
-from .answers import form_of, respond, respond_one
+from .answers import form_of, respond, respond_one, respond_scale
 from .auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Bound, Tokens
 from .body import APPLY_PATCH, media_type, parse, read_object
 from .deletion import delete_options
@@ -77,14 +77,15 @@ class Parts:
 
     async def _scale(self, request: Request, route: Route, served: Served) -> Response:
         registry, row, paths = self._registry, served.row, served.strategy.scale
-        media = media_of(request, custom=row.custom)
         record = registry.get(row, route.namespace, route.name)
         if route.verb == "get":
-            return respond(scale_of(served.codec.obj(await served.one(record)), paths), media=media)
+            return respond_scale(
+                request, scale_of(served.codec.obj(await served.one(record)), paths), custom=row.custom
+            )
         scale_type = registry.scheme.type(row, "scale")
         body = None if route.verb == "patch" else read_object(request, registry.scheme, row, part="scale")
         if media_type(request) == APPLY_PATCH:
-            return await self._scale_applied(request, route, served, media=media)
+            return await self._scale_applied(request, route, served)
         body = await self._scale_admitted(request, route, served, body)
 
         def edit(old: Obj) -> Obj:
@@ -105,9 +106,9 @@ class Parts:
             part="scale",
             patch=body is None,
         )
-        return respond(scale_of(served.codec.obj(written.record), paths), media=media)
+        return respond_scale(request, scale_of(served.codec.obj(written.record), paths), custom=row.custom)
 
-    async def _scale_applied(self, request: Request, route: Route, served: Served, *, media: str) -> Response:
+    async def _scale_applied(self, request: Request, route: Route, served: Served) -> Response:
         """An apply of a Scale is one of the workload's replicas, which the manager owns from then on."""
         paths = served.strategy.scale
         patch = patch_edit(request, self._registry, served, name=route.name, namespace=route.namespace, part="scale")
@@ -117,7 +118,7 @@ class Parts:
             new = await patch.versions.settle(lambda: patch.edit(copied(old)))
             await registry.consult(self._call(request, route, new=scale_of(new, paths), old=scale_of(old, paths)))
         written = await self._objects.patched(request, route, served, part="scale")
-        return respond(scale_of(served.codec.obj(written.record), paths), media=media)
+        return respond_scale(request, scale_of(served.codec.obj(written.record), paths), custom=row.custom)
 
     async def _scale_admitted(self, request: Request, route: Route, served: Served, body: Obj | None) -> Obj | None:
         """The scale that the webhooks made of it; unread, when none of them wants it."""

@@ -274,6 +274,25 @@ async def test_scale(call: Call) -> None:
     assert (await call("PATCH", f"{DEPLOYMENTS}/web/scale", {"spec": {"replicas": -1}}, MERGE))[0] == 422
 
 
+async def test_a_scale_is_shown_as_it_is_asked_for(call: Call) -> None:
+    await call("POST", DEPLOYMENTS, deployment(replicas=2))
+    path, form = f"{DEPLOYMENTS}/web/scale", "application/json;as={};v=v1;g=meta.k8s.io"
+    code, table = await call("GET", path, accept=form.format("Table"))
+    assert (code, [one["name"] for one in table["columnDefinitions"]]) == (200, ["Name", "Desired", "Available", "Age"])
+    assert table["rows"][0]["cells"][:3] == ["web", 2, 0]
+    assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+    _, table = await call("GET", f"{path}?includeObject=Object", accept=form.format("Table"))
+    assert table["rows"][0]["object"]["kind"] == "Scale"
+    _, partial = await call("GET", path, accept=form.format("PartialObjectMetadata"))
+    assert (partial["kind"], partial["metadata"]["name"], "spec" in partial) == ("PartialObjectMetadata", "web", False)
+    _, text = await call("GET", path, accept="application/yaml")
+    assert b"kind: Scale" in text
+    protobuf = "application/vnd.kubernetes.protobuf"
+    for accept in (protobuf, f"{protobuf};as=PartialObjectMetadata;v=v1;g=meta.k8s.io"):
+        code, packed = await call("GET", path, accept=accept)
+        assert (code, packed[:4]) == (200, b"k8s\0")
+
+
 async def test_a_scale_is_applied(call: Call) -> None:
     """The manager owns the one field that a scale writes, in the words of the workload (KEP-2896)."""
     await call("POST", DEPLOYMENTS, deployment(replicas=2))
