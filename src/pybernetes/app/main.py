@@ -111,8 +111,13 @@ def _undo(cluster: Any, progress: Any) -> None:
 
 def usage(layout: Any) -> str:
     """What `up` prints at the end."""
+    from pybernetes.local import Wanted
+
     nodes = ", ".join(f"{node.name} {','.join(node.addresses)}" for node in layout.nodes())
     other = "" if layout.name == "pybernetes" else f" --name {layout.name}"
+    root = str(Path(layout.state).parent)
+    if root != Wanted(name="").state_root:  # `down` looks nowhere else
+        other += f" --state-root {root}"
     return f"""
 Cluster {layout.name!r} is up.
   API server   {layout.server_url}

@@ -1,7 +1,8 @@
 import pytest
 from click.testing import CliRunner
 
-from pybernetes.app.main import main
+from pybernetes.app.main import main, usage
+from pybernetes.local.layout import Wanted, layout_at
 
 
 @pytest.fixture
@@ -94,3 +95,16 @@ def test_node_port_addresses_are_split_as_by_kube_proxy_and_checked(run, command
     done = run(command, *flags, *(["--node-address", "1.2.3.4", "--identities", "/x"] if command == "agent" else []))
     assert done.exit_code == 1
     assert "'primary' and CIDRs exclude each other" in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "ending"),
+    [
+        ("pybernetes", "/var/lib/pybernetes", "pybernetes down"),
+        ("mine", "/var/lib/pybernetes", "pybernetes down --name mine"),
+        ("mine", "/elsewhere", "pybernetes down --name mine --state-root /elsewhere"),
+    ],
+)
+def test_up_says_how_the_cluster_is_found_again(name: str, root: str, ending: str) -> None:
+    layout = layout_at(Wanted(name=name, state_root=root), 0)
+    assert usage(layout).splitlines()[-1] == f"End it:   {ending}"
