@@ -210,7 +210,7 @@ class WatchBody:
         return line
 
     def _bookmark(self, revision: Revision, **metadata: object) -> bytes:
-        obj = self._form.bookmark({"resourceVersion": str(revision), "creationTimestamp": None, **metadata})
+        obj = self._form.bookmark({"resourceVersion": str(revision), **metadata})
         return self._form.framed("BOOKMARK", self._form.packed(obj))
 
     async def aclose(self) -> None:

@@ -36,6 +36,16 @@ async def test_legacy_discovery_names_every_resource(call: Call) -> None:
     assert (await call("GET", "/apis/apps"))[1]["kind"] == "APIGroup"
 
 
+async def test_what_was_never_created_has_no_time_of_it(call: Call) -> None:
+    """Since 1.34 the field is left out where it was null."""
+    accept = "application/json;v=v2;g=apidiscovery.k8s.io;as=APIGroupDiscoveryList"
+    _, found = await call("GET", "/apis", accept=accept)
+    assert found["items"][0]["metadata"].keys() == {"name"}
+    access = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}
+    _, found = await call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", access)
+    assert found["metadata"] == {}
+
+
 async def test_discovery_tells_in_which_version_objects_are_stored(call: Call) -> None:
     """The values are those of kube-apiserver 1.37 (api/discovery in its tree)."""
     for path, plural, wanted in (

@@ -112,7 +112,7 @@ class Discovery:
             if core == (not group.name):
                 versions = [self._version(group.name, one) for one in group.versions]
                 metadata: Obj = {"name": group.name} if group.name else {}
-                items.append({"metadata": metadata | {"creationTimestamp": None}, "versions": versions})
+                items.append({"metadata": metadata, "versions": versions})
         return {"kind": "APIGroupDiscoveryList", "apiVersion": f"{_GROUP}/{version}", "metadata": {}, "items": items}
 
     def _version(self, group: str, version: str) -> Obj:

@@ -49,7 +49,7 @@ class Reviews:
         body = read_object(request, self._registry.scheme, route.resource)
         await self._registry.cache.fresh()
         status = self._handlers[route.resource.plural](user_of(request), body, route)
-        body["metadata"] = {"creationTimestamp": None} | (body.get("metadata") or {})
+        body["metadata"] = body.get("metadata") or {}
         return respond(body | {"status": status}, status=201, media=media.type)
 
     def _who(self, user: User, body: Obj, route: Route) -> Obj:
