@@ -1,6 +1,7 @@
 """Whatever bytes come: an object or a BadRequest, nothing else. Whatever object is written: it is read as it was."""
 
 import base64
+import random
 from typing import Any
 
 import msgspec
@@ -11,6 +12,11 @@ from pybernetes.api import proto, times
 from pybernetes.api.errors import BadRequest
 from pybernetes.api.objects import encode
 from pybernetes.api.proto.message import table
+from pybernetes.api.resources import RESOURCES, Resource
+from pybernetes.api.schema import Type, type_of
+from pybernetes.api.scheme import Scheme
+
+SCHEME = Scheme.builtin()
 
 KINDS = sorted((api_version, kind) for api_version, kinds in table().kinds.items() for kind in kinds if api_version)
 
@@ -136,4 +142,72 @@ def test_what_is_written_is_read_as_it_was(obj: dict[str, Any]) -> None:
     assert less_zeros(found) == less_zeros(obj)
     written = proto.encode(found)
     assert proto.decode(written) == found
+    assert proto.encode(proto.decode(written)) == written
+
+
+ODD: tuple[Any, ...] = (
+    *(None, "", 0, 1, -1, 2**31, 2**63, 1.5, 1e300, True, False, [], {}, "x", "é", "\x00", "1Gi", "1e3", "AAEC", "50%"),
+    *("2020-01-01T00:00:00Z", "2020-01-01T00:00:00.123456789+05:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"),
+)
+
+
+class Odd:
+    """Objects that are near what their type says, with odd values anywhere."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+
+    def object(self) -> tuple[Resource, dict[str, Any]]:
+        row = self._rng.choice(RESOURCES)
+        made = self._struct(type_of(row.definition), 0)
+        metadata = made.get("metadata")
+        made["metadata"] = metadata if isinstance(metadata, dict) else {}
+        return row, made | {"apiVersion": row.api_version, "kind": row.kind}
+
+    def _value(self, type_: Type, depth: int) -> Any:
+        if self._rng.random() < 0.1:
+            return self._rng.choice(ODD)
+        if type_.kind == "struct":
+            return self._struct(type_, depth)
+        if type_.kind == "list" and type_.items is not None:
+            return [self._value(type_.items, depth + 1) for _ in range(self._rng.randrange(3))]
+        if type_.kind == "map" and type_.items is not None:
+            keys = self._rng.sample(("a", "cpu", "", "é"), self._rng.randrange(3))
+            return {key: self._value(type_.items, depth + 1) for key in keys}
+        return self._rng.choice(ODD)
+
+    def _struct(self, type_: Type, depth: int) -> dict[str, Any]:
+        chance = 0.5 if depth < 3 else 0.2 if depth < 9 else 0.0
+        return {
+            name: self._value(inner, depth + 1) for name, inner in type_.fields.items() if self._rng.random() < chance
+        }
+
+    def less(self, obj: dict[str, Any]) -> None:
+        """Take something out."""
+        found: list[tuple[Any, Any]] = []
+        todo: list[Any] = [obj]
+        while todo:
+            one = todo.pop()
+            keys = list(one) if isinstance(one, dict) else list(range(len(one)))
+            found += [(one, key) for key in keys if one is not obj or key not in ("apiVersion", "kind", "metadata")]
+            todo += [one[key] for key in keys if isinstance(one[key], dict | list)]
+        if found:
+            where, key = self._rng.choice(found)
+            del where[key]
+
+
+@given(seed=st.integers(0, 2**32))
+def test_whatever_a_type_lets_through_can_be_written(seed: int) -> None:
+    odd = Odd(seed)
+    row, obj = odd.object()
+    for _ in range(100):
+        try:
+            SCHEME.conform(obj, row)
+            break
+        except BadRequest:
+            odd.less(obj)
+    else:
+        return
+    found = proto.decode(proto.encode(obj))
+    written = proto.encode(found)
     assert proto.encode(proto.decode(written)) == written

@@ -12,7 +12,7 @@ from typing import Any
 from . import quantity, times
 from .errors import BadRequest
 from .objects import Obj
-from .schema import Type
+from .schema import Type, type_of
 
 _MOST_PROBLEMS = 100
 
@@ -51,7 +51,7 @@ class _Walk:
         if kind == "map":
             return self.map(value, type_, path)
         if kind == "any":
-            return value
+            return self.union(value, type_) if type_.struct in _UNIONS else value
         return _LEAVES[kind](self, value, type_)
 
     def struct(self, value: Obj, type_: Type, path: str) -> Obj:
@@ -101,6 +101,24 @@ class _Walk:
             if type(one) is not str or items.kind != "string":
                 value[key] = _zero(items) if one is None else self.value(one, items, f"{path}.{key}")
         return value
+
+    def union(self, value: Any, type_: Type) -> Any:
+        """A schema or something else, which Go decodes apart: what it does not know inside goes, and is not told of."""
+        inner, schema = _Walk(), type_of(_SCHEMA)
+        inner.names, inner.structs = self.names, self.structs
+        if type(value) is dict:
+            found: Any = inner.struct(value, schema, "")
+        elif type_.struct.endswith("OrBool"):
+            if type(value) is not bool:
+                raise _Wrong("boolean or JSON schema expected")
+            found = value
+        elif type(value) is list:
+            items = _TEXT if type_.struct.endswith("OrStringArray") else schema
+            found = inner.list(value, Type("list", go=f"[]{items.go}", items=items), "")
+        else:
+            found = None  # as Go has it
+        self.first = self.first or inner.first
+        return found
 
     def object(self, value: Any, type_: Type) -> Any:
         return value if type(value) is dict else self.mistyped(_shown(value), type_)
@@ -156,6 +174,12 @@ class _Walk:
 
 _OMITTED = ("list", "map")
 """Optional ones are not there when they are empty: Go leaves them out (omitempty), and so they are never stored."""
+
+_SCHEMA = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
+_UNIONS = frozenset(f"JSONSchemaPropsOr{other}" for other in ("Array", "Bool", "StringArray"))
+"""Types of CustomResourceDefinitions whose value is a schema or something else; to patches they are any value."""
+_TEXT = Type("string", go="string")
+
 _LEAVES: dict[str, Callable[[_Walk, Any, Type], Any]] = {
     "object": _Walk.object,
     "integer": _Walk.integer,

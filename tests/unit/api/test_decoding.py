@@ -2,7 +2,15 @@ import pytest
 
 from pybernetes.api import decoding
 from pybernetes.api.errors import BadRequest
-from pybernetes.api.resources import CONFIG_MAPS, DEPLOYMENTS, LEASES, PODS, SECRETS, SERVICES
+from pybernetes.api.resources import (
+    CONFIG_MAPS,
+    CUSTOM_RESOURCE_DEFINITIONS,
+    DEPLOYMENTS,
+    LEASES,
+    PODS,
+    SECRETS,
+    SERVICES,
+)
 from pybernetes.api.scheme import Scheme
 
 SCHEME = Scheme.builtin()
@@ -165,3 +173,44 @@ def test_unknown_and_doubled_fields_are_named_in_the_order_of_the_document():
 @pytest.mark.parametrize("body", [b"{}", b'{"a": {"b": 1}, "c": {"b": 1}}', b'[{"a": 1}, {"a": 1}]', b"not json"])
 def test_no_duplicates(body):
     assert not decoding.duplicates(body)
+
+
+def definition(schema):
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {"metadata": {"name": "x"}, "spec": {"versions": [version]}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"additionalProperties": ""}, "boolean or JSON schema expected"),
+        ({"not": {"additionalItems": []}}, "boolean or JSON schema expected"),
+        ({"items": ["x"]}, "string into Go struct field JSONSchemaProps.PATH.items of type v1.JSONSchemaProps"),
+        ({"items": {"type": 1}}, "number into Go struct field JSONSchemaProps.PATH.items.type of type string"),
+        ({"dependencies": {"a": [1]}}, "number into Go struct field JSONSchemaProps.PATH.dependencies of type string"),
+    ],
+)
+def test_schemas_within_schemas_have_types_too(schema, text):
+    """As Kubernetes' own types say (tools/oracle): what stands beside a boolean or a list is a schema."""
+    said = refused(definition(schema), CUSTOM_RESOURCE_DEFINITIONS)
+    assert said.endswith(text.replace("PATH", "spec.versions.schema.openAPIV3Schema"))
+
+
+@pytest.mark.parametrize(
+    ("schema", "kept"),
+    [
+        ({"items": {"spam": 1, "type": "string"}}, {"items": {"type": "string"}}),
+        ({"items": [{"spam": 1}, None]}, {"items": [{}, {}]}),
+        ({"items": "x"}, {"items": None}),
+        ({"additionalProperties": False}, {"additionalProperties": False}),
+        ({"dependencies": {"a": {"spam": 1}, "b": ["c"]}}, {"dependencies": {"a": {}, "b": ["c"]}}),
+        (
+            {"additionalProperties": {"items": {"spam": 1, "default": {"any": 1}}}},
+            {"additionalProperties": {"items": {"default": {"any": 1}}}},
+        ),
+    ],
+)
+def test_what_schemas_within_schemas_do_not_know_goes_untold(schema, kept):
+    obj = definition(schema)
+    assert SCHEME.conform(obj, CUSTOM_RESOURCE_DEFINITIONS) == []
+    assert obj == definition(kept)
