@@ -1,12 +1,14 @@
 """What the author of a write is told besides the answer (Warning: 299)."""
 
+import asyncio
 import base64
+import secrets
 from typing import Any
 
 from pybernetes.api.objects import Obj
 
 from .conftest import Call
-from .test_custom import TREES, definition, established, tree
+from .test_custom import CRDS, TREES, definition, established, tree, version
 
 PODS = "/api/v1/namespaces/default/pods"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -108,3 +110,35 @@ async def test_the_pods_of_a_replication_controller_stay_too(call: Call) -> None
     assert (await call("POST", path, body))[0] == 201
     code, found = await call("DELETE", f"{path}/r")
     assert (code, found["metadata"]["finalizers"], told(call)) == (200, ["orphan"], "")
+
+
+async def test_rules_that_were_broken_before_are_told_of_and_forgiven(call: Call) -> None:
+    """KEP-4008: what stays as it was may stay, items of lists too that nobody can tell apart."""
+
+    def crd(**rules: str) -> Obj:
+        item: Obj = {"type": "object", "properties": {"n": {"type": "integer"}}}
+        spec: Obj = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}
+        spec["properties"]["many"] = {"type": "array", "maxItems": 5, "items": item}
+        for place, rule in (("item", item), ("a", spec["properties"]["a"])):
+            if place in rules:
+                rule["x-kubernetes-validations"] = [{"rule": rules[place]}]
+        found = definition(version(schema={"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}))
+        del found["spec"]["versions"][0]["subresources"]
+        return found
+
+    await established(call, crd())
+    old = {"apiVersion": "example.com/v1", "kind": "Tree", "metadata": {"name": "a"}}
+    assert (await call("POST", TREES, old | {"spec": {"a": 1, "many": [{"n": 1}, {"n": 5}]}}))[0] == 201
+    patch = {"spec": crd(item="self.n > 3", a="self > 3")["spec"]}
+    assert (await call("PATCH", f"{CRDS}/trees.example.com", patch, MERGE))[0] == 200
+    first = "spec.a: Invalid value: 1: failed rule: self > 3"
+    second = 'spec.many[0]: Invalid value: \\"object\\": failed rule: self.n > 3'
+    async with asyncio.timeout(5):
+        while not told(call):  # until the definition has been read
+            code, _ = await call("PATCH", f"{TREES}/a", {"spec": {"b": secrets.randbelow(1 << 30)}}, MERGE)
+            assert code == 200
+    assert told(call) == f'299 - "{first}", 299 - "{second}"'
+    code, answer = await call("PATCH", f"{TREES}/a", {"spec": {"a": 2}}, MERGE)
+    assert (code, [one["field"] for one in answer["details"]["causes"]]) == (422, ["spec.a"])
+    code, answer = await call("PATCH", f"{TREES}/a", {"spec": {"many": [{"n": 1}, {"n": 6}]}}, MERGE)
+    assert (code, [one["field"] for one in answer["details"]["causes"]]) == (422, ["spec.many[0]"])

@@ -101,7 +101,10 @@ class CustomStrategy(Strategy):
             yield from structural.broken_rules(_named(new), self.schema, old=_named(before), root=True)
 
     def warnings(self, new: Obj, old: Obj | None, *, part: str = "") -> Iterator[str]:
-        """Of finalizers that are new, and whose nobody can tell."""
+        """Of finalizers that are new, and whose nobody can tell; of rules that were broken before."""
+        if old is not None and self._has_rules:
+            kept = structural.broken_rules(_named(new), self.schema, old=_named(old), root=True, before=True)
+            yield from map(str, kept)
         if part != "status":
             added = set(metadata(new).get("finalizers") or ()) - set(metadata(old or {}).get("finalizers") or ())
             unowned = (name for name in sorted(added) if "/" not in name and name not in _STANDARD_FINALIZERS)

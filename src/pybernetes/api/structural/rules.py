@@ -58,30 +58,47 @@ def _bound(expression: str, old: str) -> str:
 
 
 def broken_rules(
-    value: Any, schema: Schema, path: str = "", *, old: Any = MISSING, root: bool = False
+    value: Any,
+    schema: Schema,
+    path: str = "",
+    *,
+    old: Any = MISSING,
+    root: bool = False,
+    within: bool = False,
+    before: bool = False,
 ) -> Iterator[FieldError]:
-    """What the rules say against a value that fits its schema."""
+    """What the rules say against a value that fits its schema, and that was not so before.
+
+    `before` asks for what was so before instead: it stays as it is, and its author is told (KEP-4008). `within` what
+    has not changed nothing has, also where nobody can tell which the old value was.
+    """
     if value is None:
         return
-    unchanged = old is not MISSING and old == value
+    unchanged = within or (old is not MISSING and old == value)
     for rule in schema.get(RULES) or ():
         program, transition = program_of(rule)
-        if unchanged and not transition:
-            continue  # it was so before (KEP-4008)
+        if before is not (unchanged and not transition):
+            continue
         if transition and old is MISSING and not rule.get("optionalOldSelf"):
             continue
         yield from _broken(program, rule, _variables(rule, value, schema, old), value, path)
+    for member, inner, where, was in _inside(value, schema, path, old, root=root):
+        yield from broken_rules(member, inner, where, old=was, within=unchanged, before=before)
+
+
+def _inside(value: Any, schema: Schema, path: str, old: Any, *, root: bool) -> Iterator[tuple[Any, Schema, str, Any]]:
+    """Fields or items that have a schema: each with it, its path and its old value."""
     if isinstance(value, dict):
-        before = old if isinstance(old, dict) else {}
+        former = old if isinstance(old, dict) else {}
         for name, member in value.items():
             found = below(schema, name)
             if found is not None and not (root and name in EMBEDDED):
-                yield from broken_rules(member, found, keyed(path, schema, name), old=before.get(name, MISSING))
+                yield member, found, keyed(path, schema, name), former.get(name, MISSING)
     elif isinstance(value, list):
         items, known = schema.get("items") or {}, old_items(schema, old)
         for index, item in enumerate(value):
             was = known.get(key_of(schema, item), MISSING) if known else MISSING
-            yield from broken_rules(item, items, f"{path}[{index}]", old=was)
+            yield item, items, f"{path}[{index}]", was
 
 
 def _variables(rule: Mapping[str, Any], value: Any, schema: Schema, old: Any) -> dict[str, Any]:
