@@ -137,6 +137,14 @@ async def test_bad_credentials(secured: ApiServer, header: str) -> None:
     assert (await asked(secured, "/version", authorization=header))[0] == 401
 
 
+async def test_a_space_too_many_before_a_token_makes_it_none(secured: ApiServer) -> None:
+    token = await token_of(secured)
+    assert (await asked(secured, "/version", authorization=f" bearer {token} and more"))[0] == 200
+    response = await secured.handler(Request(path="/version", headers={"authorization": f"Bearer  {token}"}))
+    said = "the provided Authorization header contains extra space before the bearer token, and is ignored"
+    assert (response.status, response.headers["warning"]) == (401, f'299 - "{said}"')
+
+
 async def test_tokens_of_another_key_or_algorithm(secured: ApiServer) -> None:
     token = await token_of(secured)
     claims = jwt.decode(token, options={"verify_signature": False})

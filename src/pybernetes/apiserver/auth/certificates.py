@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 from pybernetes.api.errors import Unauthorized
 from pybernetes.wire import Request
 
-from ..users import User, authenticated
+from ..users import User, authenticated, warn
 from .bootstrap_tokens import bootstrap_user, looks_like_one
 from .tokens import BadToken, Read, Tokens
 
@@ -19,6 +19,7 @@ _CACHE = 2000
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 _UID = x509.ObjectIdentifier("1.3.6.1.4.1.57683.2")
 """The subject's attribute with a user's uid (feature AllowParsingUserUIDFromCertAuth)."""
+_SPACED = "the provided Authorization header contains extra space before the bearer token, and is ignored"
 
 
 class Authenticator:
@@ -39,11 +40,14 @@ class Authenticator:
         header = request.headers.get("authorization", "")
         if not header:
             return None
-        scheme, _, token = header.partition(" ")
+        scheme, token, *more = *header.strip().split(" ", 2), ""
         if scheme.lower() != "bearer":
             raise Unauthorized("Unauthorized")
+        if not token and more:
+            warn(request, _SPACED)
+            return None
         try:
-            user, _ = self.bearer(token.strip())
+            user, _ = self.bearer(token)
         except BadToken as error:
             raise Unauthorized("Unauthorized") from error
         return user
