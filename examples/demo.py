@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from stage import Calls, Failed, Stage
+from stage import Calls, Endpoints, Failed, Stage
 
 NAMESPACE = "kube-system"
 SERVICE = "web-server-service"
@@ -49,6 +49,16 @@ class Story:
             for endpoint in one.get("endpoints") or []
             if endpoint["conditions"].get("ready", True)
         }
+
+    def told(self, node: str, revision: int) -> float:
+        """When a node's rules have come as far as this resourceVersion; 0 until then."""
+        applied = fetch(f"http://{self.node_addresses()[node]}:10256/applied")["endpoint_slices"]
+        return time.time() if int(applied or 0) >= revision else 0.0
+
+    def left(self, watched: Endpoints, pods: set[str], *, node: str, what: str) -> float:
+        """Wait until these pods are no endpoints any more, and a node's rules say so; when that was."""
+        revision = self.stage.until(what, lambda: watched.without(pods), seconds=90)
+        return self.stage.until(f"{node} knows it", lambda: self.told(node, revision), seconds=60)
 
     def node_addresses(self) -> dict[str, str]:
         return {
@@ -86,8 +96,8 @@ class Story:
         stage = self.stage
         with stage.step("Manifests are applied"):
             stage.kubectl("apply", "-f", str(EXAMPLES / "web-server"))
-            stage.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/web-server", "--timeout=60s")
-            stage.kubectl("rollout", "status", "-n", NAMESPACE, "daemonset/rest-server-ver2-ds", "--timeout=60s")
+            stage.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/web-server", "--timeout=100s")
+            stage.kubectl("rollout", "status", "-n", NAMESPACE, "daemonset/rest-server-ver2-ds", "--timeout=100s")
             again = stage.kubectl("apply", "-f", str(EXAMPLES / "web-server"), show=False)
             stage.check("a second apply changes nothing", "configured" not in again and "created" not in again, again)
             self.callers = {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in self.pods("rest-server-ver2")}
@@ -101,7 +111,7 @@ class Story:
             for row in ("Name:", "Namespace:", "Type:", "ClusterIP", "IP:", "Port:", "TargetPort:",
                         "web-server-port/TCP", "Endpoints:", "Session Affinity:", "Events:"):  # fmt: skip
                 stage.check(f"describe service shows {row}", row in described)
-            stage.check("three endpoints are ready", len(self.endpoints()) == 3)
+            stage.until("three endpoints are ready", lambda: len(self.endpoints()) == 3, seconds=60)
 
     def by_name(self) -> None:
         stage = self.stage
@@ -111,8 +121,8 @@ class Story:
             stage.say(f"   $ kubectl exec -n {NAMESPACE} <caller on each node> -- curl {FULL_NAME}")
             for node in sorted(self.callers):
                 for url in names:
-                    answer = self.call(node, url)
-                    stage.check(f"{node}: {url}", answer == ANSWER, json.dumps(answer))
+                    right = lambda node=node, url=url: self.call(node, url) == ANSWER  # noqa: E731
+                    stage.until(f"{node}: {url}", right, seconds=60)
             total: collections.Counter[str] = collections.Counter()
             for node in sorted(self.callers):
                 total += self.spread(node, 100)
@@ -125,22 +135,22 @@ class Story:
         stage = self.stage
         with stage.step("As NodePort, from outside, on every node"):
             stage.kubectl("scale", "-n", NAMESPACE, "deployment/web-server", "--replicas=2")
-            stage.until("two endpoints are left", lambda: len(self.endpoints()) == 2, seconds=30)
+            stage.until("two endpoints are left", lambda: len(self.endpoints()) == 2, seconds=60)
             stage.kubectl("patch", "service", SERVICE, "-n", NAMESPACE, "-p", '{"spec": {"type": "NodePort"}}')
             port = stage.objects("service", SERVICE, "-n", NAMESPACE)["spec"]["ports"][0]["nodePort"]
             hosts = {pod["spec"]["nodeName"] for pod in self.pods()}
             for node, address in sorted(self.node_addresses().items()):
                 url = f"http://{address}:{port}{HEALTHZ}"
                 note = "has a pod of it" if node in hosts else "has no pod of it"
-                answer = stage.until(f"{node} ({note}): {url}", lambda url=url: fetch(url), seconds=5)
+                answer = stage.until(f"{node} ({note}): {url}", lambda url=url: fetch(url), seconds=60)
                 stage.check("with the right answer", answer == ANSWER)
 
     def scale(self) -> None:
         stage = self.stage
         with stage.step("Scaled to five, the new ones take traffic"):
             stage.kubectl("scale", "-n", NAMESPACE, "deployment/web-server", "--replicas=5")
-            stage.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/web-server", "--timeout=60s")
-            stage.until("five endpoints are ready", lambda: len(self.endpoints()) == 5, seconds=30)
+            stage.kubectl("rollout", "status", "-n", NAMESPACE, "deployment/web-server", "--timeout=100s")
+            stage.until("five endpoints are ready", lambda: len(self.endpoints()) == 5, seconds=60)
             seen = self.spread(sorted(self.callers)[0], 150)
             stage.check("all five answer", len(seen) == 5, ", ".join(f"{p} {n}" for p, n in sorted(seen.items())))
 
@@ -150,21 +160,21 @@ class Story:
             victim = self.pods()[0]
             name = victim["metadata"]["name"]
             before = restarts(victim)
-            caller = next(pod for node, pod in self.callers.items() if node != victim["spec"]["nodeName"])
-            calls = Calls(stage, pod=caller, namespace=NAMESPACE, url=FULL_NAME, seconds=60)
+            node, caller = next((node, pod) for node, pod in self.callers.items() if node != victim["spec"]["nodeName"])
+            calls = Calls(stage, pod=caller, namespace=NAMESPACE, url=FULL_NAME, seconds=300)
+            watched = Endpoints(stage, service=SERVICE, namespace=NAMESPACE)
             try:
-                stage.until("calls are under way", lambda: len(calls.results) > 20, seconds=10)
+                stage.until("calls are under way", lambda: len(calls.results) > 20 and watched.states, seconds=60)
                 process = find_process(name)
                 stage.say(f"   $ kill -9 {process}   # the server of {name}")
                 kill(process)
-                left = stage.until(
-                    "it leaves the endpoints", lambda: name not in self.endpoints().values() and time.time(), seconds=15
-                )
-                stage.until("its container is restarted", lambda: restarts(self.pod(name)) > before, seconds=30)
-                stage.until("it returns to the endpoints", lambda: name in self.endpoints().values(), seconds=30)
-                stage.until("calls went on", lambda: calls.after(left)[0] > 50, seconds=20)
+                left = self.left(watched, {name}, node=node, what="it leaves the endpoints")
+                stage.until("its container is restarted", lambda: restarts(self.pod(name)) > before, seconds=60)
+                stage.until("it returns to the endpoints", lambda: name in self.endpoints().values(), seconds=60)
+                stage.until("calls went on", lambda: calls.after(left + 0.2)[0] > 50, seconds=60)
             finally:
                 calls.stop()
+                watched.stop()
             count, errors = calls.after(left + 0.2)
             stage.check("no call failed once it had left", errors == 0, f"{count} calls, {errors} errors")
             stage.kubectl("get", "pods", "-n", NAMESPACE, "-l", "app=web-server")
@@ -179,9 +189,9 @@ class Story:
             name = sorted(old)[0]
             stage.kubectl("delete", "pod", name, "-n", NAMESPACE)
             stage.until(
-                "a new pod takes its place", lambda: {p["metadata"]["name"] for p in self.pods()} - old, seconds=30
+                "a new pod takes its place", lambda: {p["metadata"]["name"] for p in self.pods()} - old, seconds=60
             )
-            stage.until("five endpoints are ready", lambda: len(self.endpoints()) == 5, seconds=30)
+            stage.until("five endpoints are ready", lambda: len(self.endpoints()) == 5, seconds=60)
 
     def cut(self) -> None:
         stage = self.stage
@@ -190,28 +200,26 @@ class Story:
                 node for node in sorted(self.callers) if any(p["spec"]["nodeName"] == node for p in self.pods())
             )
             there = {pod["metadata"]["name"] for pod in self.pods() if pod["spec"]["nodeName"] == lost}
-            caller = next(pod for node, pod in self.callers.items() if node != lost)
-            calls = Calls(stage, pod=caller, namespace=NAMESPACE, url=FULL_NAME, seconds=90)
+            near, caller = next((node, pod) for node, pod in self.callers.items() if node != lost)
+            calls = Calls(stage, pod=caller, namespace=NAMESPACE, url=FULL_NAME, seconds=300)
+            watched = Endpoints(stage, service=SERVICE, namespace=NAMESPACE)
             try:
-                stage.until("calls are under way", lambda: len(calls.results) > 20, seconds=10)
+                stage.until("calls are under way", lambda: len(calls.results) > 20 and watched.states, seconds=60)
                 stage.pybernetes("node", "isolate", lost, "--name", stage.name)
-                stage.until(f"{lost} is NotReady", lambda: not self.ready(lost), seconds=60)
-                left = stage.until(
-                    "its pods leave the endpoints",
-                    lambda: not there & set(self.endpoints().values()) and time.time(),
-                    seconds=30,
-                )
+                stage.until(f"{lost} is NotReady", lambda: not self.ready(lost), seconds=90)
+                left = self.left(watched, there, node=near, what="its pods leave the endpoints")
                 stage.kubectl("get", "nodes")
-                seen = len(calls.results)
-                stage.until("calls from the other nodes go on", lambda: len(calls.results) > seen + 50, seconds=20)
-                count, errors = calls.after(left + 1.2)
+                after = left + Calls.SECONDS + 0.2  # those that had begun before have ended then
+                stage.until("calls from the other nodes go on", lambda: calls.after(after)[0] > 50, seconds=60)
+                count, errors = calls.after(after)
                 stage.check("without an error", errors == 0, f"{count} calls, {errors} errors")
                 stage.pybernetes("node", "connect", lost, "--name", stage.name)
-                stage.until(f"{lost} is Ready again", lambda: self.ready(lost), seconds=60)
+                stage.until(f"{lost} is Ready again", lambda: self.ready(lost), seconds=90)
                 stage.until("its pods are endpoints again", lambda: there <= set(self.endpoints().values()), seconds=60)
             finally:
                 calls.stop()
-            stage.until("its caller calls again", lambda: self.call(lost, FULL_NAME) == ANSWER, seconds=20)
+                watched.stop()
+            stage.until("its caller calls again", lambda: self.call(lost, FULL_NAME) == ANSWER, seconds=60)
 
     def ready(self, name: str) -> bool:
         conditions = self.stage.objects("node", name)["status"]["conditions"]
@@ -240,7 +248,7 @@ class Story:
 
 def fetch(url: str) -> Any:
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with urllib.request.urlopen(url, timeout=10) as response:
             return json.load(response)
     except OSError as error:
         raise Failed(f"{url}: {error}") from error

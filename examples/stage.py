@@ -130,12 +130,14 @@ class Calls:
     """Calls from inside a pod in a loop, each noted with its time, until stopped."""
 
     LINE = re.compile(r"(\d+\.\d+) (\d{3})$")
+    SECONDS = 3
+    """What one may take at most."""
 
     def __init__(self, stage: Stage, *, pod: str, namespace: str, url: str, seconds: int) -> None:
         script = (
             f"end=$(($(date +%s)+{seconds})); while [ $(date +%s) -lt $end ]; do "
-            f"c=$(curl -s -o /dev/null -m 1 -w '%{{http_code}}' {url}); echo \"$(date +%s.%N) ${{c:-000}}\"; "
-            "sleep 0.02; done"
+            f"c=$(curl -s -o /dev/null -m {self.SECONDS} -w '%{{http_code}}' {url}); "
+            'echo "$(date +%s.%N) ${c:-000}"; sleep 0.02; done'
         )
         self.results: list[tuple[float, int]] = []
         self.process = subprocess.Popen(
@@ -153,8 +155,8 @@ class Calls:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
-        self.reader.join(10)
+        self.process.wait(60)
+        self.reader.join(60)
         if self.process.stdout is not None:
             self.process.stdout.close()
 
@@ -162,6 +164,47 @@ class Calls:
         """(calls, errors) that ended after a moment (seconds since the epoch)."""
         codes = [code for at, code in self.results if at > moment]
         return len(codes), sum(code != 200 for code in codes)
+
+
+class Endpoints:
+    """Who is ready behind a Service, followed by `kubectl get --watch`: no moment is missed, however short."""
+
+    SHOWN = (
+        "{{.metadata.resourceVersion}} {{.metadata.name}}"
+        "{{range .endpoints}}{{if .conditions.ready}} {{.targetRef.name}}{{end}}{{end}}"
+        '{{"\\n"}}'
+    )
+
+    def __init__(self, stage: Stage, *, service: str, namespace: str) -> None:
+        self.states: list[tuple[int, set[str]]] = []
+        """A resourceVersion, and the names of the pods that are ready from then on."""
+        label = f"kubernetes.io/service-name={service}"
+        self.process = subprocess.Popen(
+            [stage.kubectl_path, "get", "endpointslices", "-n", namespace, "-l", label, "--watch",
+             "-o", f"go-template={self.SHOWN}"],
+            env=stage.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        slices: dict[str, set[str]] = {}
+        for line in self.process.stdout:
+            revision, name, *ready = line.split()
+            slices[name] = set(ready)
+            self.states.append((int(revision), set().union(*slices.values())))
+
+    def without(self, pods: set[str]) -> int:
+        """The first resourceVersion since the start at which none of these is ready; 0 while there is none."""
+        return next((revision for revision, ready in self.states if not pods & ready), 0)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+        self.reader.join(60)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 def _quoted(word: str) -> str:

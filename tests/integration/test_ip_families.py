@@ -13,9 +13,9 @@ import pytest
 
 from pybernetes import local
 from pybernetes.netlink import namespaces
-from support.local import Local, leftovers
+from support.local import BIN, Local, leftovers
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 WEB = """
 apiVersion: apps/v1
@@ -45,7 +45,7 @@ FETCH = """
 import json, socket, urllib.request
 found = {entry[4][0] for entry in socket.getaddrinfo("web", 80, type=socket.SOCK_STREAM)}
 urls = [f"http://[{each}]/" if ":" in each else f"http://{each}/" for each in sorted(found)]
-print(json.dumps([[url, urllib.request.urlopen(url, timeout=5).status] for url in urls]))
+print(json.dumps([[url, urllib.request.urlopen(url, timeout=30).status] for url in urls]))
 """
 
 
@@ -55,7 +55,7 @@ def cluster(name: str, root: Path, family: str) -> Iterator[Local]:
     try:
         made.pybernetes("up", "--nodes", "2", "--ip-family", family)
         made.kubectl("apply", "-f", "-", text=WEB.replace("BIND", "::"))
-        made.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        made.kubectl("rollout", "status", "deployment/web", "--timeout=100s")
         yield made
     finally:
         layout = local.find(name, state_root=f"{root}/state")
@@ -87,11 +87,16 @@ def test_nodes_pods_and_services_have_addresses_of_both_families(dual):
 
 
 def test_a_service_answers_by_name_in_both_families(dual):
-    found = dual.kubectl("exec", "deploy/web", "--", "python3", "-c", FETCH)
     addresses = dual.get("service", "web")["spec"]["clusterIPs"]
     assert len(addresses) == 2
-    for address in addresses:
-        assert (f'"http://[{address}]/", 200' if ":" in address else f'"http://{address}/", 200') in found
+    answering(dual, *addresses)
+
+
+def answering(made: Local, *addresses: str) -> None:
+    """Wait until the Service answers at each of these addresses, which a pod has found by its name."""
+    argv = (str(BIN / "kubectl"), "exec", "deploy/web", "--", "python3", "-c", FETCH)
+    wanted = [f'"http://[{each}]/", 200' if ":" in each else f'"http://{each}/", 200' for each in addresses]
+    made.until(lambda: all(each in made.run(*argv, check=False).stdout for each in wanted), what=f"{addresses} answer")
 
 
 def test_cluster_dns_is_a_service_of_both_families(dual):
@@ -116,7 +121,7 @@ def inside(made: Local, node: str) -> str:
     return str(path)
 
 
-def until_all(namespace: str, servers: list[str], seconds: float = 20) -> None:
+def until_all(namespace: str, servers: list[str], seconds: float = 90) -> None:
     """Until every server answers, over UDP and TCP, in that namespace."""
     ways = [(server, tcp) for server in servers for tcp in (False, True)]
     deadline = time.monotonic() + seconds
@@ -152,8 +157,7 @@ def test_a_cluster_of_ipv6_alone(tmp_path_factory):
             assert "172.30" not in made.kubectl("get", kind, "-o", "wide")
         spec = made.get("service", "web")["spec"]
         assert (spec["ipFamilies"], versions(spec["clusterIPs"])) == (["IPv6"], [6])
-        found = made.kubectl("exec", "deploy/web", "--", "python3", "-c", FETCH)
-        assert f'"http://[{spec["clusterIP"]}]/", 200' in found
+        answering(made, spec["clusterIP"])
         assert made.kubectl("logs", "deploy/web") is not None
         api = made.kubectl(
             "exec", "deploy/web", "--", "python3", "-c", "import os; print(os.environ['KUBERNETES_SERVICE_HOST'])"

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gzip
 import random
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -272,10 +271,7 @@ async def test_a_streamed_list_is_compressed_as_it_goes_and_a_watch_is_not() -> 
         return Response(body=chunks(), pace=Pace.LIVE if request.path == "/watch" else Pace.WHOLE)
 
     async with Server(handler, limits=Limits(grace_seconds=0.5)) as server, asyncio.timeout(60):
-        # its window does not grow to what the machine would give it
-        sock = socket.create_connection(server.addresses[0])
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        reader, writer = await asyncio.open_connection(sock=sock)
+        reader, writer = await asyncio.open_connection(*server.addresses[0])
         writer.write(get("/", "accept-encoding: gzip"))
         head = await reader.readuntil(b"\r\n\r\n")
         assert b"content-encoding: gzip" in head
