@@ -21,7 +21,8 @@ from .model import FULL_WEIGHT, PROTOCOLS, Desired, Front, HealthCheck, ServiceP
 from .topology import Candidate, Endpoint, Place, choose
 
 SERVICE_NAME = "kubernetes.io/service-name"
-PROXY_NAME = "service.kubernetes.io/service-proxy-name"
+PROXY_NAME, HEADLESS = "service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"
+"""Labels of Services and slices that are for another proxy, or for none."""
 TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
 WEIGHT = "pybernetes.io/weight"
 WEIGHTS = "pybernetes.io/weights"
@@ -56,7 +57,7 @@ def slim_service(obj: Obj) -> Obj:
     """What the proxy uses of a Service."""
     spec = obj.get("spec") or {}
     ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress")
-    slim: Obj = {"metadata": _slim_metadata(obj, (PROXY_NAME,), (DRAIN,))}
+    slim: Obj = {"metadata": _slim_metadata(obj, (PROXY_NAME, HEADLESS), (DRAIN,))}
     slim["spec"] = {name: spec[name] for name in _SERVICE_FIELDS if spec.get(name)}
     if ingress:
         slim["ingress"] = [each["ip"] for each in ingress if each.get("ip") and each.get("ipMode") != "Proxy"]
@@ -66,7 +67,8 @@ def slim_service(obj: Obj) -> Obj:
 def slim_slice(obj: Obj) -> Obj:
     """What the proxy uses of an EndpointSlice; endpoints and ports as tuples, for there may be 100,000 of them."""
     slim: Obj = {"metadata": _slim_metadata(obj, (SERVICE_NAME,), (TRIGGERED,))}
-    slim["endpoints"] = tuple(_endpoints(obj)) if obj.get("addressType") != "FQDN" else ()
+    foreign = obj.get("addressType") == "FQDN" or not labels_of(obj).keys().isdisjoint((PROXY_NAME, HEADLESS))
+    slim["endpoints"] = () if foreign else tuple(_endpoints(obj))
     slim["ports"] = tuple(_ports(obj))
     return slim
 
@@ -173,7 +175,7 @@ def fronts(service: Obj, slices: Sequence[Obj], *, node: str, zone: str = "") ->
     """The fronts of one (slim) Service with its (slim) slices; {} for those that nobody balances."""
     spec = service.get("spec") or {}
     vips = tuple(_addresses(spec.get("clusterIPs") or [spec.get("clusterIP") or ""]))
-    if not vips or spec.get("type") == "ExternalName" or PROXY_NAME in labels_of(service):
+    if not vips or spec.get("type") == "ExternalName" or labels_of(service).keys() & {PROXY_NAME, HEADLESS}:
         return {}
     key = key_of(service)
     balancers = tuple(dict.fromkeys(_addresses(service.get("ingress") or ())))

@@ -58,10 +58,14 @@ def test_services_nobody_balances(made: Obj) -> None:
     assert fronts(slim_service(made), [], node=NODE) == {}
 
 
-def test_another_proxys_service_is_left_to_it() -> None:
+@pytest.mark.parametrize("label", ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"])
+def test_what_is_labelled_as_nothing_for_this_proxy_is_left_alone(label: str) -> None:
     made = web()
-    made["metadata"]["labels"] = {"service.kubernetes.io/service-proxy-name": "other"}
-    assert fronts(slim_service(made), [], node=NODE) == {}
+    made["metadata"]["labels"] = {label: ""}
+    assert fronts(slim_service(made), [slim_slice(slice_of("pod-1a"))], node=NODE) == {}
+    other = slice_of("pod-1b", name="web-2")
+    other["metadata"]["labels"][label] = ""
+    assert [each.address for each in front(web(), slice_of("pod-1a"), other).backends] == [A]
 
 
 def test_ports_find_their_endpoints_by_name_and_protocol() -> None:
