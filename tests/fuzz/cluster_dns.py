@@ -58,9 +58,9 @@ def replies() -> Callable[[bytes], None]:
             assert len(sent) <= 1232
             assert sent[12 : 12 + len(QUERY.wire)] == QUERY.wire
         with contextlib.suppress(BadReply):
-            addresses(passed, QUERY)
+            addresses(passed.body, QUERY)
         with contextlib.suppress(BadReply):
-            start_of_authority(passed, QUERY)
+            start_of_authority(passed.body, QUERY)
 
     return run
 
