@@ -319,6 +319,23 @@ def test_bad_pods_say_why(story):
     story(tell)
 
 
+def test_a_pod_without_privileges_has_its_networks_low_ports_and_pings(story):
+    async def tell(s):
+        async with s.agent():
+            plain = {
+                "command": ["python3", "-m", "http.server", "80"],
+                "ports": [{"name": "http", "containerPort": 80}],
+                "securityContext": {"runAsUser": 65534, "capabilities": {"drop": ["ALL"]}},
+            }
+            await s.client.create(PODS, s.server("plain", **plain))
+            await s.ready("plain")
+            ping = "import socket as s; s.socket(s.AF_INET, s.SOCK_DGRAM, s.IPPROTO_ICMP).close()"
+            output, status = await s.exec("plain", "python3", "-c", ping)
+            assert (output, '"Success"' in status) == ("", True)
+
+    story(tell)
+
+
 def test_the_hosts_network_is_the_nodes(story):
     async def tell(s):
         async with s.agent() as kubelet:

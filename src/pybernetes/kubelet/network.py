@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pybernetes.api import ranges
-from pybernetes.netlink import namespaces
+from pybernetes.netlink import namespaces, sysctl
 from pybernetes.netlink.links import Links, Neighbour
 
 from .addresses import AddressPool
@@ -24,6 +24,9 @@ from .hostports import HostPorts, PodPorts, PortMapping
 
 log = logging.getLogger(__name__)
 
+_OPEN = {"net.ipv4.ip_unprivileged_port_start": 0, "net.ipv4.ping_group_range": "0\t2147483647"}
+"""A pod's ports are all its own and it may ping, whatever its user and capabilities, as container engines have it
+(containerd: enable_unprivileged_ports, enable_unprivileged_icmp)."""
 GATEWAYS = {4: "169.254.1.1", 6: "fe80::1"}
 
 
@@ -123,6 +126,7 @@ class RoutedNetwork:
                 Path(path).unlink(missing_ok=True)  # a plain file that a reboot left
                 node.delete(name, missing_ok=True)
                 namespaces.create(path)
+            sysctl.write_all(_OPEN, namespace=path)
             with Links(path) as pod:
                 if node.find(name) is None:
                     node.add_veth(name, "eth0", peer_namespace=path, mac=host_mac, peer_mac=pod_mac)
