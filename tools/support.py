@@ -89,8 +89,8 @@ def _head(found: Sequence[Line]) -> Iterator[str]:
     yield (
         f"Of the {len(found)} names of [Kubernetes {RELEASE}'s conformance list]({_PAGE}) in the groups "
         f"{', '.join(SIGS)}: {counts['yes']} yes, {counts['partly']} partly, {counts['no']} no. "
-        "A yes is shown by the named tests, which are our own: the programs of the suite itself want container images, "
-        "and are no part of them."
+        "A yes is shown by the named tests, which are our own. What the programs of the suite itself say is in "
+        "[upstream](upstream.md)."
     )
 
 
