@@ -67,15 +67,23 @@ def plan(
             continue
         if not parallel:
             return work
-    surplus = sorted((o for o in held if o >= 0 and o not in wanted), reverse=True)
-    for ordinal in surplus:
-        if not gone(held[ordinal]):
-            work.delete.append(held[ordinal])
-        if not parallel:
-            return work
+    surplus = [held[ordinal] for ordinal in sorted(held, reverse=True) if ordinal >= 0 and ordinal not in wanted]
+    if surplus and not parallel:
+        return Work([], _next_to_go(stateful_set, surplus, gone, now))
+    work.delete.extend(pod for pod in surplus if not gone(pod))
     if not work.create and not work.delete:
         work.delete.extend(_outdated(stateful_set, held, wanted, update, gone, now))
     return work
+
+
+def _next_to_go(stateful_set: Obj, surplus: Sequence[Obj], gone: Callable[[Obj], bool], now: float) -> list[Obj]:
+    """Of pods too many, from the highest ordinal down: the first, once it is fine or all that is wrong is itself.
+
+    Where pods with lower ordinals are not well either, a set of order waits for them.
+    """
+    ill = [pod for pod in surplus if gone(pod) or not _is_fine(stateful_set, pod, now)]
+    highest = surplus[0]
+    return [] if gone(highest) or (highest in ill and highest is not ill[-1]) else [highest]
 
 
 def _outdated(

@@ -43,6 +43,21 @@ def test_one_step_at_a_time(pods: list[Obj], expected: object) -> None:
     assert step(stateful(), *pods) == expected
 
 
+@pytest.mark.parametrize(
+    ("pods", "deleted"),
+    [
+        ([one(0), one(1), one(2)], ["web-2"]),
+        ([one(0, ready=False), one(1, ready=False), one(2, ready=False)], []),
+        ([one(0), one(1, ready=False), one(2)], ["web-2"]),
+        ([one(0), one(1, ready=False), one(2, ready=False)], []),
+        ([one(0), one(1), one(2, ready=False)], ["web-2"]),
+        ([one(0, ready=False)], ["web-0"]),
+    ],
+)
+def test_scaling_down_waits_for_pods_that_are_not_ready_but_for_the_lowest(pods: list[Obj], deleted: list[str]) -> None:
+    assert step(stateful(replicas=0), *pods) == ([], deleted)
+
+
 def test_parallel_sets_do_all_at_once() -> None:
     both = stateful(podManagementPolicy="Parallel", replicas=3, ordinals={"start": 5})
     assert step(both) == ([(5, "r1"), (6, "r1"), (7, "r1")], [])
