@@ -13,6 +13,12 @@ def test_a_micro_time_keeps_microseconds():
     assert times.parse("2023-11-14T22:13:20.250000Z") == 1700000000.25
 
 
+def test_years_have_four_digits_also_the_first_as_gos_zero_time_has():
+    assert times.canonical("0001-01-01T00:00:02Z") == "0001-01-01T00:00:02Z"
+    assert times.canonical("0001-01-01T00:00:02Z", micro=True) == "0001-01-01T00:00:02.000000Z"
+    assert times.stamp(times.parse("0999-12-31T23:59:59Z")) == "0999-12-31T23:59:59Z"
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
