@@ -454,6 +454,9 @@ async def test_new_pods_are_admitted(call: Call) -> None:
         "node.kubernetes.io/not-ready",
         "node.kubernetes.io/unreachable",
     }
+    extra = {"key": "extra", "operator": "Exists", "effect": "NoSchedule"}
+    code, changed = await call("PUT", f"{PODS}/p", made | {"spec": spec | {"tolerations": [extra]}})
+    assert (code, changed["spec"]["tolerations"]) == (200, [extra, *spec["tolerations"]])
     code, made = await call(
         "POST", PODS, pod("q", automountServiceAccountToken=False, priorityClassName="system-node-critical")
     )

@@ -8,6 +8,7 @@ from .namespaces import namespace_lifecycle
 from .nodes import node_restriction
 from .pods import default_tolerations, priority, priority_classes, service_account
 from .roles import no_escalation
+from .runtime_classes import runtime_class, runtime_class_overhead
 
 ADMISSION: tuple[Admission, ...] = (
     namespace_lifecycle,
@@ -15,6 +16,7 @@ ADMISSION: tuple[Admission, ...] = (
     service_account,
     priority,
     default_tolerations,
+    runtime_class,
     default_storage_class,
     default_ingress_class,
     request_origin,
@@ -22,6 +24,7 @@ ADMISSION: tuple[Admission, ...] = (
 
 VALIDATION: tuple[Admission, ...] = (
     limit_bounds,
+    runtime_class_overhead,
     node_restriction,
     priority_classes,
     no_escalation,

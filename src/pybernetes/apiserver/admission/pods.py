@@ -126,8 +126,11 @@ _TOLERATED_SECONDS = 300
 
 
 def default_tolerations(call: Call) -> None:
-    """DefaultTolerationSeconds: a pod stays 300 s on a node that is in trouble, unless it says otherwise."""
-    if not call.is_new(resources.PODS):
+    """DefaultTolerationSeconds: a pod stays 300 s on a node that is in trouble, unless it says otherwise.
+
+    At updates too: who writes all tolerations anew does not take these away, which would be refused.
+    """
+    if call.row is not resources.PODS or call.part or call.operation not in ("CREATE", "UPDATE"):
         return
     spec = call.obj["spec"]
     tolerations: list[Obj] = spec.get("tolerations") or []
