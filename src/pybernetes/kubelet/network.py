@@ -10,7 +10,7 @@ node that lead to pods are the matter of `hostports`.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,10 @@ from .hostports import HostPorts, PodPorts, PortMapping
 
 log = logging.getLogger(__name__)
 
-_OPEN = {"net.ipv4.ip_unprivileged_port_start": 0, "net.ipv4.ping_group_range": "0\t2147483647"}
+_OPEN: Mapping[str, str | int] = {
+    "net.ipv4.ip_unprivileged_port_start": 0,
+    "net.ipv4.ping_group_range": "0\t2147483647",
+}
 """A pod's ports are all its own and it may ping, whatever its user and capabilities, as container engines have it
 (containerd: enable_unprivileged_ports, enable_unprivileged_icmp)."""
 GATEWAYS = {4: "169.254.1.1", 6: "fe80::1"}

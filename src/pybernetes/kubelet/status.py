@@ -15,6 +15,9 @@ SCHEME = "pybernetes"
 """containerID is pybernetes://<id>."""
 
 
+CREATING = "ContainerCreating"
+
+
 class Waiting(NamedTuple):
     """Why a container does not run."""
 
@@ -72,10 +75,10 @@ def pod_status(pod: Obj, facts: Facts, *, now: float) -> Obj:
     phase = "Failed" if facts.reason else _phase(pod, found, initialized, failed, final=facts.final)
     if old.get("phase") in ("Succeeded", "Failed"):
         phase = old["phase"]  # a pod that has ended stays so
-    main = [_container(pod, container, found, facts, initialized, now) for container in spec["containers"]]
-    sidecars = [_container(pod, container, found, facts, True, now, init=True) for container in init]
+    main = [_container(pod, container, found, facts, now) for container in spec["containers"]]
+    sidecars = [_container(pod, container, found, facts, now, init=True) for container in init]
     ephemeral = [
-        _container(pod, container, found, facts, True, now) | {"ready": False}
+        _container(pod, container, found, facts, now) | {"ready": False}
         for container in spec.get("ephemeralContainers") or ()
     ]
     restartable = [entry for entry, container in zip(sidecars, init, strict=True) if is_sidecar(container)]
@@ -142,7 +145,6 @@ def _container(
     container: Obj,
     found: Mapping[str, Sequence[ContainerState]],
     facts: Facts,
-    initialized: bool,
     now: float,
     *,
     init: bool = False,
@@ -162,11 +164,8 @@ def _container(
     }
     waiting = facts.waiting.get(name)
     if state is None or state.phase is Phase.CREATED:
-        why = waiting or Waiting(
-            "PodInitializing"
-            if pod["spec"].get("initContainers") and not (initialized and facts.sandbox)
-            else "ContainerCreating"
-        )
+        nothing_yet = "PodInitializing" if pod["spec"].get("initContainers") else CREATING
+        why = waiting if waiting and waiting.reason != CREATING else Waiting(nothing_yet)
         status["state"] = {"waiting": _waiting(why)}
         return status
     status["containerID"] = f"{SCHEME}://{state.id}"

@@ -83,6 +83,16 @@ def test_waiting_for_init_containers():
     assert conditions(done)["Initialized"] == "True"
 
 
+def test_every_container_of_a_pod_with_init_containers_waits_as_the_pod_initializes():
+    the_pod = pod("p", initContainers=[container("one"), container("two")])
+    creating = {name: Waiting("ContainerCreating") for name in ("one", "two", "web")}
+    for found in (status(the_pod, waiting=creating), status(the_pod, sandbox=False)):
+        entries = [*found["initContainerStatuses"], *found["containerStatuses"]]
+        assert [entry["state"]["waiting"]["reason"] for entry in entries] == ["PodInitializing"] * 3
+    pulling = status(the_pod, waiting={"one": Waiting("ErrImagePull", "no")})
+    assert pulling["initContainerStatuses"][0]["state"]["waiting"]["reason"] == "ErrImagePull"
+
+
 def test_readiness_gates():
     the_pod = pod(readinessGates=[{"conditionType": "example.com/up"}])
     ready = {"started": frozenset({"web-0"}), "ready": frozenset({"web-0"})}
