@@ -35,7 +35,8 @@ def main() -> int:
             raise build.Missing(f"specs.toml names what Kubernetes {RELEASE} has not: {', '.join(gone)}")
         if not asked.report:
             _run(places, batches(_wanted(specs, told, asked), told.plain), asked)
-        _write(places, specs, told)
+        if asked.report or not _partial(asked):
+            _write(places, specs, told)
     except subprocess.CalledProcessError as error:
         print(f"upstream: {error}\n{_text(error.stderr)}", file=sys.stderr)
         return 1
@@ -73,8 +74,12 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--all", action="store_true", help="also the programs that specs.toml leaves out")
     parser.add_argument("--seconds", type=float, default=7200, help="stop after this time (%(default)s)")
     parser.add_argument("--workers", type=int, default=3, help="programs side by side (%(default)s)")
-    parser.add_argument("--report", action="store_true", help="only write docs/upstream.md")
+    parser.add_argument("--report", action="store_true", help="only write docs/upstream.md, of all results there are")
     return parser
+
+
+def _partial(asked: argparse.Namespace) -> bool:
+    return bool(asked.areas or asked.name or asked.missing or asked.failed or asked.all)
 
 
 def _area(text: str) -> str:

@@ -115,6 +115,7 @@ def _files(places: Places, root: Path) -> None:
     shutil.copy2(places.agnhost, root / "agnhost")
     for name in ("localhost.crt", "localhost.key"):
         shutil.copyfile(places.images / "agnhost" / "porter" / name, root / name)
+    (root / "agnhost-2").symlink_to("agnhost")
     (root / "uploads").mkdir()
     nginx = root / "etc" / "nginx" / "upstream.conf"
     nginx.parent.mkdir(parents=True)
@@ -125,6 +126,8 @@ def _files(places: Places, root: Path) -> None:
     if busybox is None:
         raise Missing("'busybox' is missing; install the package 'busybox'")
     applets = subprocess.run([busybox, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    (root / "usr" / "bin").mkdir()
+    (root / "usr" / "bin" / "sh").symlink_to("bash")  # as busybox' shell, and not as dash, it passes any variable on
     for name in lacking(applets):
         (local / name).symlink_to(busybox)
     if shutil.which("nc") is None:
