@@ -83,12 +83,24 @@ async def test_a_node_owns_itself(node: Call) -> None:
 
 
 MIRROR = {"kubernetes.io/config.mirror": "x"}
+CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+CERTIFICATE = {"signerName": "a.b/c", "keyType": "ED25519", "credentialBundlePath": "x"}
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"serviceAccountName": "default"}, "a service account"),
+        ({"serviceAccountName": "default"}, "serviceaccounts"),
+        ({"resourceClaims": [{"name": "a", "resourceClaimName": "c"}]}, "resourceclaims"),  # CVE-2025-4563
+        ({"volumes": [{"name": "v", "csi": {"driver": "a.b"}}]}, "csidrivers"),
+        (
+            {"volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": CLAIM}}}]},
+            "persistentvolumeclaims (via ephemeral volumes)",
+        ),
+        (
+            {"volumes": [{"name": "v", "projected": {"sources": [{"podCertificate": CERTIFICATE}]}}]},
+            "podcertificates",
+        ),
         ({"imagePullSecrets": [{"name": "s"}]}, "secrets"),
         ({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}, "secrets"),
         ({"volumes": [{"name": "v", "configMap": {"name": "s"}}]}, "configmaps"),

@@ -138,18 +138,43 @@ def _mirror(node: str, pod: Obj, own: Obj | None) -> str:
 
 
 def _references(node: str, pod: Obj) -> str:
-    named = [kind for kind, name in named_by(pod) if name]
-    volumes = pod["spec"].get("volumes") or ()
-    parts = [part for one in volumes for part in (one.get("projected") or {}).get("sources") or ()]
-    found = (
-        ("a service account", bool(pod["spec"].get("serviceAccountName"))),
-        ("secrets", SECRET in named),
-        ("configmaps", CONFIG_MAP in named),
-        ("clustertrustbundles", any(part.get("clusterTrustBundle") is not None for part in parts)),
-        ("persistentvolumeclaims", any(one.get("persistentVolumeClaim") is not None for one in volumes)),
+    """A static pod needs nothing of the API: its node could read what was never meant for it (HasAPIObjectReference)."""
+    named, spec = [kind for kind, name in named_by(pod) if name], pod["spec"]
+    what = (
+        ("serviceaccounts" if spec.get("serviceAccountName") else "")
+        or ("secrets" if SECRET in named else "")
+        or ("configmaps" if CONFIG_MAP in named else "")
+        or ("resourceclaims" if spec.get("resourceClaims") else "")
+        or next((found for volume in spec.get("volumes") or () if (found := _of_volume(volume))), "")
     )
-    what = next((name for name, there in found if there), "")
     return f'node "{node}" can not create pods that reference {what}' if what else ""
+
+
+_VOLUMES = {
+    "csi": "csidrivers (via CSI volumes)",
+    "glusterfs": "endpoints (via glusterFS volumes)",
+    "persistentVolumeClaim": "persistentvolumeclaims",
+    "ephemeral": "persistentvolumeclaims (via ephemeral volumes)",
+    "azureFile": "secrets (via azureFile volumes)",
+    "configMap": "configmaps (via configmap volumes)",
+    "secret": "secrets (via secret volumes)",
+}
+_SOURCES = {
+    "configMap": "configmaps (via projected volumes)",
+    "secret": "secrets (via projected volumes)",
+    "serviceAccountToken": "serviceaccounts (via projected volumes)",
+    "clusterTrustBundle": "clustertrustbundles",
+    "podCertificate": "podcertificates",
+}
+
+
+def _of_volume(volume: Obj) -> str:
+    """The objects of the API that a volume needs; "" for none."""
+    for field, what in _VOLUMES.items():
+        if volume.get(field) is not None:
+            return what
+    sources = (volume.get("projected") or {}).get("sources") or ()
+    return next((what for one in sources for field, what in _SOURCES.items() if one.get(field) is not None), "")
 
 
 def _pod_status(node: str, call: Call) -> str:
