@@ -1,5 +1,6 @@
 """Admission: what a write must pass, in order; each step may change the object or refuse it."""
 
+from .accounts import account_secrets
 from .call import Admission, Call, Reader
 from .certificates import certificate_requests, request_origin
 from .classes import default_ingress_class, default_storage_class
@@ -26,6 +27,7 @@ VALIDATION: tuple[Admission, ...] = (
     limit_bounds,
     runtime_class_overhead,
     node_restriction,
+    account_secrets,
     priority_classes,
     no_escalation,
     certificate_requests,

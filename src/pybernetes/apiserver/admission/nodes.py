@@ -138,7 +138,7 @@ def _mirror(node: str, pod: Obj, own: Obj | None) -> str:
 
 
 def _references(node: str, pod: Obj) -> str:
-    """A static pod needs nothing of the API: its node could read what was never meant for it (HasAPIObjectReference)."""
+    """A static pod needs nothing of the API: its node could read what is not meant for it (HasAPIObjectReference)."""
     named, spec = [kind for kind, name in named_by(pod) if name], pod["spec"]
     what = (
         ("serviceaccounts" if spec.get("serviceAccountName") else "")

@@ -10,7 +10,7 @@ from .call import Call
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3607
-_MIRROR = "kubernetes.io/config.mirror"
+MIRROR = "kubernetes.io/config.mirror"
 _rng = random.Random()
 
 
@@ -20,7 +20,7 @@ def service_account(call: Call) -> None:
         return
     pod = call.obj
     spec = pod["spec"]
-    if _MIRROR in annotations_of(pod):
+    if MIRROR in annotations_of(pod):
         return
     name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     spec["serviceAccountName"] = spec["serviceAccount"] = name

@@ -22,6 +22,7 @@ _NAMES = {
     "limit_defaults": "LimitRanger",
     "limit_bounds": "LimitRanger",
     "service_account": "ServiceAccount",
+    "account_secrets": "ServiceAccount",
     "priority": "Priority",
     "priority_classes": "Priority",
     "default_tolerations": "DefaultTolerationSeconds",
