@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from pathlib import Path
 
 from pybernetes.apiserver import ApiServer, ApiServerConfig
@@ -67,6 +68,8 @@ async def test_admission_is_timed_by_plug_in_and_as_a_whole(call: Call) -> None:
     assert head + b'name="Priority",operation="CREATE",rejected="true",type="admit"} 1.0' in text
     assert head + b'name="Priority",operation="CREATE",rejected="false",type="admit"}' in text
     assert head + b'name="NodeRestriction",operation="CREATE",rejected="false",type="validate"}' in text
+    named = set(re.findall(rb'controller_admission_duration_seconds_count{name="(.+?)"', text))
+    assert {name for name in named if b"_" in name} == set()  # a step without its plug-in's name
     step = b'apiserver_admission_step_admission_duration_seconds_bucket{le="+Inf",operation="CREATE",'
     assert step + b'rejected="true",type="admit"} 1.0' in text
     assert step + b'rejected="false",type="validate"}' in text

@@ -28,6 +28,8 @@ _NAMES = {
     "default_tolerations": "DefaultTolerationSeconds",
     "default_storage_class": "DefaultStorageClass",
     "default_ingress_class": "DefaultIngressClass",
+    "runtime_class": "RuntimeClass",
+    "runtime_class_overhead": "RuntimeClass",
     "request_origin": "CertificateSubjectRestriction",
     "node_restriction": "NodeRestriction",
     "no_escalation": "RBACEscalation",
