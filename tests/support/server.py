@@ -63,9 +63,11 @@ class TlsApi(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def tls_api(
-    directory: Path, store: Store | None = None, *, connect: Connect | None = None
+    directory: Path, store: Store | None = None, *, connect: Connect | None = None, **more: Any
 ) -> AsyncIterator[TlsApi]:
-    """A server on a loopback port with TLS, its authority and an administrator's kubeconfig in `directory`."""
+    """A server on a loopback port with TLS, its authority and an administrator's kubeconfig in `directory`.
+
+    `more` are further fields of its configuration."""
     from pybernetes.client import Kubeconfig, kubeconfig
     from pybernetes.pki import Authority
     from pybernetes.wire.serve import Server, TlsFiles
@@ -80,6 +82,7 @@ async def tls_api(
         client_ca=authority.certificate,
         service_account_key=keys.private,
         service_account_public_key=keys.public,
+        **more,
     )
     async with api_server(store, config, connect=connect) as server:
         tls = TlsFiles(serving.certificate, serving.key, authority.certificate)
