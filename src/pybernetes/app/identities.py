@@ -55,7 +55,7 @@ def server_identities(config: ServerConfig, *, url: str) -> ServerIdentities:
             "apiserver-kubelet-client", user="kube-apiserver-kubelet-client", groups=["system:masters"]
         )
         keys = authority.service_account_keys()
-        admin = authority.issue("admin", user="kubernetes-admin", groups=["system:masters"])
+        admin = authority.issue("admin", user="kubernetes-admin", groups=["system:masters"], plain=True)
         path = config.kubeconfig or f"{config.state_directory}/admin.kubeconfig"
         _write_kubeconfig(
             Path(path), ca=authority.certificate, pair=admin, url=url, name=config.cluster_name, user="kubernetes-admin"

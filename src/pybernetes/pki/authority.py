@@ -1,7 +1,9 @@
 """The cluster's certificate authority: one self-signed certificate, and the pairs it signs for every component.
 
-All keys are ECDSA P-256: made in microseconds where RSA takes a tenth of a second, and a start makes a dozen. The
-common name of a client certificate is the user, its organizations the groups (docs: PKI certificates).
+Keys are ECDSA P-256: made in microseconds where RSA takes a tenth of a second, and a start makes a dozen. Only what
+people's own programs are given is RSA, as kubeadm's: fabric8, which Java operators are built on, takes a key for RSA
+unless its file says EC, and reads EC with a further library only. The common name of a client certificate is the user,
+its organizations the groups (docs: PKI certificates).
 """
 
 from collections.abc import Sequence
@@ -11,13 +13,14 @@ from typing import NamedTuple, Self
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from . import files
 from .requests import general_names
 from .signing import CLIENT_AUTH, PLAIN, SERVER_AUTH, Issuer, certified, extended_usages, subject_of
 
+Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 AUTHORITY_LIFE = timedelta(days=3652)
 LEAF_LIFE = timedelta(days=365)
 RENEW_BEFORE = timedelta(days=90)
@@ -52,7 +55,7 @@ class Authority:
     def ensure(cls, directory: Path, *, name: str = "pybernetes-ca") -> Self:
         """The authority of a directory (ca.crt, ca.key); made when there is none. Raises ValueError for half of one."""
         found = _load(directory / "ca.crt", directory / "ca.key")
-        if found is not None:
+        if found is not None and isinstance(found.key, ec.EllipticCurvePrivateKey):
             return cls(directory, found.certificate, found.key)
         if files.read(directory / "ca.crt"):
             raise ValueError(f"{directory}: ca.crt has no matching ca.key; a new authority would shut all clients out")
@@ -74,11 +77,13 @@ class Authority:
         addresses: Sequence[str] = (),
         server: bool = False,
         client: bool = True,
+        plain: bool = False,
         directory: Path | None = None,
     ) -> Pair:
         """The pair NAME.crt, NAME.key for an identity; kept while it is valid and for just this, else made anew.
 
-        A server's shows the authority too, so that who knows only its hash can trust it (a node that joins).
+        A server's shows the authority too, so that who knows only its hash can trust it (a node that joins). With
+        `plain` its key is RSA, which every client can read.
         """
         where = directory or self.directory
         paths = where / f"{name}.crt", where / f"{name}.key"
@@ -86,8 +91,9 @@ class Authority:
         usages = [PLAIN] + [SERVER_AUTH] * server + [CLIENT_AUTH] * client
         above = [self._certificate] if server else []
         found = _load(*paths)
-        if found is None or found.above != above or not self._still_good(found.certificate, subject, names, usages):
-            key = ec.generate_private_key(ec.SECP256R1())
+        kept = found is not None and found.above == above and isinstance(found.key, rsa.RSAPrivateKey) == plain
+        if found is None or not kept or not self._still_good(found.certificate, subject, names, usages):
+            key: Private = rsa.generate_private_key(65537, 2048) if plain else ec.generate_private_key(ec.SECP256R1())
             made = certified(subject, key.public_key(), issuer=self._issuer, life=LEAF_LIFE, usages=usages, names=names)
             _save(*paths, [made, *above], key)
         return Pair(*map(str, paths))
@@ -127,7 +133,7 @@ class Authority:
 
 class _Loaded(NamedTuple):
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Private
     above: list[x509.Certificate]
 
 
@@ -138,12 +144,12 @@ def _load(certificate: Path, key: Path) -> _Loaded | None:
         private = load_pem_private_key(files.read(key), None)
     except (ValueError, TypeError):
         return None
-    if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != found.public_key():
+    if not isinstance(private, Private) or private.public_key() != found.public_key():
         return None
     return _Loaded(found, private, above)
 
 
-def _save(certificate: Path, key: Path, chain: Sequence[x509.Certificate], private: ec.EllipticCurvePrivateKey) -> None:
+def _save(certificate: Path, key: Path, chain: Sequence[x509.Certificate], private: Private) -> None:
     """The key first: a crash in between leaves a pair that does not match, which is made anew."""
     files.write(key, files.key_pem(private), secret=True)
     files.write(certificate, b"".join(one.public_bytes(Encoding.PEM) for one in chain), secret=False)

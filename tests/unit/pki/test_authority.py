@@ -95,6 +95,15 @@ def test_a_valid_pair_of_the_same_identity_is_kept(ours: Authority) -> None:
     assert serial(again) == before
 
 
+def test_a_plain_key_is_one_that_every_client_reads_and_is_kept(ours: Authority) -> None:
+    pair = ours.issue("a", user="a", plain=True)
+    assert Path(pair.key).read_text().startswith("-----BEGIN RSA PRIVATE KEY-----\n")
+    load(pair.certificate).verify_directly_issued_by(load(ours.certificate))
+    before = serial(pair)
+    assert serial(Authority.ensure(ours.directory).issue("a", user="a", plain=True)) == before
+    assert serial(ours.issue("a", user="a")) != before
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -106,6 +115,7 @@ def test_a_valid_pair_of_the_same_identity_is_kept(ours: Authority) -> None:
         {"addresses": ["127.0.0.2"]},
         {"server": False},
         {"client": False},
+        {"plain": True},
     ],
 )
 def test_another_identity_is_issued_anew(ours: Authority, other: dict[str, object]) -> None:
