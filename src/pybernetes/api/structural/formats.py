@@ -2,7 +2,6 @@
 
 import base64
 import re
-import uuid
 from collections.abc import Callable
 from datetime import date, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -14,6 +13,7 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*\.?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _ISBN_10, _ISBN_13 = re.compile(r"(?:\d[ -]?){9}[\dXx]"), re.compile(r"(?:\d[ -]?){13}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _WORDS = re.compile(r"(\d+)\s*([A-Za-z\u00b5]+)")
 _UNITS = (
     (("ns", "nano"), 1e-9),
@@ -72,6 +72,13 @@ def _uri(text: str) -> bool:
     return bool(parts.scheme) or text.startswith("/")
 
 
+def _uuid(version: str = "[0-9a-f]", variant: str = "[0-9a-f]") -> Callable[[str], bool]:
+    """With or without hyphens, in either case."""
+    digits = f"[0-9a-f]{{8}}-?[0-9a-f]{{4}}-?{version}[0-9a-f]{{3}}-?{variant}[0-9a-f]{{3}}-?[0-9a-f]{{12}}"
+    pattern = re.compile(digits, re.IGNORECASE)
+    return lambda text: bool(pattern.fullmatch(text))
+
+
 FORMATS: dict[str, Callable[[str], object]] = {
     "bsonobjectid": lambda text: bool(re.fullmatch("[0-9a-fA-F]{24}", text)),
     "uri": _uri,
@@ -81,12 +88,12 @@ FORMATS: dict[str, Callable[[str], object]] = {
     "ipv6": IPv6Address,
     "cidr": lambda text: "/" in text and bool(ip_network(text, strict=False)),
     "mac": lambda text: bool(re.fullmatch("([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}", text)),
-    "uuid": uuid.UUID,
-    "uuid3": uuid.UUID,
-    "uuid4": uuid.UUID,
-    "uuid5": uuid.UUID,
-    "byte": lambda text: base64.b64decode(text, validate=True) is not None,
-    "date": date.fromisoformat,
+    "uuid": _uuid(),
+    "uuid3": _uuid("3"),
+    "uuid4": _uuid("4", "[89ab]"),
+    "uuid5": _uuid("5", "[89ab]"),
+    "byte": lambda text: bool(base64.b64decode(text, validate=True)),
+    "date": lambda text: bool(_DATE.fullmatch(text) and date.fromisoformat(text)),
     "datetime": lambda text: bool(times.canonical(text)),
     "duration": duration,
     "hexcolor": lambda text: bool(re.fullmatch("#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})", text)),
