@@ -90,7 +90,7 @@ def test_an_autoscaler_survives_the_old_version():
         "kind": "HorizontalPodAutoscaler",
         "metadata": {"name": "h", "annotations": {"a": "b"}},
         "spec": {"maxReplicas": 3, "metrics": [cpu, memory], "behavior": {"scaleUp": {}}},
-        "status": {"currentReplicas": 1, "conditions": [{"type": "AbleToScale"}]},
+        "status": {"currentReplicas": 1, "desiredReplicas": 0, "conditions": [{"type": "AbleToScale"}]},
     }
     old = scheme.from_storage(stored, HORIZONTAL_POD_AUTOSCALERS_V1)
     assert old["spec"] == {"maxReplicas": 3, "targetCPUUtilizationPercentage": 60}

@@ -205,6 +205,27 @@ async def test_dry_run(call: Call) -> None:
     assert (await call("POST", f"{MAPS}?dryRun=Some", config("b")))[0] == 422
 
 
+async def test_a_resource_version_is_refused_when_something_is_made_and_not_by_a_dry_run(call: Call) -> None:
+    again = config() | {"metadata": {"name": "a", "resourceVersion": "7"}}
+    assert (await call("POST", MAPS, again))[0] == 400
+    assert (await call("POST", f"{MAPS}?dryRun=All", again))[0] == 201
+    assert (await call("GET", f"{MAPS}/a"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("version", "counts"), [("v1", ["currentReplicas", "desiredReplicas"]), ("v2", ["desiredReplicas"])]
+)
+async def test_a_scaler_tells_its_counts_from_the_first(call: Call, version: str, counts: list[str]) -> None:
+    scalers = f"/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers"
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    spec = {"maxReplicas": 3, "scaleTargetRef": reference}
+    _, made = await call("POST", scalers, {"metadata": {"name": "web"}, "spec": spec})
+    assert made["status"] == dict.fromkeys(counts, 0)
+    body = {"status": {"currentReplicas": None, "desiredReplicas": None}}
+    _, found = await call("PATCH", f"{scalers}/web/status", body, MERGE)
+    assert found["status"] == dict.fromkeys(counts, 0)
+
+
 @pytest.mark.parametrize(
     ("method", "query", "said"),
     [

@@ -52,16 +52,25 @@ _BUDGET_STATUS: Table = {
 }
 
 
+COUNTED = {"desiredReplicas": 0}
+"""What the status of a scaler always has; typed clients (Python's) fail on one without."""
+
+
 class ScalerStrategy(Strategy):
     """HorizontalPodAutoscaler, stored as autoscaling/v2."""
 
     status = True
+
+    def reset_status(self, new: Obj) -> None:
+        new["status"] = dict(COUNTED)
 
     def default(self, obj: Obj) -> None:
         spec = obj.setdefault("spec", {})
         fill(spec, {"minReplicas": 1})
         if obj.get("apiVersion") == "autoscaling/v1":
             return
+        if "status" in obj:
+            fill(obj["status"], COUNTED)
         if not spec.get("metrics"):
             target = {"type": "Utilization", "averageUtilization": 80}
             spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]

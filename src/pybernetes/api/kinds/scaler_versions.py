@@ -31,6 +31,8 @@ def to_v2(obj: Obj) -> Obj:
     spec["metrics"] = metrics or [_cpu("target", usual)]
     if isinstance(behavior := _noted(kept, _BEHAVIOR), dict):
         spec["behavior"] = _recased(behavior)
+    if not status.get("currentReplicas"):
+        status.pop("currentReplicas", None)  # which v1 always tells, and v2 when there are any
     measured = status.pop("currentCPUUtilizationPercentage", None)
     current = [_metric_of(metric, _MEASURED) for metric in _listed(kept, _CURRENT)]
     if not current and measured is not None:
@@ -61,6 +63,8 @@ def from_v2(obj: Obj) -> Obj:
     written = {name: encode(value).decode() for name, value in notes.items() if value}
     if written:
         metadata["annotations"] = (metadata.get("annotations") or {}) | written
+    for count in ("currentReplicas", "desiredReplicas"):
+        status.setdefault(count, 0)
     return obj | {"apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status}
 
 

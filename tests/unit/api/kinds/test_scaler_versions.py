@@ -28,7 +28,8 @@ METRICS = yaml.safe_load("""
 
 
 def scaler(**spec):
-    return {"apiVersion": "autoscaling/v2", "metadata": {"name": "h"}, "spec": {"maxReplicas": 3} | spec, "status": {}}
+    spec, status = {"maxReplicas": 3} | spec, {"desiredReplicas": 0}
+    return {"apiVersion": "autoscaling/v2", "metadata": {"name": "h"}, "spec": spec, "status": status}
 
 
 @pytest.mark.parametrize(("metric", "noted"), METRICS)
@@ -59,13 +60,15 @@ def test_behaviour_is_noted_with_go_names_and_read_in_any_case():
 def test_what_was_measured_is_told_twice():
     cpu = {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 70, "averageValue": "7m"}}}
     old = from_v2(scaler() | {"status": {"currentMetrics": [cpu], "conditions": [{"type": "AbleToScale"}]}})
-    assert old["status"] == {"currentCPUUtilizationPercentage": 70}
+    counts = {"currentReplicas": 0, "desiredReplicas": 0}
+    assert old["status"] == counts | {"currentCPUUtilizationPercentage": 70}
     noted = {
         "type": "Resource",
         "resource": {"name": "cpu", "currentAverageUtilization": 70, "currentAverageValue": "7m"},
     }
     assert decode(old["metadata"]["annotations"][f"{PREFIX}current-metrics"]) == [noted]
-    assert to_v2(old)["status"] == {"currentMetrics": [cpu], "conditions": [{"type": "AbleToScale"}]}
+    told = {"currentMetrics": [cpu], "conditions": [{"type": "AbleToScale"}], "desiredReplicas": 0}
+    assert to_v2(old)["status"] == told
 
 
 @pytest.mark.parametrize("text", ["{", "7", "[7]", "null"])
@@ -75,4 +78,4 @@ def test_notes_that_say_nothing_are_left_out(text):
     new = to_v2(old)
     assert new["metadata"] == {"annotations": {"a": "b"}}
     assert new["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 80
-    assert new["status"] == {}
+    assert new["status"] == {"desiredReplicas": 0}
