@@ -6,7 +6,7 @@ import pytest
 
 from support.town import Town, on, pod, server, service
 
-pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kernel, pytest.mark.kubectl, pytest.mark.timeout(600)]
 
 PORT = 54323
 CALLERS = [
@@ -17,7 +17,7 @@ CALLERS = [
 # As curl --interface: from that address.
 FROM = """
 import socket, sys
-with socket.create_connection((sys.argv[2], int(sys.argv[3])), timeout=5, source_address=(sys.argv[1], 0)) as one:
+with socket.create_connection((sys.argv[2], int(sys.argv[3])), timeout=30, source_address=(sys.argv[1], 0)) as one:
     print(one.recv(2000).decode().split()[0])
 """
 
@@ -38,7 +38,8 @@ def host_ip(cluster):
 
 def with_port(name, number=PORT, *, host_ip="", protocol="TCP", container_port=8080, **spec):
     port = {"containerPort": container_port, "hostPort": number, "protocol": protocol}
-    made = server(name, "tcp:8080", "udp:8080", labels={"app": name}, spec=spec)
+    listens = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    made = server(name, "tcp:8080", "udp:8080", labels={"app": name}, spec=spec, readinessProbe=listens)
     made["spec"]["containers"][0]["ports"] = [port | ({"hostIP": host_ip} if host_ip else {})]
     return made
 
@@ -73,14 +74,14 @@ def test_a_taken_host_port_is_refused_by_scheduler_and_kubelet(town):
     town.apply(with_port("holder", 54324, **on("node-1")))
     town.ready("holder")
     town.apply(with_port("late", 54324, **on("node-1")), with_port("forced", 54324, nodeName="node-1"))
-    town.kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/forced", "--timeout=30s")
+    town.kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/forced", "--timeout=100s")
     words = "node(s) didn't have free ports for the requested pod ports"
     status = town.get("pod", "forced")["status"]
     assert (status["reason"], status["message"]) == (
         "NodePorts",
         f"Pod was rejected: Predicate NodePorts failed: {words}",
     )
-    town.kubectl("wait", "--for=condition=PodScheduled=False", "pod/late", "--timeout=30s")
+    town.kubectl("wait", "--for=condition=PodScheduled=False", "pod/late", "--timeout=100s")
     town.cluster.until(
         lambda: f"1 {words}" in json.dumps(town.get("events", "--field-selector", "involvedObject.name=late")),
         what="the scheduler says why",

@@ -299,7 +299,7 @@ async def test_custom_resources(call: Call) -> None:
     assert code == 201
     schema = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     assert schema["properties"]["n"] == {"type": "integer", "default": 0}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await call("GET", SPAMS))[0] != 200:
             await asyncio.sleep(0)
     assert (await call("POST", SPAMS, {"metadata": {"name": "a"}}, accept=f"{PROTOBUF},application/json"))[0] == 201

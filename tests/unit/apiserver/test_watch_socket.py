@@ -168,7 +168,7 @@ async def test_in_protobuf_each_event_is_a_binary_message(server: ApiServer, cal
     asked = Request(path=MAPS, query={"watch": ["true"]}, headers={"accept": proto.CONTENT_TYPE})
     channel = await transport.connect(asked, protocols=[])
     for name in ("a", "b"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             message = await channel.receive()
         _, found = await call("GET", f"{MAPS}/{name}")
         assert message == next(proto.frames(proto.encode_event("ADDED", proto.encode(found))))
