@@ -28,8 +28,11 @@ log = logging.getLogger(__name__)
 BATCH = 64
 _BACKLOG = 128
 _LONGEST_QUERY = 4096
-_LEAVE_SECONDS = 0.05
-"""How long what was on its way when we left is still waited for."""
+_LEAVE_SECONDS, _LOOKS = 0.05, 5
+"""How long what was on its way when we left is still waited for, and how often it is looked for: a loop that is late
+has not read what came meanwhile."""
+_FIRST_SECONDS = 2.0
+"""How long a connection may take to its first question when we leave: who has come in is answered once."""
 _OPT_HEAD = b"\0\0\x29"
 _OPT_PLAIN = bytes(6)
 """Extended rcode, version, flags and length of an OPT record that asks for nothing special."""
@@ -149,6 +152,8 @@ class TcpListener:
         self._open: set[asyncio.Task[None]] = set()
         self._busy: set[asyncio.Task[None]] = set()
         """Those with a question under way."""
+        self._new: set[asyncio.Task[None]] = set()
+        """Those that have not asked yet."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -157,13 +162,15 @@ class TcpListener:
             writer.close()
             return
         self._open.add(task)
+        self._new.add(task)
         writer.transport.set_write_buffer_limits(0)  # drained is what the kernel has taken
         try:
-            while not self.ending:
+            while not self.ending or task in self._new:
                 # one limit for the question and one for taking the answer: a slow peer holds a connection, no more
                 async with asyncio.timeout(self.idle_seconds):
                     data = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
                 self._busy.add(task)
+                self._new.discard(task)
                 if not await self._answer(data, writer):
                     return
                 self._busy.discard(task)
@@ -174,6 +181,7 @@ class TcpListener:
         finally:
             self._open.discard(task)
             self._busy.discard(task)
+            self._new.discard(task)
             writer.close()
 
     async def _answer(self, data: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -207,10 +215,15 @@ class TcpListener:
     def under_way(self) -> int:
         return len(self._busy)
 
+    @property
+    def new(self) -> int:
+        """Connections that have not asked yet."""
+        return len(self._new)
+
     def finish(self) -> None:
-        """End the connections on which nothing is under way, and each other one after its answer."""
+        """End the connections that have been answered, and each other one after its answer."""
         self.ending = True
-        for task in self._open - self._busy:
+        for task in self._open - self._busy - self._new:
             task.cancel()
 
     def close(self) -> None:
@@ -282,12 +295,14 @@ class Server:
                 leave(pair)
             except OSError as error:
                 log.warning("address not left, so the last questions may be lost error=%s", error)
-        await asyncio.sleep(_LEAVE_SECONDS)
+        for _ in range(_LOOKS):
+            await asyncio.sleep(_LEAVE_SECONDS / _LOOKS)
         tcp.finish()
-        until = asyncio.get_running_loop().time() + self.config.forward_timeout_seconds
-        while tcp.under_way or any(listener.under_way for listener in self.udp):
-            if asyncio.get_running_loop().time() > until:
-                return
+        clock = asyncio.get_running_loop().time
+        until, patience = clock() + self.config.forward_timeout_seconds, clock() + _FIRST_SECONDS
+        while (
+            tcp.under_way or any(listener.under_way for listener in self.udp) or (tcp.new and clock() < patience)
+        ) and clock() < until:
             await asyncio.sleep(0.01)
 
     @contextmanager

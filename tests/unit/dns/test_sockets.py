@@ -137,6 +137,31 @@ async def test_a_question_under_way_is_answered_before_the_end() -> None:
         await asyncio.wait([task])
 
 
+async def test_who_has_come_in_is_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over TCP, while the server has been asked to end; who has been answered already is let go at once."""
+    monkeypatch.setattr("pybernetes.dns.server._FIRST_SECONDS", 60.0)
+    config = DnsConfig(listen=("127.0.0.1",), port=0, upstreams=(), lameduck_seconds=0.0, forward_timeout_seconds=60.0)
+    server = Dns(Client(fill(FakeApi())), config)
+    task = asyncio.create_task(server.run())
+    async with asyncio.timeout(60):
+        await server.server.started.wait()
+        await server.ready.wait()
+        wire = QUESTION.to_wire()
+        old, new = [await asyncio.open_connection("127.0.0.1", server.server.port) for _ in range(2)]
+        await until(lambda: server.server.open_connections == 2)
+        old[1].write(len(wire).to_bytes(2) + wire)
+        assert await old[0].readexactly(int.from_bytes(await old[0].readexactly(2)))
+        task.cancel()
+        assert await old[0].read() == b""
+        new[1].write(len(wire).to_bytes(2) + wire)
+        data = await new[0].read()
+        assert dns.message.from_wire(data[2:]).answer
+        await asyncio.wait([task])
+    for _, writer in (old, new):
+        writer.close()
+        await writer.wait_closed()
+
+
 def test_only_who_says_so_shares() -> None:
     pair = bind("127.0.0.1", free_port())
     try:
