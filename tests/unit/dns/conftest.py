@@ -42,7 +42,10 @@ def serve(api: FakeApi) -> Serve:
             "upstreams": (),
             "reverse_ranges": REVERSE,
             "lameduck_seconds": 0.0,
-            "startup_seconds": 5.0 if wait else 0.0,
+            "startup_seconds": 60.0 if wait else 0.0,
+            # upstreams of this process answer at once, but on a busy machine; who is silent gets less, see `impatient`
+            "forward_try_seconds": 30.0,
+            "forward_timeout_seconds": 60.0,
         }
         dns = Dns(Client(api), DnsConfig(**(settings | fields)))
         task = asyncio.create_task(dns.run())
