@@ -70,7 +70,9 @@ def pod_status(pod: Obj, facts: Facts, *, now: float) -> Obj:
     found = newest(facts.containers)
     spec, old = pod["spec"], pod.get("status") or {}
     init = spec.get("initContainers") or ()
-    initialized = all(_init_done(container, found, facts) for container in init) or _any(spec["containers"], found)
+    undone = [container["name"] for container in init if not _init_done(container, found, facts)]
+    incomplete = [] if _any(spec["containers"], found) else undone
+    initialized = not incomplete
     failed = init_failed(pod, found)
     phase = "Failed" if facts.reason else _phase(pod, found, initialized, failed, final=facts.final)
     if old.get("phase") in ("Succeeded", "Failed"):
@@ -85,7 +87,7 @@ def pod_status(pod: Obj, facts: Facts, *, now: float) -> Obj:
     ended = phase in ("Succeeded", "Failed")
     status: Obj = {
         "phase": phase,
-        "conditions": _conditions(pod, facts, [*main, *restartable], initialized, phase, now),
+        "conditions": _conditions(pod, facts, [*main, *restartable], incomplete, phase, now),
         "hostIP": next(iter(facts.node_addresses), ""),
         "hostIPs": [{"ip": address} for address in facts.node_addresses],
         "startTime": old.get("startTime") or times.stamp(now),
@@ -209,11 +211,11 @@ def _terminated(state: ContainerState, facts: Facts) -> Obj:
 
 
 def _conditions(
-    pod: Obj, facts: Facts, statuses: Sequence[Obj], initialized: bool, phase: str, now: float
+    pod: Obj, facts: Facts, statuses: Sequence[Obj], incomplete: Sequence[str], phase: str, now: float
 ) -> list[Obj]:
+    """`statuses` are of containers that make the pod ready, `incomplete` names of init containers not done yet."""
     ended = phase in ("Succeeded", "Failed")
     unready = sorted(entry["name"] for entry in statuses if not entry["ready"])
-    incomplete = [c["name"] for c in pod["spec"].get("initContainers") or () if not initialized]
     completed = phase == "Succeeded"
     containers = _verdict(
         not unready and not ended, "ContainersNotReady", f"containers with unready status: {_names(unready)}"
@@ -225,7 +227,9 @@ def _conditions(
     if containers[0] == "True":
         ready = _gates(pod)
     init = _verdict(
-        initialized or completed, "ContainersNotInitialized", f"containers with incomplete status: {_names(incomplete)}"
+        not incomplete or completed,
+        "ContainersNotInitialized",
+        f"containers with incomplete status: {_names(incomplete)}",
     )
     if completed:
         init = ("True", "PodCompleted", "")

@@ -93,6 +93,13 @@ def test_every_container_of_a_pod_with_init_containers_waits_as_the_pod_initiali
     assert pulling["initContainerStatuses"][0]["state"]["waiting"]["reason"] == "ErrImagePull"
 
 
+def test_only_init_containers_that_are_not_done_are_incomplete():
+    the_pod = pod("p", initContainers=[container("one"), container("two")])
+    found = status(the_pod, state("one", exited=0), state("two"))
+    entry = next(entry for entry in found["conditions"] if entry["type"] == "Initialized")
+    assert entry["message"] == "containers with incomplete status: [two]"
+
+
 def test_readiness_gates():
     the_pod = pod(readinessGates=[{"conditionType": "example.com/up"}])
     ready = {"started": frozenset({"web-0"}), "ready": frozenset({"web-0"})}
