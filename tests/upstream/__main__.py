@@ -37,6 +37,7 @@ def main() -> int:
             _run(places, batches(_wanted(specs, told, asked), told.plain), asked)
         if asked.report or not _partial(asked):
             _write(places, specs, told)
+        return _verdict(report.unexplained(specs, report.load(places.results), told))
     except subprocess.CalledProcessError as error:
         print(f"upstream: {error}\n{_text(error.stderr)}", file=sys.stderr)
         return 1
@@ -45,7 +46,12 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+
+
+def _verdict(failed: Sequence[Spec]) -> int:
+    for spec in failed:
+        print(f"upstream: failed, and specs.toml does not say why: {spec.text}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _text(said: bytes | str | None) -> str:

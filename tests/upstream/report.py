@@ -48,6 +48,12 @@ def state(spec: Spec, results: Mapping[str, Result], told: Known) -> str:
     return found.state if found else "not run"
 
 
+def unexplained(specs: Sequence[Spec], results: Mapping[str, Result], told: Known) -> list[Spec]:
+    """Those that failed, and nobody has said why."""
+    failed = (spec for spec in specs if spec.area in AREAS and state(spec, results, told) == "failed")
+    return [spec for spec in failed if key(spec) not in told.failing]
+
+
 def load(path: Path) -> dict[str, Result]:
     return {text: Result(*row) for text, row in json.loads(path.read_bytes()).items()} if path.exists() else {}
 

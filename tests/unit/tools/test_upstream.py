@@ -150,6 +150,11 @@ def test_a_failure_that_nobody_explained_shows_what_it_said() -> None:
     assert "| network | b | expected 1 |" in text
 
 
+def test_only_failures_that_nobody_explained_fail_the_target() -> None:
+    assert report.unexplained(SPECS, RESULTS, KNOWN) == []
+    assert report.unexplained(SPECS, RESULTS, report.Known({}, {}, {})) == [SPECS[1]]
+
+
 def test_names_that_the_suite_has_not_are_told() -> None:
     assert report.strangers(KNOWN, SPECS) == []
     assert report.strangers(KNOWN, SPECS[:2]) == ["network|d"]
