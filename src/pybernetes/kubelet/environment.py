@@ -12,7 +12,6 @@ from pybernetes.api.objects import Obj, annotations_of, labels_of, name_of, name
 from pybernetes.api.quantity import Quantity
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
-_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 
 
 class ConfigError(Exception):
@@ -76,11 +75,7 @@ def _env_from(source: Obj, lookup: Lookup) -> dict[str, str]:
                 return {}
             raise ConfigError(f'{kind.lower()} "{reference["name"]}" not found')
         data = data_of(found)
-        return {
-            prefix + name: value.decode("utf-8", "replace")
-            for name, value in data.items()
-            if _NAME.fullmatch(prefix + name)
-        }
+        return {prefix + name: value.decode("utf-8", "replace") for name, value in data.items()}
     return {}
 
 

@@ -15,7 +15,7 @@ from pybernetes.kubelet.environment import (
 )
 from support.kubelet import container, pod
 
-CONFIG = {"kind": "ConfigMap", "data": {"a": "1", "not a name": "x"}}
+CONFIG = {"kind": "ConfigMap", "data": {"a": "1", "1-name": "x"}}
 SECRET = {"kind": "Secret", "data": {"password": base64.b64encode(b"hunter2").decode()}}
 
 
@@ -52,7 +52,7 @@ def test_order_of_precedence():
         ],
     )
     found = variables(one, {"SERVICE": "s", "A": "service"})
-    assert found == {"SERVICE": "s", "A": "first", "a": "2", "S_password": "hunter2", "B": "first 1 s"}
+    assert found == {"SERVICE": "s", "A": "first", "a": "2", "1-name": "x", "S_password": "hunter2", "B": "first 1 s"}
 
 
 def test_value_from():
