@@ -77,8 +77,9 @@ def _head(states: Mapping[Spec, str], date: str, machine: str) -> Iterator[str]:
     left = f", {count['not run']} were not run" if count["not run"] else ""
     yield (
         f"`make upstream` runs the conformance programs of Kubernetes {RELEASE} (`k8s.io/kubernetes/test/e2e`) against "
-        f"`pybernetes up`. Last run: {date}, {machine}. Of {len(states)} programs {count['passed']} passed, "
-        f"{count['failed']} failed, {count['skipped']} skipped themselves, {count['left out']} are left out{left}."
+        f"`pybernetes up`. What each said when it was last run, as of {date}, on {machine}: "
+        f"of {len(states)} programs {count['passed']} passed, {count['failed']} failed, "
+        f"{count['skipped']} skipped themselves, {count['left out']} are left out{left}."
     )
     yield ""
     yield "Made by that target, not written by hand; the reasons are in `tests/upstream/specs.toml`."

@@ -137,7 +137,7 @@ RESULTS = {
 
 def test_the_document_counts_and_gives_reasons() -> None:
     text = report.document(SPECS, RESULTS, KNOWN, date="2030-01-01", machine="Linux 9")
-    assert "Of 5 programs 1 passed, 1 failed, 1 skipped themselves, 1 are left out, 1 were not run." in text
+    assert "of 5 programs 1 passed, 1 failed, 1 skipped themselves, 1 are left out, 1 were not run." in text
     assert "| network | 1 | 1 | 1 | 1 | 1 |" in text
     assert "| network | b | a \\| b |" in text
     assert "| network | c | three nodes |" in text
