@@ -126,7 +126,34 @@ class Stage:
         raise Failed(f"{what}: not within {seconds:.0f} s{last}")
 
 
-class Calls:
+class Followed:
+    """A kubectl that runs beside the story; what it says is read line by line as it comes, until it is stopped."""
+
+    def __init__(self, stage: Stage, *argv: str) -> None:
+        self.process = subprocess.Popen(
+            [stage.kubectl_path, *argv],
+            env=stage.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.hear(line)
+
+    def hear(self, line: str) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+        self.reader.join(60)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class Calls(Followed):
     """Calls from inside a pod in a loop, each noted with its time, until stopped."""
 
     LINE = re.compile(r"(\d+\.\d+) (\d{3})$")
@@ -140,25 +167,11 @@ class Calls:
             'echo "$(date +%s.%N) ${c:-000}"; sleep 0.02; done'
         )
         self.results: list[tuple[float, int]] = []
-        self.process = subprocess.Popen(
-            [stage.kubectl_path, "exec", "-n", namespace, pod, "--", "sh", "-c", script],
-            env=stage.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        super().__init__(stage, "exec", "-n", namespace, pod, "--", "sh", "-c", script)
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if found := self.LINE.match(line):
-                self.results.append((float(found[1]), int(found[2])))
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(60)
-        self.reader.join(60)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+    def hear(self, line: str) -> None:
+        if found := self.LINE.match(line):
+            self.results.append((float(found[1]), int(found[2])))
 
     def after(self, moment: float) -> tuple[int, int]:
         """(calls, errors) that ended after a moment (seconds since the epoch)."""
@@ -166,7 +179,7 @@ class Calls:
         return len(codes), sum(code != 200 for code in codes)
 
 
-class Endpoints:
+class Endpoints(Followed):
     """Who is ready behind a Service, followed by `kubectl get --watch`: no moment is missed, however short."""
 
     SHOWN = (
@@ -178,33 +191,19 @@ class Endpoints:
     def __init__(self, stage: Stage, *, service: str, namespace: str) -> None:
         self.states: list[tuple[int, set[str]]] = []
         """A resourceVersion, and the names of the pods that are ready from then on."""
+        self._slices: dict[str, set[str]] = {}
         label = f"kubernetes.io/service-name={service}"
-        self.process = subprocess.Popen(
-            [stage.kubectl_path, "get", "endpointslices", "-n", namespace, "-l", label, "--watch",
-             "-o", f"go-template={self.SHOWN}"],
-            env=stage.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
+        shown = f"go-template={self.SHOWN}"
+        super().__init__(stage, "get", "endpointslices", "-n", namespace, "-l", label, "--watch", "-o", shown)
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        slices: dict[str, set[str]] = {}
-        for line in self.process.stdout:
-            revision, name, *ready = line.split()
-            slices[name] = set(ready)
-            self.states.append((int(revision), set().union(*slices.values())))
+    def hear(self, line: str) -> None:
+        revision, name, *ready = line.split()
+        self._slices[name] = set(ready)
+        self.states.append((int(revision), set().union(*self._slices.values())))
 
     def without(self, pods: set[str]) -> int:
         """The first resourceVersion since the start at which none of these is ready; 0 while there is none."""
         return next((revision for revision, ready in self.states if not pods & ready), 0)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(60)
-        self.reader.join(60)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
 
 def _quoted(word: str) -> str:

@@ -1,6 +1,7 @@
 """Custom resources as their users meet them, by the names of the conformance suite where it has one."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -371,15 +372,21 @@ async def test_a_version_no_longer_served_leaves_discovery_and_openapi(call: Cal
     assert group["versions"][0]["resources"][0]["responseKind"]["kind"] == "Tree"
 
 
-async def test_a_stored_definition_that_cannot_be_read_does_not_end_the_server() -> None:
-    store = MemoryStore()
-    async with api_server(store) as one:
-        await established(call_of(one), definition())
+async def _broken_in(store: MemoryStore, *, versions: list[Obj], stored: Sequence[str] = ("v1",)) -> None:
+    """A definition that was good when it was made, and is stored with these versions now."""
+    async with api_server(store) as server:
+        await established(call_of(server), definition())
     record, _ = await store.get("/registry/apiextensions.k8s.io/customresourcedefinitions/trees.example.com")
     assert record is not None
     broken = decode(record.value)
-    broken["spec"]["versions"] = [{"name": "v1", "served": True}]
+    broken["spec"]["versions"] = versions
+    broken["status"]["storedVersions"] = list(stored)
     await store.update(record.key, encode(broken), expect=record.revision)
+
+
+async def test_a_stored_definition_that_cannot_be_read_does_not_end_the_server() -> None:
+    store = MemoryStore()
+    await _broken_in(store, versions=[{"name": "v1", "served": True}])
     async with api_server(store) as two:
         assert (await call_of(two)("GET", TREES))[0] == 404
         assert (await call_of(two)("GET", CRDS))[0] == 200
@@ -388,14 +395,8 @@ async def test_a_stored_definition_that_cannot_be_read_does_not_end_the_server()
 async def test_a_stored_definition_that_is_no_longer_valid_can_go() -> None:
     """Its clean-up finalizer is taken off with its status, which is all that is looked at then."""
     store = MemoryStore()
-    async with api_server(store) as one:
-        await established(call_of(one), definition())
-    record, _ = await store.get("/registry/apiextensions.k8s.io/customresourcedefinitions/trees.example.com")
-    assert record is not None
-    broken = decode(record.value)
-    broken["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": {"type": "odd"}}
-    broken["status"]["storedVersions"] = ["v0"]
-    await store.update(record.key, encode(broken), expect=record.revision)
+    odd = definition()["spec"]["versions"][0] | {"schema": {"openAPIV3Schema": {"type": "odd"}}}
+    await _broken_in(store, versions=[odd], stored=["v0"])
     async with api_server(store) as two:
         call = call_of(two)
         assert (await call("DELETE", f"{CRDS}/trees.example.com"))[0] == 200
